@@ -1,0 +1,94 @@
+"""What a curriculum policy is: the only place that decides what a stage trains on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import ExampleStore, IntArray, Plan
+
+
+class CurriculumPolicy(ABC):
+    """Decides, stage by stage, which examples are trained on and in what order.
+
+    The loop calls :meth:`setup` once, then for every stage :meth:`candidates`, scores those examples with the
+    model in training, and calls :meth:`step`. A policy never sees the model, and holds no random state: the
+    generator that it is handed depends on seed and stage alone.
+    """
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the metrics in the difficulty table that the policy reads."""
+        return ()
+
+    @abstractmethod
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        """Check the options against the data and prepare what depends on the data alone.
+
+        Called before stage 0, on resume before :meth:`load_state_dict`, and again when the data have grown.
+
+        Raises:
+            ValueError: an option does not fit the data.
+        """
+
+    def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
+        """Indices to score with the current model before stage ``stage``; pure. None by default."""
+        del table, stage
+        return np.empty(0, dtype=np.int64)
+
+    @abstractmethod
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        """The plan of stage ``stage``; the only method that may change the policy's state."""
+
+    @abstractmethod
+    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
+        """Planned number of examples of each stage, known before training.
+
+        The learning-rate horizon comes from here. Where a stage's size depends on scores it is the planned
+        one, and the sum is right.
+        """
+
+    def total_examples(self, num_examples: int, num_stages: int) -> int:
+        """Examples trained on in the whole run, repeats counted."""
+        return sum(self.stage_sizes(num_examples, num_stages))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What cannot be recomputed from options, data and table. Nothing by default."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`; called after :meth:`setup`."""
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state, but the checkpoint holds {sorted(state)}.")
+
+
+def resolve_count(num_examples: int, *, fraction: float | None, count: int | None, owner: str) -> int:
+    """Number of examples from exactly one of ``fraction`` (in (0, 1]) and ``count`` (in [1, num_examples]).
+
+    Args:
+        num_examples: Size of the data.
+        fraction: Share of the data; the result is its floor, at least 1.
+        count: The number itself.
+        owner: Option prefix for the message, such as ``curriculum.policy``.
+
+    Raises:
+        ValueError: both or none is given, or the value is out of range.
+    """
+    if (fraction is None) == (count is None):
+        raise ValueError(f"{owner}: give exactly one of fraction and count (got {fraction=}, {count=}).")
+    if fraction is not None:
+        if not 0.0 < fraction <= 1.0:
+            raise ValueError(f"{owner}.fraction must be in (0, 1], got {fraction}; for a number of examples use count.")
+        # The small constant keeps 0.05 * 100 at 5 where the product falls a rounding error below it.
+        size = int(fraction * num_examples + 1e-9)
+        if size < 1:
+            raise ValueError(f"{owner}.fraction={fraction} of {num_examples} examples is less than one example.")
+        return size
+    assert count is not None
+    if not 1 <= count <= num_examples:
+        raise ValueError(f"{owner}.count must be between 1 and the {num_examples} examples of the data, got {count}.")
+    return count

@@ -1,0 +1,67 @@
+"""What a difficulty metric is: a number per example, with its direction, its unit and the name of its formula.
+
+A metric declares what it needs, and the loop obeys: text once (:class:`TextMetric`) or token losses of named
+views under the model in training (:class:`ModelMetric`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, TokenNLL
+
+
+class DifficultyMetric(ABC):
+    """Base of all metrics; subclass :class:`TextMetric` or :class:`ModelMetric`."""
+
+    higher_is_harder: ClassVar[bool] = True
+    unit: ClassVar[str]
+    """What one step of the score means: ``tokens``, ``nats per token``, ``ratio``."""
+
+    @property
+    @abstractmethod
+    def formula(self) -> str:
+        """Name and version of the exact formula, options included, such as ``ifd-ppl-ratio/1``.
+
+        Two scores may be compared, stored together or reused for one another only where this is equal.
+        """
+
+
+class TextMetric(DifficultyMetric):
+    """A metric of the examples alone, computed once."""
+
+    @abstractmethod
+    def score(self, examples: ExampleStore) -> FloatArray:
+        """Scores [N]; NaN marks an example that cannot be scored."""
+
+
+class ModelMetric(DifficultyMetric):
+    """A metric of the model's losses, computed again whenever the policy asks.
+
+    The scoring engine runs the model over each view once and hands every metric the token losses of a batch.
+    :meth:`summarise` reduces them to a few numbers an example, so that no token loss has to be kept;
+    :meth:`combine` makes the score when all views of an example have been seen.
+    """
+
+    views: ClassVar[tuple[str, ...]] = (CONDITIONED,)
+
+    def summarise(self, tokens: TokenNLL, num_rows: int) -> Tensor:
+        """Per-row summary [num_rows, K] in float64; by default K = 2, sum and count of the token losses."""
+        return sum_and_count(tokens, num_rows)
+
+    @abstractmethod
+    def combine(self, summaries: Mapping[str, Tensor]) -> Tensor:
+        """Scores [num_rows] from one summary [num_rows, K] per view; NaN where there is no scored token."""
+
+
+def sum_and_count(tokens: TokenNLL, num_rows: int) -> Tensor:
+    """Sum and number of token losses of each row, [num_rows, 2] float64."""
+    nll = tokens.nll.to(torch.float64)
+    out = torch.zeros(num_rows, 2, dtype=torch.float64, device=nll.device)
+    out.index_add_(0, tokens.row, torch.stack((nll, torch.ones_like(nll)), dim=1))
+    return out

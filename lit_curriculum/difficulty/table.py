@@ -1,0 +1,98 @@
+"""The difficulty table: every metric's latest score of every example, and how old it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lit_curriculum.types import FloatArray, IntArray
+
+NEVER = -1
+"""``scored_at`` of an example that has not been scored yet."""
+_VERSION = 1
+
+
+class DifficultyTable:
+    """Scores and their ages, one column a metric, one row an example.
+
+    A score is a finite number, NaN while it has never been computed, or NaN with ``scored_at`` set where the
+    metric found the example unscorable (no scored token). Nothing else enters.
+
+    Args:
+        num_examples: Number of rows.
+        metrics: Names of the columns.
+    """
+
+    def __init__(self, num_examples: int, metrics: Sequence[str]) -> None:
+        self.num_examples = num_examples
+        self.scores: dict[str, FloatArray] = {m: np.full(num_examples, np.nan) for m in metrics}
+        self.scored_at: dict[str, NDArray[np.int32]] = {m: np.full(num_examples, NEVER, np.int32) for m in metrics}
+
+    def update(self, metric: str, indices: IntArray, values: FloatArray, stage: int) -> None:
+        """Enter the scores ``values`` [K] of the examples ``indices`` [K], computed before stage ``stage``.
+
+        Raises:
+            ValueError: a value is NaN or infinite; nothing is entered then.
+        """
+        bad = ~np.isfinite(values)
+        if bad.any():
+            raise ValueError(
+                f"metric {metric!r}: {int(bad.sum())} of {len(values)} scores are NaN or infinite, the first at "
+                f"example index {int(indices[bad][0])} (stage {stage}); the model's weights or the metric are broken."
+            )
+        self.scores[metric][indices] = values
+        self.scored_at[metric][indices] = stage
+
+    def mark_unscorable(self, metric: str, indices: IntArray, stage: int) -> None:
+        """Note that ``indices`` were looked at and have no score: no scored token is left of them."""
+        self.scores[metric][indices] = np.nan
+        self.scored_at[metric][indices] = stage
+
+    def unscorable(self, metric: str) -> NDArray[np.bool_]:
+        """[N] true where the metric was asked and had no score."""
+        asked: NDArray[np.bool_] = self.scored_at[metric] != NEVER
+        return np.isnan(self.scores[metric]) & asked
+
+    def grow(self, num_examples: int) -> None:
+        """Append rows of never-scored examples until there are ``num_examples``."""
+        extra = num_examples - self.num_examples
+        if extra < 0:
+            raise ValueError(f"a difficulty table cannot shrink from {self.num_examples} to {num_examples} examples.")
+        for metric in self.scores:
+            self.scores[metric] = np.concatenate([self.scores[metric], np.full(extra, np.nan)])
+            self.scored_at[metric] = np.concatenate([self.scored_at[metric], np.full(extra, NEVER, np.int32)])
+        self.num_examples = num_examples
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of all columns, as tensors, so that a checkpoint loads with ``weights_only``."""
+        return {
+            "version": _VERSION,
+            "num_examples": self.num_examples,
+            "scores": {m: torch.from_numpy(v.copy()) for m, v in self.scores.items()},
+            "scored_at": {m: torch.from_numpy(v.copy()) for m, v in self.scored_at.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`.
+
+        Raises:
+            ValueError: the state is of another version, size or set of metrics.
+        """
+        if state["version"] != _VERSION:
+            raise ValueError(f"difficulty table of version {state['version']} cannot be read; expected {_VERSION}.")
+        if set(state["scores"]) != set(self.scores):
+            raise ValueError(
+                f"the checkpoint's difficulty table holds metrics {sorted(state['scores'])}, this run asks for "
+                f"{sorted(self.scores)}; resume with the configuration that the run was started with."
+            )
+        if state["num_examples"] != self.num_examples:
+            raise ValueError(
+                f"the checkpoint's difficulty table has {state['num_examples']} examples, the data have "
+                f"{self.num_examples}; resume with the data that the run was started with."
+            )
+        self.scores = {m: v.numpy().astype(np.float64) for m, v in state["scores"].items()}
+        self.scored_at = {m: v.numpy().astype(np.int32) for m, v in state["scored_at"].items()}
