@@ -65,7 +65,7 @@ class ListStore:
 @pytest.fixture
 def toy_examples() -> list[Example]:
     """Forty short examples of four abilities, lengths rising."""
-    words = "red blue green boat fish sun sea rope net sail wind rain".split()
+    words = ["red", "blue", "green", "boat", "fish", "sun", "sea", "rope", "net", "sail", "wind", "rain"]
     return [
         make_example(i, " ".join(words[(i * 5 + j) % 12] for j in range(1 + i % 7)), f"Name {i} things.", f"a{i % 4}")
         for i in range(40)
