@@ -117,6 +117,32 @@ class Batch:
     weight: Tensor
     """[B] float32, weight of each example in the loss."""
 
+    @classmethod
+    def from_views(cls, items: Sequence[tuple[int, float, EncodedView]], pad_to_multiple_of: int = 1) -> Batch:
+        """Right-pad ``(index, weight, view)`` items; masks come from lengths, since a pad id may be a real token.
+
+        Args:
+            items: B rows.
+            pad_to_multiple_of: Round L up to a multiple of this.
+        """
+        longest = max(len(view.input_ids) for _, _, view in items)
+        width = -(-longest // pad_to_multiple_of) * pad_to_multiple_of
+        ids = np.zeros((len(items), width), dtype=np.int64)
+        mask = np.zeros((len(items), width), dtype=np.int64)
+        scored = np.zeros((len(items), width), dtype=np.bool_)
+        for row, (_, _, view) in enumerate(items):
+            size = len(view.input_ids)
+            ids[row, :size] = view.input_ids
+            mask[row, :size] = 1
+            scored[row, :size] = view.scored
+        return cls(
+            torch.from_numpy(ids),
+            torch.from_numpy(mask),
+            torch.from_numpy(scored),
+            torch.tensor([index for index, _, _ in items], dtype=torch.int64),
+            torch.tensor([weight for _, weight, _ in items], dtype=torch.float32),
+        )
+
     def __len__(self) -> int:
         return self.input_ids.shape[0]
 

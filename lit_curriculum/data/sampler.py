@@ -99,7 +99,7 @@ class CurriculumSampler(DistributedSampler[Any]):
         """Entries of this rank in the whole stage, padding included."""
         return -(-self._size() // self.num_replicas)
 
-    def __iter__(self) -> Iterator[tuple[int, float]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[int, float]]:
         indices, weights = self._order()
         size = len(indices)
         for low in range(self.start, size, _CHUNK * self.num_replicas):
