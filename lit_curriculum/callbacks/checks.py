@@ -1,0 +1,74 @@
+"""Trainer settings that a curriculum cannot work with, refused before anything is computed."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
+
+from lit_curriculum.data.sampler import CurriculumSampler
+from lit_curriculum.types import ExampleStore
+
+
+@runtime_checkable
+class CurriculumData(Protocol):
+    """What a data module has to offer: the examples, and the sampler that its training loader reads."""
+
+    train_store: ExampleStore
+    sampler: CurriculumSampler
+
+
+def curriculum_data(trainer: Trainer) -> CurriculumData:
+    """The trainer's data module, if a curriculum can drive it.
+
+    Raises:
+        MisconfigurationException: there is none, or it lacks the store or the sampler.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, CurriculumData):
+        raise MisconfigurationException(
+            "CurriculumCallback needs a data module with the attributes train_store and sampler (a CurriculumSampler "
+            f"that its training loader reads), but got {type(data).__name__}; use InstructionDataModule or give "
+            "yours these two in setup()."
+        )
+    return data
+
+
+def check_module(module: LightningModule) -> None:
+    """Refuse a module that cannot be asked for token losses."""
+    if not callable(getattr(module, "token_nll", None)):
+        raise MisconfigurationException(
+            f"the metrics of the curriculum need the model's losses, but {type(module).__name__} has no method "
+            "token_nll(batch); use CausalLMModule or give yours one (see lit_curriculum.types.LanguageModel)."
+        )
+
+
+def check_trainer(trainer: Trainer) -> None:
+    """Refuse settings that would train on something else than the plan.
+
+    Raises:
+        MisconfigurationException: names the setting and the way out.
+    """
+    if trainer.max_epochs is None or trainer.max_epochs < 1:
+        raise MisconfigurationException(
+            f"trainer.max_epochs={trainer.max_epochs}: one epoch is one stage of the curriculum, so their number must "
+            "be set, to 1 or more."
+        )
+    if trainer.overfit_batches:  # type: ignore[attr-defined]
+        raise MisconfigurationException(
+            "trainer.overfit_batches replaces the sampler, so the curriculum would not be trained on; set data.limit "
+            "to try a few examples."
+        )
+    whole = trainer.limit_train_batches == 1.0 and isinstance(trainer.limit_train_batches, float)
+    if not whole and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        raise MisconfigurationException(
+            f"trainer.limit_train_batches={trainer.limit_train_batches} would cut every stage short of its plan; "
+            "lower curriculum.policy's fraction or count, or set data.limit, instead."
+        )
+    reload_every = trainer.reload_dataloaders_every_n_epochs  # type: ignore[attr-defined]
+    if reload_every != 1:
+        raise MisconfigurationException(
+            f"trainer.reload_dataloaders_every_n_epochs={reload_every}, but stages may "
+            "differ in size and a loader's length is read only when it is loaded; set it to 1."
+        )
