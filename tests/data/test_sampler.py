@@ -36,7 +36,8 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks(size: int, ranks: i
     per_rank = [list(s) for s in samplers]
     assert {len(p) for p in per_rank} == {len(samplers[0])}
     plan = samplers[0].plan
-    assert plan is not None and plan.weights is not None
+    assert plan is not None
+    assert plan.weights is not None
     entries = list(zip(plan.indices.tolist(), plan.weights.tolist(), strict=True))
     local = 4 // ranks
     for b in range(-(-size // 4)):
