@@ -13,9 +13,17 @@ from typing_extensions import override
 from lit_curriculum.callbacks.checks import check_module, check_trainer, curriculum_data
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.progress import scoring_bar
+from lit_curriculum.callbacks.resume import (
+    batches_done,
+    check_identity,
+    is_torn,
+    options_of,
+    rewrite_loops,
+    seed_step,
+    store_identity,
+)
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.horizon import horizon_steps
-from lit_curriculum.data.sampler import CurriculumSampler
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.quiet import quiet
@@ -61,6 +69,7 @@ class CurriculumCallback(Callback):
         self.table: DifficultyTable | None = None
         self._trainer: Trainer | None = None
         self._restored: Mapping[str, Any] | None = None
+        self._untouched = True  # no batch of the plan in force has been started
 
     # -- hooks -------------------------------------------------------------------------------------------------
 
@@ -86,13 +95,18 @@ class CurriculumCallback(Callback):
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data = curriculum_data(trainer)
+        if trainer.ckpt_path is not None and trainer.strategy.restore_checkpoint_after_setup:
+            return  # sharded strategies restore later; load_state_dict continues from there
         if self._restored is None:
-            self._score_texts(data.train_store)
+            self._score_texts(curriculum_data(trainer).train_store)
             self._refresh(trainer, pl_module, stage=0)
         else:
-            self._continue(data.sampler, self._restored)
-            self._restored = None
+            self._continue(trainer, pl_module, self._restored)
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._untouched = False
+        seed_step(self.seed, self.stage, batch_idx, trainer.global_rank)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -134,6 +148,7 @@ class CurriculumCallback(Callback):
         previous = data.sampler.plan
         data.sampler.set_plan(plan, stage)
         self.stage = stage
+        self._untouched = True
         report = StageReport(
             stage=stage, plan=plan, previous=previous, table=self.table, candidates=candidates, scoring_seconds=seconds,
             selecting_seconds=time.perf_counter() - started, scored_tokens=tokens,
@@ -148,42 +163,78 @@ class CurriculumCallback(Callback):
     def state_dict(self) -> dict[str, Any]:
         if self._trainer is None or self.table is None or self.stage < 0:
             return {}
+        data = curriculum_data(self._trainer)
         return {
             "version": _VERSION,
-            "seed": self.seed,
             "stage": self.stage,
-            "start": self._position(self._trainer),
-            "sampler": curriculum_data(self._trainer).sampler.state_dict(),
+            "start": min(self._batches_done(self._trainer) * data.sampler.batch_size, self._plan_size(self._trainer)),
+            "identity": self._identity(self._trainer),
+            "sampler": data.sampler.state_dict(),
             "table": self.table.state_dict(),
             "policy": self.policy.state_dict(),
         }
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._restored = state_dict or None
+        self._restored = state_dict
+        trainer = self._trainer
+        if trainer is not None and trainer.strategy.restore_checkpoint_after_setup:
+            self._continue(trainer, trainer.lightning_module, state_dict)
 
-    def _position(self, trainer: Trainer) -> int:
-        """Entries of the current plan that have been trained on."""
-        sampler = curriculum_data(trainer).sampler
-        assert sampler.plan is not None
-        # The end of an epoch plans the next stage while Lightning still counts the batches of the last one.
-        if self.stage > trainer.current_epoch:
-            return 0
-        # ``processed``: a checkpoint of a step is written before ``completed`` is raised.
-        batches: int = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-        return min(batches * sampler.batch_size, len(sampler.plan))
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.stage < 0 or "loops" not in checkpoint:
+            return
+        loops = checkpoint["loops"]["fit_loop"]
+        checkpoint["torn"] = is_torn(loops)
+        num_batches = -(-self._plan_size(trainer) // curriculum_data(trainer).sampler.batch_size)
+        rewrite_loops(loops, self.stage, self._batches_done(trainer), num_batches)
 
-    def _continue(self, sampler: CurriculumSampler, state: Mapping[str, Any]) -> None:
-        """Put a checkpoint's plan, table and policy back in force."""
+    @override
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if checkpoint.get("torn"):
+            raise ValueError(
+                "this checkpoint was written while an optimizer step was under way, so its weights are half updated; "
+                "resume from the checkpoint before it."
+            )
+
+    def _plan_size(self, trainer: Trainer) -> int:
+        plan = curriculum_data(trainer).sampler.plan
+        assert plan is not None
+        return len(plan)
+
+    def _batches_done(self, trainer: Trainer) -> int:
+        """Batches of the plan in force whose effect is in the weights."""
+        if self._untouched:
+            return 0  # Lightning's counters may still be those of the stage before
+        return batches_done(trainer, -(-self._plan_size(trainer) // curriculum_data(trainer).sampler.batch_size))
+
+    def _identity(self, trainer: Trainer) -> dict[str, Any]:
+        """What decides on the order of a run and so has to be the same when it is continued."""
+        data = curriculum_data(trainer)
+        return {
+            "curriculum.seed": self.seed,
+            "curriculum.policy": type(self.policy).__qualname__,
+            "curriculum.policy options": options_of(self.policy),
+            "curriculum.metrics": {name: metric.formula for name, metric in self.metrics.items()},
+            "data.batch_size": data.sampler.batch_size,
+            "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+            **store_identity(data.train_store),
+        }
+
+    def _continue(self, trainer: Trainer, pl_module: LightningModule, state: Mapping[str, Any]) -> None:
+        """Put a checkpoint's plan, table and policy back in force; make up for a refresh that was not reached."""
         assert self.table is not None
         if state["version"] != _VERSION:
             raise ValueError(f"curriculum state of version {state['version']} cannot be read; expected {_VERSION}.")
-        if state["seed"] != self.seed:
-            raise ValueError(
-                f"the checkpoint was made with curriculum.seed={state['seed']}, this run has {self.seed}; resume with "
-                "the configuration that the run was started with."
-            )
+        check_identity(state["identity"], self._identity(trainer))
+        sampler = curriculum_data(trainer).sampler
         self.table.load_state_dict(state["table"])
         self.policy.load_state_dict(state["policy"])
         sampler.load_state_dict(state["sampler"], state["start"])
         self.stage = state["stage"]
+        self._untouched = state["start"] == 0
+        self._restored = None
+        assert trainer.max_epochs is not None
+        if state["start"] == self._plan_size(trainer) and self.stage + 1 < trainer.max_epochs:
+            self._refresh(trainer, pl_module, self.stage + 1)

@@ -271,5 +271,5 @@ def test_a_foreign_state_is_refused(tmp_path: Path, toy_examples: list[Example])
         trainer.fit(ToyModule(), ToyData(toy_examples), ckpt_path=resume, weights_only=True)
 
     checkpoint(0, None)
-    with pytest.raises(ValueError, match=r"curriculum.seed=0, this run has 1"):
+    with pytest.raises(ValueError, match=r"another run: curriculum.seed was 0 and is 1 now"):
         checkpoint(1, str(tmp_path / "last.ckpt"))

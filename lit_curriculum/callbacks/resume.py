@@ -1,0 +1,114 @@
+"""What makes a checkpoint of any moment continue exactly: one shape of loop progress, and the run's identity.
+
+Lightning restores its loops by recognising the moment at which a checkpoint was written from the pattern of its
+progress counters. Some moments (the last batch of an epoch, an exception inside a hook, the middle of a group of
+accumulated batches) resume with a hook skipped or a batch counted twice. So every checkpoint of a curriculum is
+rewritten to one of two shapes that are known to continue exactly: between two stages, or after a finished
+optimizer step inside a stage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from lit_curriculum.types import ExampleStore
+
+_BATCH = "epoch_loop.batch_progress"
+_EPOCH = "epoch_progress"
+_EPOCH_LOOP = "epoch_loop.state_dict"
+_OPTIMIZER = "epoch_loop.automatic_optimization.optim_progress"
+_VALIDATION = "epoch_loop.val_loop.batch_progress"
+
+
+def batches_done(trainer: Trainer, num_batches: int) -> int:
+    """Batches of the running stage whose effect is in the weights.
+
+    Inside a group of accumulated batches the weights are still those before the group, so the group is taken
+    back and made again after a resume.
+
+    Args:
+        trainer: Its progress counters are read.
+        num_batches: Batches of the whole stage; the last group may be incomplete and steps all the same.
+    """
+    # ``processed``: the checkpoint of a step is written before ``completed`` is raised.
+    done: int = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+    if done >= num_batches:
+        return num_batches
+    return done - done % trainer.accumulate_grad_batches
+
+
+def rewrite_loops(loops: dict[str, Any], stage: int, done: int, num_batches: int) -> None:
+    """Put the progress counters of a checkpoint into one of the two shapes, in place.
+
+    Args:
+        loops: ``checkpoint["loops"]["fit_loop"]``.
+        stage: The stage whose plan is in force.
+        done: Batches of it that count, from :func:`batches_done`.
+        num_batches: Batches of the whole stage.
+    """
+    epoch, batch = loops[_EPOCH], loops[_BATCH]
+    steps = loops[_OPTIMIZER]["optimizer"]["step"]["total"]["completed"]
+    inside = 0 < done < num_batches
+    finished_epochs = stage + 1 if done >= num_batches else stage
+    for part in ("total", "current"):
+        if inside:
+            epoch[part] = {"ready": stage + 1, "started": stage + 1, "processed": stage, "completed": stage}
+        else:
+            # As Lightning writes it at the end of an epoch: ``completed`` is raised after the checkpoint hooks.
+            epoch[part] = dict.fromkeys(("ready", "started", "processed"), finished_epochs)
+            epoch[part]["completed"] = max(finished_epochs - 1, 0)
+    total = batch["total"]["processed"] - (batch["current"]["processed"] - done if inside else 0)
+    completed_less = 1 if inside else 0
+    for part, value in (("total", total), ("current", done if inside else batch["current"]["processed"])):
+        batch[part] = {"ready": value, "started": value, "processed": value, "completed": value - completed_less}
+    batch["is_last_batch"] = not inside
+    # Logger steps: inside a stage the batch that stepped is counted after the checkpoint hooks.
+    loops[_EPOCH_LOOP]["_batches_that_stepped"] = steps - 1 if inside else steps
+    for part in ("total", "current"):
+        loops[_VALIDATION][part] = dict.fromkeys(loops[_VALIDATION][part], 0)
+
+
+def is_torn(loops: Mapping[str, Any]) -> bool:
+    """True where the checkpoint was written while an optimizer step was under way."""
+    step = loops[_OPTIMIZER]["optimizer"]["step"]["total"]
+    return bool(step["ready"] != step["completed"])
+
+
+def options_of(thing: object) -> dict[str, Any]:
+    """The constructor's arguments that the object keeps under the same name, where they are plain values."""
+    names = inspect.signature(type(thing).__init__).parameters
+    plain = (str, int, float, bool, type(None), list, tuple, dict)
+    return {n: getattr(thing, n) for n in names if isinstance(getattr(thing, n, inspect), plain)}
+
+
+def store_identity(store: ExampleStore) -> dict[str, Any]:
+    """Which data a run has: a hash over the content hashes, and how they were made into tokens."""
+    content = hashlib.blake2b(store.content_hashes.tobytes(), digest_size=8).hexdigest()
+    encoding: Mapping[str, Any] = getattr(store, "identity", {})
+    return {"number of examples": len(store), "content of the data": content, **encoding}
+
+
+def seed_step(seed: int, stage: int, batch: int, rank: int) -> None:
+    """Set torch's random state from these four, so that dropout repeats after a resume from any moment."""
+    mixed = (((seed * 1_000_003 + stage) * 1_000_003 + batch) * 1_000_003 + rank) % (1 << 63)
+    torch.manual_seed(mixed)
+
+
+def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Refuse to continue a run that differs in what decides on its order.
+
+    Raises:
+        ValueError: names the first thing that differs, with both values.
+    """
+    for name in current:
+        if name in saved and saved[name] != current[name]:
+            raise ValueError(
+                f"this checkpoint belongs to another run: {name} was {saved[name]!r} and is {current[name]!r} now; "
+                "resume with the configuration and data that the run was started with, or start a new run."
+            )
