@@ -20,7 +20,7 @@ class DifficultyMetric(ABC):
     """Base of all metrics; subclass :class:`TextMetric` or :class:`ModelMetric`."""
 
     higher_is_harder: ClassVar[bool] = True
-    unit: ClassVar[str]
+    unit: str
     """What one step of the score means: ``tokens``, ``nats per token``, ``ratio``."""
 
     @property

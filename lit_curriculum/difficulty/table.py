@@ -25,10 +25,14 @@ class DifficultyTable:
     Args:
         num_examples: Number of rows.
         metrics: Names of the columns.
+        higher_is_harder: Direction of each metric; true where it is not named.
     """
 
-    def __init__(self, num_examples: int, metrics: Sequence[str]) -> None:
+    def __init__(
+        self, num_examples: int, metrics: Sequence[str], higher_is_harder: Mapping[str, bool] | None = None
+    ) -> None:
         self.num_examples = num_examples
+        self.higher_is_harder: dict[str, bool] = dict.fromkeys(metrics, True) | dict(higher_is_harder or {})
         self.scores: dict[str, FloatArray] = {m: np.full(num_examples, np.nan) for m in metrics}
         self.scored_at: dict[str, NDArray[np.int32]] = {m: np.full(num_examples, NEVER, np.int32) for m in metrics}
 
@@ -52,10 +56,18 @@ class DifficultyTable:
         self.scores[metric][indices] = np.nan
         self.scored_at[metric][indices] = stage
 
+    def hardness(self, metric: str) -> FloatArray:
+        """[N] scores of ``metric``, negated where lower is harder, so that higher is harder; NaN as it stands."""
+        return self.scores[metric].copy() if self.higher_is_harder[metric] else -self.scores[metric]
+
+    def never_scored(self, metric: str) -> NDArray[np.bool_]:
+        """[N] true where the metric has not been asked yet."""
+        never: NDArray[np.bool_] = self.scored_at[metric] == NEVER
+        return never
+
     def unscorable(self, metric: str) -> NDArray[np.bool_]:
         """[N] true where the metric was asked and had no score."""
-        asked: NDArray[np.bool_] = self.scored_at[metric] != NEVER
-        return np.isnan(self.scores[metric]) & asked
+        return np.isnan(self.scores[metric]) & ~self.never_scored(metric)
 
     def grow(self, num_examples: int) -> None:
         """Append rows of never-scored examples until there are ``num_examples``."""

@@ -1,0 +1,70 @@
+"""Length as a difficulty metric: the plainest baseline, and the one to control for."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from lit_curriculum.difficulty.base import TextMetric
+from lit_curriculum.difficulty.words import (
+    TextField,
+    UnspacedScripts,
+    WordConvention,
+    WordSplitter,
+    check_choice,
+    field_text,
+)
+from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray
+
+LengthUnit = Literal["words", "characters", "tokens"]
+
+
+class Length(TextMetric):
+    """Length of the instruction, the response or both; longer counts as harder.
+
+    Tokens are those of the conditioned view, after truncation: the response's are its scored tokens (the turn's
+    end among them), ``both`` is the whole conversation with its template, and the instruction's are the rest.
+
+    Args:
+        field: ``instruction``, ``response`` or ``both``.
+        unit: ``words``, ``characters`` (Unicode code points) or ``tokens``.
+        words: Convention by which text becomes words; see :class:`~lit_curriculum.difficulty.words.WordSplitter`.
+        unspaced: What counts as a word in scripts without blanks: ``character`` or ``run``.
+
+    Raises:
+        ValueError: an option is none of the names above.
+    """
+
+    def __init__(
+        self,
+        field: TextField = "response",
+        unit: LengthUnit = "tokens",
+        words: WordConvention = "words",
+        unspaced: UnspacedScripts = "character",
+    ) -> None:
+        check_choice("field", field, get_args(TextField))
+        check_choice("unit", unit, get_args(LengthUnit))
+        self.field = field
+        self.unit: LengthUnit = unit
+        self._split = WordSplitter(words, unspaced)
+
+    @property
+    def formula(self) -> str:
+        words = f",{self._split.name}" if self.unit == "words" else ""
+        return f"length/1({self.field},{self.unit}{words})"
+
+    def score(self, examples: ExampleStore) -> FloatArray:
+        if self.unit == "tokens":
+            return self._tokens(examples)
+        texts = (field_text(examples[i], self.field) for i in range(len(examples)))
+        if self.unit == "characters":
+            return np.array([len(text) for text in texts], dtype=np.float64)
+        return np.array([len(self._split(text)) for text in texts], dtype=np.float64)
+
+    def _tokens(self, examples: ExampleStore) -> FloatArray:
+        if self.field == "response":
+            return examples.num_scored(CONDITIONED).astype(np.float64)
+        if self.field == "both":
+            return examples.lengths(CONDITIONED).astype(np.float64)
+        return (examples.lengths(CONDITIONED) - examples.num_scored(CONDITIONED)).astype(np.float64)
