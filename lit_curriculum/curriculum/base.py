@@ -78,17 +78,28 @@ def resolve_count(num_examples: int, *, fraction: float | None, count: int | Non
     Raises:
         ValueError: both or none is given, or the value is out of range.
     """
-    if (fraction is None) == (count is None):
-        raise ValueError(f"{owner}: give exactly one of fraction and count (got {fraction=}, {count=}).")
+    check_size(fraction=fraction, count=count, owner=owner)
     if fraction is not None:
-        if not 0.0 < fraction <= 1.0:
-            raise ValueError(f"{owner}.fraction must be in (0, 1], got {fraction}; for a number of examples use count.")
         # The small constant keeps 0.05 * 100 at 5 where the product falls a rounding error below it.
         size = int(fraction * num_examples + 1e-9)
         if size < 1:
             raise ValueError(f"{owner}.fraction={fraction} of {num_examples} examples is less than one example.")
         return size
     assert count is not None
-    if not 1 <= count <= num_examples:
+    if count > num_examples:
         raise ValueError(f"{owner}.count must be between 1 and the {num_examples} examples of the data, got {count}.")
     return count
+
+
+def check_size(*, fraction: float | None, count: int | None, owner: str) -> None:
+    """Refuse what :func:`resolve_count` would refuse for any data; for ``__init__``, where no data are known.
+
+    Raises:
+        ValueError: both or none is given, or the value is out of range.
+    """
+    if (fraction is None) == (count is None):
+        raise ValueError(f"{owner}: give exactly one of fraction and count (got {fraction=}, {count=}).")
+    if fraction is not None and not 0.0 < fraction <= 1.0:
+        raise ValueError(f"{owner}.fraction must be in (0, 1], got {fraction}; for a number of examples use count.")
+    if count is not None and count < 1:
+        raise ValueError(f"{owner}.count must be at least 1, got {count}.")

@@ -66,28 +66,7 @@ def test_hand_made_vectors(text: str, score: float) -> None:
 
 
 def test_factors_by_hand() -> None:
-    words = [
-        "the",
-        "cat",
-        "sat",
-        "on",
-        "the",
-        "mat",
-        "and",
-        "the",
-        "dog",
-        "sat",
-        "on",
-        "the",
-        "log",
-        "while",
-        "the",
-        "bird",
-        "sang",
-        "in",
-        "the",
-        "tree",
-    ]
+    words = CAT.split()
     forward, backward = mtld_factors(words), mtld_factors(words[::-1])
     assert len(forward.lengths) + (1 - forward.rest_ttr) / 0.28 == pytest.approx(1.7142857, abs=1e-7)
     assert len(backward.lengths) + (1 - backward.rest_ttr) / 0.28 == pytest.approx(1.0)

@@ -1,0 +1,65 @@
+"""Uniform random order: plain fine-tuning, and the random control of every selection method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.types import ExampleStore, IntArray, Plan
+
+Fresh = Literal["each_stage", "once"]
+
+_OWNER = "curriculum.policy"
+
+
+class UniformPolicy(CurriculumPolicy):
+    """Examples drawn uniformly without replacement, in a new random order each stage.
+
+    Args:
+        fraction: Share of the data that a stage trains on; null where ``count`` is given.
+        count: Number of examples that a stage trains on.
+        fresh: Whether the subset is drawn anew ``each_stage`` or ``once`` for all stages. Where data have grown,
+            the subset drawn once keeps its members and is filled up at random.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    def __init__(self, fraction: float | None = 1.0, count: int | None = None, fresh: Fresh = "each_stage") -> None:
+        check_size(fraction=fraction, count=count, owner=_OWNER)
+        check_choice(f"{_OWNER}.fresh", fresh, get_args(Fresh))
+        self.fraction, self.count, self.fresh = fraction, count, fresh
+        self._subset: IntArray = np.empty(0, dtype=np.int64)
+
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        self._num_examples = len(examples)
+        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
+
+    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
+        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
+
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        del table
+        kept = self._subset if stage > 0 else self._subset[:0]
+        others = np.setdiff1d(np.arange(self._num_examples), kept)
+        subset = np.concatenate([kept, generator.permutation(others)[: self._size - len(kept)]])
+        if self.fresh == "once":
+            self._subset = subset
+        return Plan(indices=generator.permutation(subset), scalars={"selected": float(len(subset))})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"num_examples": self._num_examples, "subset": torch.from_numpy(self._subset.copy())}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["num_examples"] != self._num_examples:
+            raise ValueError(
+                f"the checkpoint's random subset is of {state['num_examples']} examples, the data have "
+                f"{self._num_examples}; resume with the data that the run was started with."
+            )
+        self._subset = state["subset"].numpy().copy()
