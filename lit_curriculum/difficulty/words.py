@@ -18,7 +18,7 @@ WordConvention = Literal["words", "letters", "ascii_letters"]
 UnspacedScripts = Literal["character", "run"]
 TextField = Literal["instruction", "response", "both"]
 
-_APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
+_APOSTROPHES = "\u2018\u2019\u02bc\uff07"
 _ASCII_PATTERNS: dict[WordConvention, str] = {
     "words": r"[a-z0-9]+(?:'[a-z0-9]+)*",
     "letters": r"[a-z]+(?:'[a-z]+)*",
@@ -67,7 +67,9 @@ class WordSplitter:
         lowered = unicodedata.normalize("NFC", text).lower()
         if self._ascii or lowered.isascii():
             return self._find_ascii_words(lowered)
-        words = _word_pattern(self.convention).findall(lowered.translate(_APOSTROPHES))
+        for mark in _APOSTROPHES:
+            lowered = lowered.replace(mark, "'")
+        words = _word_pattern(self.convention).findall(lowered.replace("_", " "))
         if self.unspaced == "run" or not _unspaced_character().search(lowered):
             return words
         split = _split_unspaced().findall
@@ -95,9 +97,9 @@ def check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
 
 @functools.cache
 def _word_pattern(convention: WordConvention) -> re.Pattern[str]:
-    letter = r"[^\W_]" if convention == "words" else r"[^\W\d_]"
     # Python's \w knows no combining mark and no joiner, and would cut most Indic words at every vowel sign.
-    piece = f"(?:{letter}[{_marks()}\u200c\u200d]*)+"
+    marks = f"{_marks()}\u200c\u200d"
+    piece = rf"\w[\w{marks}]*" if convention == "words" else rf"(?:[^\W\d][{marks}]*)+"
     return re.compile(f"{piece}(?:'{piece})*")
 
 

@@ -1,0 +1,159 @@
+"""What every experiment shares: timing with the machine's own speed beside it, provenance, and the results file."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lit_curriculum.data.formats import to_example
+from lit_curriculum.data.records import read_records
+
+PACKAGES = ("lit-curriculum", "torch", "lightning", "transformers", "datasets", "numpy", "scipy", "scikit-learn")
+Row = dict[str, str | float | int]
+
+
+@dataclass
+class Timing:
+    """Seconds of every round of one contender, and of the yardstick run right before it."""
+
+    seconds: list[float] = field(default_factory=list)
+    yardstick: list[float] = field(default_factory=list)
+    """Seconds of one product of two 1024 x 1024 float32 matrices: how fast the machine was at that moment."""
+
+    def rows(self, name: str, per: float = 1.0) -> list[Row]:
+        """Rows of the results file: seconds (divided by ``per``) and the same in matrix products."""
+        in_products = [s / y for s, y in zip(self.seconds, self.yardstick, strict=True)]
+        return [
+            summary(name, [s / per for s in self.seconds], "s"),
+            summary(f"{name}, in matrix products", [p / per for p in in_products], "products"),
+        ]
+
+
+def summary(name: str, values: Sequence[float], unit: str) -> Row:
+    """A row of the results file: median, lowest, highest and number of ``values``."""
+    return {
+        "name": name,
+        "value": statistics.median(values),
+        "unit": unit,
+        "low": min(values),
+        "high": max(values),
+        "n": len(values),
+    }
+
+
+def time_interleaved(
+    contenders: Mapping[str, Callable[[], object]], rounds: int = 5, warmup: int = 1
+) -> dict[str, Timing]:
+    """Time contenders by turns, so that a slow moment of the machine hits all of them.
+
+    Args:
+        contenders: What to call, by name; the order rotates from round to round.
+        rounds: Timed rounds.
+        warmup: Rounds before, not timed.
+    """
+    names = list(contenders)
+    timings = {name: Timing() for name in names}
+    factors = np.random.default_rng(0).random((2, 1024, 1024), dtype=np.float32)
+    for number in range(-warmup, rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            started = time.perf_counter()
+            np.matmul(factors[0], factors[1])
+            between = time.perf_counter()
+            contenders[name]()
+            ended = time.perf_counter()
+            if number >= 0:
+                timings[name].yardstick.append(between - started)
+                timings[name].seconds.append(ended - between)
+    return timings
+
+
+def provenance(files: Sequence[Path] = ()) -> dict[str, Any]:
+    """Where a number comes from: commit, versions, machine, threads and the hashes of the data read.
+
+    Args:
+        files: Data files; of a ``.gz`` file the content is hashed, not the packing.
+    """
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "data": {path.name: _sha256(path) for path in files},
+    }
+
+
+def write_results(
+    out_dir: Path,
+    rows: Sequence[Mapping[str, str | float | int]],
+    config: Mapping[str, Any],
+    files: Sequence[Path] = (),
+) -> Path:
+    """Write ``out_dir/results.json``: the rows, the configuration that made them, and :func:`provenance`.
+
+    Args:
+        out_dir: Made where it does not exist.
+        rows: Each with ``name``, ``value`` and ``unit``, and where there are several measurements ``low``, ``high``
+            and ``n``.
+        config: Options and seeds of the run.
+        files: Data files that the run read.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    path = out_dir / "results.json"
+    content = {"config": dict(config), "provenance": provenance(files), "rows": [dict(row) for row in rows]}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """Show the rows as a table."""
+    width = max(len(str(row["name"])) for row in rows)
+    for row in rows:
+        spread = f"  [{row['low']:.4g} .. {row['high']:.4g}, n={row['n']}]" if "n" in row else ""
+        print(f"{row['name']:<{width}}  {row['value']:>10.5g} {row['unit']}{spread}")
+
+
+def read_responses(path: Path, limit: int | None = None) -> list[str]:
+    """The responses of a file of instruction data, the first ``limit`` of them; unreadable records are left out."""
+    records = ((r.fields, r.source) for r in read_records([str(path)]) if r.fields is not None)
+    return [to_example(fields, source).response for fields, source in islice(records, limit)]
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
