@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -86,7 +85,7 @@ def provenance(files: Sequence[Path] = ()) -> dict[str, Any]:
     """Where a number comes from: commit, versions, machine, threads and the hashes of the data read.
 
     Args:
-        files: Data files; of a ``.gz`` file the content is hashed, not the packing.
+        files: Data files, hashed as they lie on disk.
     """
     return {
         "commit": _git("rev-parse", "HEAD"),
@@ -152,8 +151,5 @@ def _version(package: str) -> str | None:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,14 +12,13 @@ from experiments.common import provenance, read_responses, summary, time_interle
 
 def test_results_carry_config_commit_versions_and_data_hash(tmp_path: Path) -> None:
     data = tmp_path / "data.jsonl.gz"
-    content = b'{"instruction": "Say it.", "input": "", "output": "it"}\n'
-    data.write_bytes(gzip.compress(content))
+    data.write_bytes(gzip.compress(b'{"instruction": "Say it.", "input": "", "output": "it"}\n'))
     rows = [summary("speed", [3.0, 1.0, 2.0], "s")]
     path = write_results(tmp_path / "new" / "folder", rows, {"seed": 0}, [data])
     results = json.loads(path.read_text())
     assert results["rows"] == [{"name": "speed", "value": 2.0, "unit": "s", "low": 1.0, "high": 3.0, "n": 3}]
     assert results["config"] == {"seed": 0}
-    assert results["provenance"]["data"] == {"data.jsonl.gz": hashlib.sha256(content).hexdigest()}
+    assert results["provenance"]["data"] == {"data.jsonl.gz": hashlib.sha256(data.read_bytes()).hexdigest()}
     assert results["provenance"]["packages"]["numpy"]
     assert set(provenance()) == set(results["provenance"])
     assert read_responses(data) == ["it"]
