@@ -1,0 +1,237 @@
+"""A Hugging Face causal language model as a LightningModule."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from lit_curriculum.models import loading
+from lit_curriculum.models.checkpoint import describe
+from lit_curriculum.models.lora import LoRA, add_lora
+from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
+from lit_curriculum.models.token_nll import check_headless, full_logits_nll, token_nll
+from lit_curriculum.types import Batch, TokenNLL
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+class CausalLMModule(LightningModule):
+    """Trains, validates and scores a causal language model on the scored tokens of its batches.
+
+    It knows nothing of a curriculum. The weights are read in :meth:`configure_model`, so making the object is cheap,
+    and :attr:`tokenizer_source` and :attr:`context_length` are known from the start. With LoRA a checkpoint holds the
+    adapter alone, so that resuming needs the source as well.
+
+    Args:
+        source: Folder, hub id ``owner/name``, GGUF file or ``package:MODULE/FILE.gguf`` with the weights to start from.
+        config: Instead of a source, a Hugging Face configuration with its ``model_type``; weights are random.
+        tokenizer: Where the tokenizer comes from, if not from ``source``.
+        revision: Branch, tag or commit of a hub id.
+        dtype: Of the weights; the Trainer's ``precision`` decides what the arithmetic is done in.
+        attention: Attention implementation of transformers (``sdpa``, ``eager``, ``flash_attention_2``).
+        trust_remote_code: Run Python code that comes with the model.
+        lora: Train an adapter instead of the weights.
+        gradient_checkpointing: Keep the activations of one layer only and compute the rest again when needed.
+        optimizer: Called with the parameter groups.
+        lr_schedule: Called with the optimizer, stepped after every optimizer step.
+        loss_reduction: ``example``: weighted mean over examples of their mean token loss; ``token``: weighted mean
+            over tokens. Both are taken over the batches of all ranks together; batches that are accumulated into one
+            step count equally.
+        loss_chunk: Positions that the output head is applied to at once.
+        decay_norm_and_bias: Let weight decay act on norms and biases too.
+        init_seed: Of random weights and of the adapter's.
+
+    Raises:
+        ValueError: not exactly one of ``source`` and ``config`` is given, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        source: str | None = None,
+        config: dict[str, Any] | None = None,
+        tokenizer: str | None = None,
+        revision: str | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        attention: str | None = None,
+        trust_remote_code: bool = False,
+        lora: LoRA | None = None,
+        gradient_checkpointing: bool = False,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_schedule: LRSchedulerCallable | None = None,
+        loss_reduction: Literal["example", "token"] = "example",
+        loss_chunk: int = 4096,
+        decay_norm_and_bias: bool = False,
+        init_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if (source is None) == (config is None):
+            raise ValueError(f"model: give exactly one of source and config (got {source=}, {config=}).")
+        if loss_chunk < 1:
+            raise ValueError(f"model.loss_chunk must be at least 1, got {loss_chunk}.")
+        self.source = source
+        self.config = config
+        self.tokenizer_source = tokenizer if tokenizer is not None else source
+        self.revision = revision
+        self.dtype_name = dtype
+        self.attention = attention
+        self.trust_remote_code = trust_remote_code
+        self.lora = lora
+        self.gradient_checkpointing = gradient_checkpointing
+        self.optimizer = optimizer
+        self.lr_schedule = lr_schedule
+        self.loss_reduction = loss_reduction
+        self.loss_chunk = loss_chunk
+        self.decay_norm_and_bias = decay_norm_and_bias
+        self.init_seed = init_seed
+        self.horizon_steps: int | None = None
+        """Optimizer steps in the run, set from outside before ``configure_optimizers`` by whoever knows better."""
+        self.model: nn.Module | None = None
+        self._headless = False
+        # The Trainer's own mean over ranks rounds odd sums of batch sizes down.
+        self._val_loss = MeanMetric()
+        # A checkpoint that holds the adapter alone cannot fill the whole model.
+        self.strict_loading = lora is None
+
+    @cached_property
+    def hf_config(self) -> PretrainedConfig:
+        """The model's configuration, known before its weights are."""
+        if self.source is not None:
+            return loading.read_config(self.source, self.revision, self.trust_remote_code)
+        assert self.config is not None
+        return loading.make_config(self.config)
+
+    @property
+    def context_length(self) -> int | None:
+        """Largest number of tokens in a row, known before the weights are read; none where the model sets no limit."""
+        return loading.context_length(self.hf_config)
+
+    def configure_model(self) -> None:
+        if self.model is not None:
+            return
+        dtype: torch.dtype = getattr(torch, self.dtype_name)
+        with loading.isolated_rng(self.init_seed):
+            if self.source is not None:
+                model = loading.load_model(
+                    self.source,
+                    revision=self.revision,
+                    dtype=dtype,
+                    attention=self.attention,
+                    trust_remote_code=self.trust_remote_code,
+                )
+            else:
+                model = loading.random_model(self.hf_config, dtype=dtype, attention=self.attention)
+            if self.gradient_checkpointing:
+                model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+            self.model = model if self.lora is None else add_lora(model, self.lora)
+        self._headless = check_headless(self.model)
+
+    def setup(self, stage: str) -> None:
+        del stage
+        tokenizer = self._data_tokenizer()
+        vocabulary = self.hf_config.get_text_config().vocab_size
+        if tokenizer is not None and len(tokenizer) > vocabulary:
+            raise ValueError(
+                f"the tokenizer has {len(tokenizer)} tokens, the model's vocabulary {vocabulary}: use the model's own "
+                f"tokenizer (model.tokenizer), or set model.config.vocab_size."
+            )
+
+    def _data_tokenizer(self) -> Any:
+        """The tokenizer in use, where the trainer has a data module that offers it."""
+        return getattr(getattr(self._trainer, "datamodule", None), "tokenizer", None)
+
+    def token_nll(self, batch: Batch, /) -> TokenNLL:
+        """Losses at the scored positions of ``batch``; see :class:`~lit_curriculum.types.LanguageModel`."""
+        assert self.model is not None, "configure_model has not been called"
+        if self._headless:
+            return token_nll(self.model, batch, self.loss_chunk)
+        return full_logits_nll(self.model, batch)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        del batch_idx
+        sums = self._sums(batch)
+        numerator, denominator = self._reduce(sums["nll_sum"], sums["num_scored"], batch.weight)
+        # Gradients are averaged over ranks, so a mean over all ranks' examples needs the ranks' common denominator.
+        world_size = self.trainer.world_size
+        if world_size > 1:
+            denominator = self.trainer.strategy.reduce(denominator.clone(), reduce_op="sum")
+        loss = numerator * world_size / _positive(denominator)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch), sync_dist=world_size > 1)
+        return {"loss": loss, **{name: value.detach() for name, value in sums.items()}}
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        del batch_idx, dataloader_idx
+        sums = self._sums(batch)
+        numerator, denominator = self._reduce(sums["nll_sum"], sums["num_scored"], batch.weight)
+        self._val_loss.update(numerator / _positive(denominator), weight=denominator)
+        return sums
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/loss", self._val_loss, prog_bar=True)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        del batch_idx, dataloader_idx
+        return self._sums(batch)
+
+    def _sums(self, batch: Batch) -> dict[str, Tensor]:
+        """Per example [B]: index, summed loss in nats, number of scored tokens, whether all of them are hits."""
+        tokens = self.token_nll(batch)
+        # Scattering back into rows and summing those is deterministic on a GPU, where adding at an index is not.
+        scored = batch.scored
+        losses = torch.zeros(scored.shape, dtype=tokens.nll.dtype, device=scored.device)
+        num_scored = scored.sum(dim=1)
+        return {
+            "index": batch.index,
+            "nll_sum": losses.masked_scatter(scored, tokens.nll).sum(dim=1),
+            "num_scored": num_scored,
+            "exact": (~scored).masked_scatter(scored, tokens.hit).all(dim=1) & (num_scored > 0),
+        }
+
+    def _reduce(self, nll_sum: Tensor, num_scored: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Numerator and denominator of the weighted mean loss; examples without a scored token do not count."""
+        if self.loss_reduction == "token":
+            return (weight * nll_sum).sum(), (weight * num_scored).sum()
+        return (weight * nll_sum / num_scored.clamp(min=1)).sum(), (weight * (num_scored > 0)).sum()
+
+    def configure_optimizers(self) -> Any:
+        assert self.model is not None, "configure_model has not been called"
+        optimizer = self.optimizer(parameter_groups(self.model, self.decay_norm_and_bias))
+        if self.lr_schedule is None:
+            return optimizer
+        schedule = self.lr_schedule(optimizer)
+        if hasattr(schedule, "set_horizon"):
+            horizon = self.horizon_steps if self.horizon_steps is not None else count_steps(self.trainer)
+            fix_horizon(schedule, horizon)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert self.model is not None
+        if self.lora is not None:
+            trained = self._trained_names()
+            checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+        checkpoint |= describe(self, getattr(self._data_tokenizer(), "chat_template", None))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["state_dict"]
+        loading.require_finite(state.items(), "the checkpoint")
+        if self.lora is not None:
+            trained = self._trained_names()
+            if trained != set(state):
+                raise ValueError(
+                    f"the checkpoint holds {len(state)} weights that do not match the adapter of model.lora "
+                    f"({len(trained)} weights); resume with the model options that the run was started with."
+                )
+
+    def _trained_names(self) -> set[str]:
+        return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+
+def _positive(denominator: Tensor) -> Tensor:
+    """The denominator, or next to nothing in place of zero: the loss of no scored token is zero, not NaN."""
+    return denominator.clamp(min=torch.finfo(denominator.dtype).tiny)

@@ -1,0 +1,66 @@
+"""Low-rank adaptation: train two thin matrices beside each linear layer and leave the layer as it is."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoRA:
+    """Options of low-rank adaptation.
+
+    References:
+        Hu et al. 2021, arXiv 2106.09685, section 4.1.
+    """
+
+    rank: int = 16
+    """Inner width of the two added matrices (r)."""
+    alpha: float = 32.0
+    """The update is scaled by alpha / rank."""
+    dropout: float = 0.0
+    """Probability that an input of the added matrices is zeroed in training."""
+    target_modules: list[str] | None = None
+    """Ends of the names of the layers to adapt, such as q_proj; all linear layers but the output head if left out."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"model.lora.rank must be at least 1, got {self.rank}.")
+        if self.alpha <= 0.0:
+            raise ValueError(f"model.lora.alpha must be positive, got {self.alpha}.")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"model.lora.dropout must be in [0, 1), got {self.dropout}.")
+        if self.target_modules is not None and not self.target_modules:
+            raise ValueError("model.lora.target_modules is an empty list; leave it out to adapt all linear layers.")
+
+
+def add_lora(model: PreTrainedModel, lora: LoRA) -> nn.Module:
+    """``model`` wrapped so that only the added matrices are trained; it starts out computing what ``model`` does.
+
+    Raises:
+        ValueError: peft is not installed, or a name in ``target_modules`` fits no layer.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise ValueError("model.lora needs the package peft: pip install 'lit-curriculum[lora]'")
+    import peft
+
+    names = [name for name, module in model.named_modules() if not list(module.children())]
+    for target in lora.target_modules or ():
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            known = sorted({name.rsplit(".", 1)[-1] for name in names})
+            raise ValueError(f"model.lora.target_modules: no layer is called {target}; the model's layers are {known}.")
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # annotated as an integer, used as a number
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules or "all-linear",
+        task_type=peft.TaskType.CAUSAL_LM,
+    )
+    wrapped: nn.Module = peft.get_peft_model(model, config)
+    return wrapped

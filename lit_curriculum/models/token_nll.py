@@ -1,0 +1,193 @@
+"""Token losses of a causal language model, with the output head applied to scored positions only.
+
+A response is often a small part of a row, and the logits of a row are ``vocabulary / hidden size`` times larger than
+its hidden states. So the decoder runs without its head, the hidden states that predict scored tokens are gathered,
+and head and fp32 cross-entropy are taken in chunks of positions. What a model does to its logits after the head is
+read from its configuration; :func:`check_headless` proves per model that nothing was missed.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from lit_curriculum.types import Batch, TokenNLL
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+_log = logging.getLogger(__name__)
+_PROBE_LOGIT_STD = 20.0
+"""Spread of logits in the proof: wide enough for every soft cap in use (30 to 50) to show."""
+
+
+class HeadlessError(ValueError):
+    """The parts that the fast path needs cannot be found in this model."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogitTransform:
+    """What a model does to its logits after the output head: a factor, then a soft cap."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Final logits, in fp32 and of the same shape."""
+        logits = logits.float()
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+
+
+def logit_transform(config: PretrainedConfig) -> LogitTransform:
+    """The transform that ``config`` asks for: Cohere and FalconH1 multiply, Granite divides, Gemma caps."""
+    text = config.get_text_config()
+
+    def number(*names: str) -> float | None:
+        values = (getattr(text, name, None) for name in names)
+        return next((float(v) for v in values if isinstance(v, int | float) and v), None)
+
+    divisor = number("logits_scaling")
+    factor = number("logit_scale", "lm_head_multiplier") or 1.0
+    softcap = number("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+    return LogitTransform(factor if divisor is None else factor / divisor, softcap)
+
+
+def causal_lm(model: nn.Module) -> PreTrainedModel:
+    """The Hugging Face model itself, where ``model`` may be wrapped for LoRA."""
+    unwrap = getattr(model, "get_base_model", None)
+    return model if unwrap is None else unwrap()  # type: ignore[return-value]
+
+
+def token_nll(model: nn.Module, batch: Batch, chunk: int) -> TokenNLL:
+    """Losses of the scored tokens of ``batch``, equal to those from full logits.
+
+    Args:
+        model: A Hugging Face causal language model, or one wrapped for LoRA.
+        batch: B rows of L tokens; the token at position t is predicted from the hidden state at t - 1.
+        chunk: Number of positions that the head is applied to at once; with vocabulary size V the peak is a few
+            tensors [chunk, V] in fp32, in the backward pass too, where a chunk's logits are computed again.
+
+    Raises:
+        HeadlessError: the model's decoder or output head cannot be found.
+    """
+    lm = causal_lm(model)
+    hidden, head = _hidden_states_and_head(lm, batch)
+    row, column = _predicting_positions(batch)
+    inputs, targets = hidden[row, column], batch.input_ids[row, column + 1]
+    transform = logit_transform(lm.config)
+    # An empty batch still makes one pass over nothing, so that every weight gets a gradient (of zero) on each rank.
+    starts = range(0, max(len(targets), 1), chunk)
+    losses: list[Tensor] = []
+    hits: list[Tensor] = []
+    for start in starts:
+        part = slice(start, start + chunk)
+        # The last chunk keeps its logits: the backward pass starts with it, so dropping them would save nothing.
+        if torch.is_grad_enabled() and start != starts[-1]:
+            nll, hit = checkpoint(_chunk_nll, head, transform, inputs[part], targets[part], use_reentrant=False)
+        else:
+            nll, hit = _chunk_nll(head, transform, inputs[part], targets[part])
+        losses.append(nll)
+        hits.append(hit)
+    return TokenNLL(torch.cat(losses), row, torch.cat(hits))
+
+
+def full_logits_nll(model: nn.Module, batch: Batch) -> TokenNLL:
+    """The same losses by way of all logits [B, L, V]; slow and large, but true of every architecture."""
+    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+    row, column = _predicting_positions(batch)
+    targets = batch.input_ids[row, column + 1]
+    scored_logits = logits[row, column].float()
+    nll = cross_entropy(scored_logits, targets, reduction="none")
+    return TokenNLL(nll, row, scored_logits.argmax(dim=-1) == targets)
+
+
+def check_headless(model: nn.Module, seed: int = 0) -> bool:
+    """Whether :func:`token_nll` equals :func:`full_logits_nll` on this model; logs one sentence where it does not.
+
+    Two random rows are run both ways, with the decoder's output amplified until the logits spread widely: at the
+    small logits of an untrained model a forgotten soft cap would not show.
+
+    Args:
+        model: The model, on any device; its train/eval flags and the global random state stay as they are.
+        seed: Of the random tokens.
+    """
+    lm = causal_lm(model)
+    training = {module: module.training for module in model.modules()}
+    batch = _probe_batch(lm, seed)
+    try:
+        model.eval()
+        with torch.no_grad():
+            reason = _difference(model, lm, batch)
+    except HeadlessError as error:
+        reason = str(error)
+    finally:
+        for module, flag in training.items():
+            module.training = flag
+    if reason is not None:
+        _log.warning("losses of %s are computed from full logits, which is slower: %s", type(lm).__name__, reason)
+    return reason is None
+
+
+def _difference(model: nn.Module, lm: PreTrainedModel, batch: Batch) -> str | None:
+    hidden, head = _hidden_states_and_head(lm, batch)
+    spread = head(hidden).float().std().item()
+    factor = _PROBE_LOGIT_STD / spread if spread > 0.0 else 1.0
+
+    def amplify(_module: nn.Module, _args: object, output: dict[str, Tensor]) -> dict[str, Tensor]:
+        output["last_hidden_state"] = output["last_hidden_state"] * factor
+        return output
+
+    hook = lm.get_decoder().register_forward_hook(amplify)  # type: ignore[no-untyped-call]
+    try:
+        fast, slow = token_nll(model, batch, chunk=4).nll, full_logits_nll(model, batch).nll
+    finally:
+        hook.remove()
+    # Half precision rounds logits of this size to a quarter; a missed factor or cap is off by far more.
+    tolerance = 1e-3 if lm.dtype == torch.float32 else 0.5
+    if torch.allclose(fast, slow, rtol=tolerance / 10, atol=tolerance):
+        return None
+    return f"its logits are not those of decoder and output head (losses differ by {(fast - slow).abs().max():.3g})"
+
+
+def _probe_batch(lm: PreTrainedModel, seed: int) -> Batch:
+    weight: Any = lm.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(weight.shape[0], (2, 8), generator=generator, device="cpu")
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    scored = mask.bool()
+    scored[:, 0] = False
+    return Batch(ids, mask, scored, torch.arange(2), torch.ones(2)).to(weight.device)
+
+
+def _hidden_states_and_head(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, nn.Module]:
+    """Hidden states [B, L, H] that the output head is applied to, and the head."""
+    head: nn.Module | None = lm.get_output_embeddings()  # type: ignore[no-untyped-call]
+    decoder: nn.Module = lm.get_decoder()  # type: ignore[no-untyped-call]
+    if head is None or decoder is lm:
+        raise HeadlessError("it does not offer its decoder and its output head apart")
+    output = decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+    hidden = getattr(output, "last_hidden_state", None)
+    if not isinstance(hidden, Tensor) or hidden.shape[-1] != getattr(head, "in_features", None):
+        raise HeadlessError("its output head does not fit on what its decoder returns")
+    return hidden, head
+
+
+def _predicting_positions(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Row and column [S] of the position before every scored token, row by row and left to right."""
+    assert not batch.scored[:, 0].any(), "the first token of a row has no context and cannot be scored"
+    row, column = batch.scored[:, 1:].nonzero(as_tuple=True)
+    return row, column
+
+
+def _chunk_nll(head: nn.Module, transform: LogitTransform, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    logits = transform(head(hidden))
+    return cross_entropy(logits, targets, reduction="none"), logits.argmax(dim=-1) == targets
