@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -33,7 +37,11 @@ lit-curriculum COMMAND --help lists the options of a command.
 class CurriculumCLI(LightningCLI):
     """LightningCLI with a ``curriculum:`` block and any module and data module by ``class_path``."""
 
-    def __init__(self, args: Sequence[str] | None = None, run: bool = True) -> None:
+    def __init__(self, args: Sequence[str] | dict[str, Any] | None = None, run: bool = True) -> None:
+        # Tools give arguments as a list on purpose, and Lightning calls its parser in an older way.
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+        warnings.filterwarnings("ignore", message=r"[\s\S]*was deprecated in v4.49.0")
+        warnings.filterwarnings("ignore", message=r"[\s\S]*JsonargparseDeprecationWarning")
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -43,7 +51,9 @@ class CurriculumCLI(LightningCLI):
             # Stages may differ in size, and a loader's length is read only when it is loaded.
             trainer_defaults={"reload_dataloaders_every_n_epochs": 1},
             save_config_kwargs={"overwrite": True},
-            args=list(args) if args is not None else None,
+            # Errors come to ``main`` as exceptions, for subcommands too.
+            parser_kwargs={"exit_on_error": False, **{c: {"exit_on_error": False} for c in self.subcommands()}},
+            args=args if args is None or isinstance(args, dict) else list(args),
             run=run,
         )
 
@@ -52,13 +62,28 @@ class CurriculumCLI(LightningCLI):
         parser.add_lightning_class_args(CurriculumCallback, "curriculum")
 
 
+def open_run(folder: Path) -> CurriculumCLI:
+    """The model, data module and trainer of a run, made again from the configuration that it saved.
+
+    Raises:
+        FileNotFoundError: the folder holds no ``config.yaml``.
+    """
+    path = folder / "config.yaml"
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} is no folder of a run: there is no config.yaml in it.")
+    saved = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # The rest are arguments of the command that was run, such as ckpt_path.
+    kept = {k: v for k, v in saved.items() if k in ("seed_everything", "trainer", "model", "data", "curriculum")}
+    return CurriculumCLI(args=kept, run=False)
+
+
 def export_command(args: Sequence[str]) -> None:
     """``lit-curriculum export --run DIR --out DIR``: write a Hugging Face folder from a run's checkpoint."""
-    from jsonargparse import ArgumentParser
-
     from lit_curriculum.models.export import export_run
 
-    parser = ArgumentParser(prog="lit-curriculum export", description="Write a Hugging Face folder from a checkpoint.")
+    parser = ArgumentParser(
+        prog="lit-curriculum export", description="Write a Hugging Face folder from a checkpoint.", exit_on_error=False
+    )
     parser.add_argument("--run", type=str, required=True, help="folder of the run, the one that holds config.yaml")
     parser.add_argument(
         "--checkpoint", type=str | None, default=None, help="checkpoint file; the run's last by default"
@@ -66,7 +91,7 @@ def export_command(args: Sequence[str]) -> None:
     parser.add_argument("--out", type=str, required=True, help="folder to write")
     parser.add_argument("--merge_lora", type=bool, default=True, help="merge adapters into the weights")
     given = parser.parse_args(list(args))
-    cli = CurriculumCLI(args=["--config", str(Path(given.run) / "config.yaml")], run=False)
+    cli = open_run(Path(given.run))
     export_run(cli.model, cli.datamodule, Path(given.run), given.checkpoint, Path(given.out), given.merge_lora)
 
 
@@ -86,13 +111,27 @@ def main(args: Sequence[str] | None = None) -> int:
         if given[0] in _COMMANDS:
             _COMMANDS[given[0]](given[1:])
         else:
-            CurriculumCLI(given)
+            # Lightning reads the process's own arguments where it is given none, and warns where it gets both.
+            CurriculumCLI(None if args is None else given)
     except (ValueError, OSError, MisconfigurationException) as error:
         if not _is_ours(error) or os.environ.get("LIT_CURRICULUM_TRACEBACK"):
             raise
         print(f"lit-curriculum: error: {error}", file=sys.stderr)
         return 2
+    except ArgumentError as error:
+        print(f"lit-curriculum: error: {_one_sentence(str(error))}", file=sys.stderr)
+        return 2
+    except SystemExit as stop:  # --help and the like
+        return stop.code if isinstance(stop.code, int) else 1
     return 0
+
+
+def _one_sentence(message: str) -> str:
+    """What the argument parser says over many lines, without its account of every type that it tried."""
+    tried = ("Does not validate", "Subtypes:", "Errors:", "Given value", "- Expected a <class 'NoneType'>")
+    lines = [line.strip() for line in message.splitlines()]
+    kept = [line.removeprefix("- ") for line in lines if line and not line.startswith(tried)]
+    return " ".join(kept) + "; lit-curriculum COMMAND --help lists the options."
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -1,1 +1,7 @@
+"""Instruction data: from records to batches of tokens, and the sampler that a curriculum drives."""
 
+from lit_curriculum.data.ability_datamodule import AbilityDataModule
+from lit_curriculum.data.datamodule import InstructionDataModule
+from lit_curriculum.data.sampler import CurriculumSampler
+
+__all__ = ["AbilityDataModule", "CurriculumSampler", "InstructionDataModule"]

@@ -1,0 +1,133 @@
+"""The main job on the embedded default: train a tiny model with a curriculum and show what it learnt.
+
+Ends with a table (ability, accuracy before and after, chance), the rank correlation between the difficulty metric
+and the true difficulty, a figure, and the TensorBoard command. Files: ``results.json``, ``demo.png``, the run's
+checkpoints, configuration and event files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, Trainer
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import spearmanr
+
+from experiments.common import write_results
+from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.difficulty.engine import ScoringEngine
+from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty
+from lit_curriculum.difficulty.quiet import quiet
+from lit_curriculum.report import figures
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+class SelectedLevels(Callback, CurriculumObserver):
+    """Keeps the true levels of what each stage trains on."""
+
+    def __init__(self) -> None:
+        self.by_stage: list[list[int]] = []
+
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        store = trainer.datamodule.train_store  # type: ignore[attr-defined]
+        self.by_stage.append([int(store[int(i)].meta["level"]) for i in report.plan.indices])
+
+
+def level_correlation(cli: CurriculumCLI) -> tuple[dict[str, float], list[int], list[float]]:
+    """Spearman correlation of the trained model's IFD with the true level, per ability, over clean examples."""
+    store = cli.datamodule.train_store
+    clean = [i for i in range(len(store)) if not store[i].meta["is_noise"]]
+    engine = ScoringEngine({"ifd": InstructionFollowingDifficulty()}, device=cli.model.device)
+    with quiet(cli.model):
+        scores = engine.score(cli.model, store, np.array(clean)).values["ifd"]  # type: ignore[arg-type]
+    levels = np.array([int(store[i].meta["level"]) for i in clean])
+    abilities = np.array([store[i].ability for i in clean])
+    found = {}
+    for ability in sorted(set(abilities.tolist())):
+        rows = (abilities == ability) & np.isfinite(scores)
+        if len(set(levels[rows].tolist())) > 1:
+            found[ability] = float(spearmanr(levels[rows], scores[rows]).statistic)
+    return found, levels.tolist(), scores.tolist()
+
+
+def show(console: Console, before: dict[str, Any], after: dict[str, Any], correlation: dict[str, float]) -> None:
+    """The table on the terminal."""
+    table = Table(title="Exact match on validation items", title_justify="left")
+    for column in ("ability", "before", "after", "chance", "IFD ~ true level"):
+        table.add_column(column, justify="left" if column == "ability" else "right")
+    for ability in sorted(after, key=lambda a: -after[a]["accuracy"]):
+        rho = f"{correlation[ability]:+.2f}" if ability in correlation else "one level"
+        table.add_row(
+            ability,
+            f"{before[ability]['accuracy']:.2f}",
+            f"{after[ability]['accuracy']:.2f}",
+            f"{after[ability]['chance']:.2f}",
+            rho,
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="iterit", help="a file of configs/curriculum")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for all that the run writes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the data and two stages")
+    given = parser.parse_args()
+    layers = ["base", "model/tiny", "data/abilities", f"curriculum/{given.method}", "quickstart"]
+    args = [f"--config={CONFIGS / layer}.yaml" for layer in layers]
+    args += [f"--seed_everything={given.seed}", f"--curriculum.seed={given.seed}"]
+    args += [f"--trainer.default_root_dir={given.out}", f"--trainer.logger.init_args.save_dir={given.out}"]
+    if given.quick:
+        args += ["--trainer.max_epochs=2", "--data.num_train=600", "--data.num_val_per_ability=20"]
+    console = Console()
+    started = time.perf_counter()
+    cli = CurriculumCLI(args, run=False)
+    monitor = next(c for c in cli.trainer.callbacks if isinstance(c, AbilityMonitor))  # type: ignore[attr-defined]
+    levels = SelectedLevels()
+    cli.trainer.callbacks.append(levels)  # type: ignore[attr-defined]
+    given.out.mkdir(parents=True, exist_ok=True)
+    cli.parser.save(cli.config, str(given.out / "config.yaml"), skip_check=True, overwrite=True)
+
+    cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
+    before = monitor.results
+    cli.trainer.fit(cli.model, cli.datamodule)
+    cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
+    after = monitor.results
+    correlation, true_levels, scores = level_correlation(cli)
+
+    show(console, before, after, correlation)
+    mean_rho = float(np.mean(list(correlation.values())))
+    console.print(f"Rank correlation of IFD with true difficulty, mean over abilities: {mean_rho:+.2f}")
+    figure, axes = figures.plt.subplots(1, 3, figsize=(17, 4.5))
+    take = {k: {a: r[k] for a, r in after.items()} for k in ("accuracy", "chance")}
+    figures.ability_bars(axes[0], {a: r["accuracy"] for a, r in before.items()}, take["accuracy"], take["chance"])
+    figures.score_by_level(axes[1], true_levels, scores, "IFD under the trained model")
+    figures.selected_levels(axes[2], levels.by_stage)
+    figures.save(figure, given.out / "demo.png")
+    rows = [
+        {"name": f"accuracy/{when}/{a}", "value": r["accuracy"], "unit": "share"}
+        for when, result in (("before", before), ("after", after))
+        for a, r in result.items()
+    ]
+    rows += [{"name": f"ifd_level_spearman/{a}", "value": v, "unit": "rho"} for a, v in correlation.items()]
+    rows.append({"name": "seconds", "value": time.perf_counter() - started, "unit": "s"})
+    config = {"method": given.method, "seed": given.seed, "quick": given.quick}
+    write_results(given.out, rows, config)
+    (given.out / "selected_levels.json").write_text(json.dumps(levels.by_stage))
+    console.print(f"Figure: {given.out / 'demo.png'}    Numbers: {given.out / 'results.json'}")
+    console.print(f"Look at the run: tensorboard --logdir {given.out}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Figures from numbers that a run has written; no torch, no display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart with any kind of colour vision, and in grey by lightness.
+BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#E69F00", "#009E73", "#999999", "#000000"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write ``figure`` to ``path``; the suffix decides on PNG or SVG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    plt.close(figure)
+
+
+def ability_bars(
+    axes: Axes, before: Mapping[str, float], after: Mapping[str, float], chance: Mapping[str, float]
+) -> None:
+    """Accuracy of each ability before and after training, with the level of guessing as a mark.
+
+    Args:
+        axes: Drawn into.
+        before: Ability -> share of items answered exactly, in [0, 1].
+        after: The same after training.
+        chance: Ability -> expected share for a guess.
+    """
+    names = sorted(after, key=lambda a: after[a])
+    places = np.arange(len(names))
+    axes.barh(places + 0.2, [after[n] for n in names], 0.38, color=BLUE, label="after training")
+    axes.barh(places - 0.2, [before[n] for n in names], 0.38, color=GREY, label="before")
+    axes.plot([chance[n] for n in names], places, "|", color=BLACK, markersize=14, label="chance", linestyle="none")
+    axes.set_yticks(places, names)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("exact match on validation items")
+    axes.legend(loc="lower right", frameon=False)
+
+
+def score_by_level(axes: Axes, levels: Sequence[int], scores: Sequence[float], name: str) -> None:
+    """Quartiles of a difficulty score at every true level of difficulty."""
+    level, score = np.asarray(levels), np.asarray(scores, dtype=float)
+    present = sorted(set(level.tolist()))
+    groups = [score[(level == v) & np.isfinite(score)] for v in present]
+    axes.boxplot(groups, positions=present, widths=0.6, showfliers=False, medianprops={"color": ORANGE})
+    axes.set_xticks(present, [str(v) for v in present])
+    axes.set_xlabel("true difficulty level")
+    axes.set_ylabel(name)
+
+
+def selected_levels(axes: Axes, levels_by_stage: Sequence[Sequence[int]]) -> None:
+    """Share of each true level among the examples that each stage trained on."""
+    present = sorted({v for levels in levels_by_stage for v in levels})
+    bottom = np.zeros(len(levels_by_stage))
+    colours = plt.get_cmap("cividis")(np.linspace(0.1, 0.95, len(present)))
+    for value, colour in zip(present, colours, strict=True):
+        share = np.array([np.mean(np.asarray(levels) == value) for levels in levels_by_stage])
+        axes.bar(np.arange(len(share)), share, bottom=bottom, color=colour, label=f"level {value}")
+        bottom += share
+    axes.set_xlabel("stage")
+    axes.set_ylabel("share of the stage's examples")
+    axes.set_xticks(range(len(levels_by_stage)))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

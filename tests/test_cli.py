@@ -1,0 +1,174 @@
+"""The command line: a run on a file given by path, and one clear sentence for everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from lit_curriculum.cli import main
+from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+EXTENSION = """
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.difficulty.base import TextMetric
+from lit_curriculum.types import Plan
+import numpy as np
+
+class Vowels(TextMetric):
+    unit = "vowels"
+    formula = "vowels/1"
+    def score(self, examples):
+        return np.array([sum(c in "aeiou" for c in examples[i].response) for i in range(len(examples))], dtype=float)
+
+class FewestVowels(CurriculumPolicy):
+    reads = ("vowels",)
+    def __init__(self, count: int = 4) -> None:
+        self.count = count
+    def setup(self, examples, num_stages):
+        pass
+    def step(self, table, stage, generator):
+        return Plan(indices=np.argsort(table.scores["vowels"], kind="stable")[: self.count])
+    def stage_sizes(self, num_examples, num_stages):
+        return [self.count] * num_stages
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder with a tiny random model and its tokenizer."""
+    tokenizer = build_tiny_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=64,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows) + "\n")
+    return path
+
+
+def rows(num: int) -> list[dict[str, str]]:
+    return [{"instruction": f"say {i}", "input": "", "output": "blue fish " * (1 + i % 3)} for i in range(num)]
+
+
+def fit(source: Path, data: Path, *extra: str, method: str = "iterit") -> int:
+    layers = ["base.yaml", f"curriculum/{method}.yaml"]
+    args = [a for layer in layers for a in ("--config", str(CONFIGS / layer))]
+    out = source.parent / "runs"
+    args += ["--model", "lit_curriculum.models.CausalLMModule", f"--model.source={source}", f"--data.path={data}"]
+    args += [f"--trainer.default_root_dir={out}", f"--trainer.logger.init_args.save_dir={out}"]
+    args += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    args += [f"--data.cache_dir={source.parent / 'cache'}", "--data.batch_size=4", *extra]
+    return main(["fit", *args])
+
+
+def test_iterit_trains_on_a_file_given_by_path_and_exports(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write(source.parent / "data.jsonl", rows(60))
+    assert fit(source, data, "--curriculum.policy.fraction=0.2") == 0
+    run = source.parent / "runs" / "version_0"
+    assert (run / "checkpoints" / "last.ckpt").exists()
+    saved = (run / "config.yaml").read_text()
+    assert "fraction: 0.2" in saved
+    assert main(["export", f"--run={run}", f"--out={source.parent / 'exported'}"]) == 0
+    exported = AutoModelForCausalLM.from_pretrained(source.parent / "exported")
+    start = AutoModelForCausalLM.from_pretrained(source)
+    assert not torch.equal(exported.lm_head.weight, start.lm_head.weight)
+    again = ["fit", "--config", str(run / "config.yaml"), "--trainer.max_epochs=1"]
+    assert main(again) == 0, "a saved configuration runs again"
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--curriculum.policy.fractoin=0.1"], "fractoin"),
+        (["--curriculum.policy.fraction=0"], "fraction must be in (0, 1], got 0"),
+        (["--curriculum.policy.fraction=1.5"], "fraction must be in (0, 1], got 1.5"),
+        (["--data.max_length=8"], "data.jsonl:1"),
+        (["--trainer.limit_train_batches=2"], "trainer.limit_train_batches=2 would cut"),
+        (["--ckpt_path=nowhere.ckpt"], "nowhere.ckpt"),
+    ],
+)
+def test_wrong_options_stop_early_with_one_sentence(
+    source: Path, capsys: pytest.CaptureFixture[str], extra: list[str], message: str
+) -> None:
+    data = write(source.parent / "data.jsonl", rows(60))
+    assert refusal(capsys, source, data, *extra).count(message) >= 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (["{not json", *rows(3)], "data.jsonl:1"),
+        ([{"instruction": "no output"}, *rows(3)], "data.jsonl:1"),
+        ([{"instruction": "empty", "output": ""}], "data.path"),
+        ([], "data.path"),
+    ],
+)
+def test_wrong_data_stop_early_with_one_sentence(
+    source: Path, capsys: pytest.CaptureFixture[str], content: list[Any], message: str
+) -> None:
+    data = write(source.parent / "data.jsonl", content)
+    assert message in refusal(capsys, source, data)
+
+
+def test_a_missing_file_is_named(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "missing.jsonl" in refusal(capsys, source, source.parent / "missing.jsonl")
+
+
+def test_weights_of_nan_are_refused(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = AutoModelForCausalLM.from_pretrained(source)
+    with torch.no_grad():
+        model.lm_head.weight[3, 3] = torch.nan
+    model.save_pretrained(source)
+    data = write(source.parent / "data.jsonl", rows(60))
+    assert "NaN or infinite" in refusal(capsys, source, data)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], source: Path, data: Path, *extra: str) -> str:
+    """What is printed on standard error for a run that must not start; no traceback, no checkpoint."""
+    capsys.readouterr()
+    assert fit(source, data, *extra) == 2
+    assert not list((source.parent / "runs").rglob("*.ckpt"))
+    printed = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert len(printed) == 1
+    return printed[0]
+
+
+def test_a_metric_and_a_policy_from_outside_by_class_path(
+    source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "my_curriculum.py").write_text(EXTENSION)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = {
+        "curriculum": {
+            "metrics": {"vowels": {"class_path": "my_curriculum.Vowels"}},
+            "policy": {"class_path": "my_curriculum.FewestVowels", "init_args": {"count": 8}},
+        }
+    }
+    (tmp_path / "mine.yaml").write_text(json.dumps(config))
+    data = write(source.parent / "data.jsonl", rows(20))
+    assert fit(source, data, "--config", str(tmp_path / "mine.yaml"), "--trainer.max_epochs=2") == 0
+    checkpoint = torch.load(
+        source.parent / "runs" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True, map_location="cpu"
+    )
+    state = checkpoint["callbacks"]["CurriculumCallback"]
+    assert set(state["sampler"]["indices"].tolist()) == {0, 3, 6, 9, 12, 15, 18, 1}
+    sys.modules.pop("my_curriculum", None)
+
+
+def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("fit", "validate", "predict", "export"))
