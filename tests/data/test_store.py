@@ -1,0 +1,147 @@
+"""The encoded data set: equal to its examples encoded one by one, read row by row, and able to grow."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lit_curriculum.data import cache
+from lit_curriculum.data.cache import build_store
+from lit_curriculum.data.encode import EncodeOptions, Encoder
+from lit_curriculum.data.formats import to_example
+from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
+from lit_curriculum.data.store import EncodedStore
+from lit_curriculum.data.template import resolve_template
+from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Example
+from tests.data.toy_tokenizers import byte_level
+
+VIEWS = (CONDITIONED, UNCONDITIONED)
+
+
+def make_encoder(**options: Any) -> Encoder:
+    return Encoder(resolve_template(byte_level(), "headings"), EncodeOptions(**{"max_length": 200, **options}))
+
+
+def make_examples(count: int, start: int = 0) -> list[Example]:
+    out = []
+    for n in range(start, start + count):
+        fields: dict[str, Any] = {"instruction": f"Ask {n}", "output": "é" * (n % 7 + 1), "id": f"x{n}", "level": n}
+        if n % 3:
+            fields["task"] = f"t{n % 3}"
+        if n % 5 == 0:
+            fields["history"] = [["before", "yes"]]
+        out.append(to_example(fields, f"f.jsonl:{n + 1}", index=n))
+    return out
+
+
+def build(
+    folder: Path,
+    examples: Sequence[Example],
+    encoder: Encoder | None = None,
+    report: ProblemReport | None = None,
+    policy: ProblemPolicy | None = None,
+    num_proc: int = 1,
+) -> EncodedStore:
+    return build_store(
+        examples, encoder or make_encoder(), policy or ProblemPolicy(), report or ProblemReport(), folder, num_proc
+    )
+
+
+def assert_same(store: EncodedStore, examples: Sequence[Example], encoder: Encoder) -> None:
+    """Slow twin of the store: encode each example alone, ask the example itself for the rest."""
+    assert len(store) == len(examples)
+    assert store.content_hashes.dtype == np.dtype("S32")
+    assert store.content_hashes.tolist() == [e.content_hash.encode() for e in examples]
+    assert list(store.abilities) == [e.ability for e in examples]
+    lengths = {view: store.lengths(view) for view in VIEWS}
+    counts = {view: store.num_scored(view) for view in VIEWS}
+    assert all(a.dtype == np.int64 for a in (*lengths.values(), *counts.values()))
+    for n, example in enumerate(examples):
+        assert store[n] == example
+        alone = encoder.encode([example.messages])[0]
+        for view, expected in zip(VIEWS, (alone.conditioned, alone.unconditioned), strict=True):
+            found = store.encoded(n, view)
+            assert found.input_ids.dtype == np.int32
+            assert found.input_ids.tolist() == expected.input_ids.tolist()
+            assert found.scored.tolist() == expected.scored.tolist()
+            assert lengths[view][n] == len(expected.input_ids)
+            assert counts[view][n] == expected.scored.sum()
+
+
+def test_store_equals_its_examples_encoded_one_by_one(tmp_path: Path) -> None:
+    examples = make_examples(25)
+    store = build(tmp_path, examples)
+    assert_same(store, examples, make_encoder())
+    digest = hashlib.blake2b(b"".join(e.content_hash.encode() for e in examples), digest_size=16)
+    assert store.data_hash == digest.hexdigest()
+    assert store.abilities.names == ("t1", "t2")
+    assert store.abilities.codes.tolist() == [n % 3 - 1 for n in range(25)]
+    assert list(store.abilities[3:6]) == [None, "t1", "t2"]
+
+
+def test_many_record_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_ROWS", 4)
+    examples = make_examples(25)
+    texts = build(tmp_path, examples)
+    assert_same(texts, examples, make_encoder())
+
+
+@pytest.mark.slow
+def test_more_rows_than_one_batch_and_two_processes(tmp_path: Path) -> None:
+    examples = make_examples(2300)
+    one, two = build(tmp_path / "1", examples), build(tmp_path / "2", examples, num_proc=2)
+    assert one.fingerprint == two.fingerprint
+    for store in (one, two):
+        assert_same(store, examples, make_encoder())
+
+
+def test_wrong_index_and_view(tmp_path: Path) -> None:
+    store = build(tmp_path, make_examples(3))
+    for wrong in (3, -1):
+        with pytest.raises(IndexError, match="outside the data of 3 examples"):
+            store[wrong]
+    with pytest.raises(TypeError):
+        store.encoded(1.5, CONDITIONED)  # type: ignore[arg-type]
+    for ask in (store.lengths, store.num_scored, lambda view: store.encoded(0, view)):
+        with pytest.raises(ValueError, match="there is no view 'other' of the data; there are conditioned and uncond"):
+            ask("other")
+    assert store.encoded(np.int64(2), CONDITIONED).input_ids.size > 0  # type: ignore[arg-type]
+    assert [e.index for e in store] == [0, 1, 2]
+
+
+def test_parts_continue_the_indices(tmp_path: Path) -> None:
+    examples = make_examples(13)
+    store, more = build(tmp_path, examples[:6]), build(tmp_path, examples[6:])
+    assert [e.index for e in more] == list(range(7))
+    _ = store.content_hashes, store.abilities, store.data_hash
+    alone = store.fingerprint
+    store.append(more)
+    assert_same(store, examples, make_encoder())
+    assert store.data_hash == build(tmp_path, examples).data_hash
+    assert store.fingerprint not in (alone, more.fingerprint)
+    assert store.fingerprint == EncodedStore(store.folders).fingerprint
+    assert store.problems.num_kept == 13
+    assert_same(pickle.loads(pickle.dumps(store)), examples, make_encoder())
+
+
+def test_parts_must_be_encoded_alike(tmp_path: Path) -> None:
+    store, other = build(tmp_path, make_examples(2)), build(tmp_path, make_examples(2), make_encoder(max_length=100))
+    with pytest.raises(ValueError, match="were encoded with another tokenizer, template or option than those in"):
+        store.append(other)
+    assert len(store) == 2
+
+
+def test_tokens_are_mapped_from_the_file(tmp_path: Path) -> None:
+    store = build(tmp_path, make_examples(3))
+    ids = store.encoded(1, CONDITIONED).input_ids
+    assert not ids.flags.owndata
+    assert not ids.flags.writeable
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert str(store.folders[0]) in maps.read_text()
