@@ -1,0 +1,203 @@
+"""What a procedural ability is, and six that follow a rule: copy, reverse, sort, parity, add, brackets.
+
+Every ability is a short character-level task with a true difficulty level, a teacher that knows the answer, and a
+known chance level. Responses hold at least two letters or digits, so that word n-gram measures of diversity see
+them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import comb
+from typing import ClassVar
+
+import numpy as np
+
+MAX_LEVEL = 6
+"""Highest difficulty level that every ability can make."""
+SYMBOLS = "abcdefghijklmnop"
+"""Letters of the strings that are copied, reversed and sorted."""
+FILLERS = "bcdfgklm"
+"""Letters that mean nothing."""
+
+_NUM_PARITY_LETTERS = 7
+_ADDEND = ((1, 1), (1, 3), (1, 9), (1, 9), (10, 99), (100, 999))
+_BRACKETS = {"(": "round", "[": "square", "{": "curly"}
+_OPENER = {")": "(", "]": "[", "}": "{"}
+
+
+class Ability(ABC):
+    """One task: it makes instructions of a given level, answers them, and checks answers.
+
+    A level is the *true* difficulty: the number of symbols, operations or competing facts that the answer
+    depends on. Levels run from 1 to :data:`MAX_LEVEL`.
+    """
+
+    key: ClassVar[str]
+    """Name of the ability, as it stands in ``Example.ability``."""
+
+    @abstractmethod
+    def make(self, level: int, rng: np.random.Generator) -> tuple[str, str]:
+        """A random instruction of difficulty ``level`` and its response."""
+
+    @abstractmethod
+    def answer(self, instruction: str) -> str | None:
+        """The right response to an instruction of this ability, or none where there is no right one."""
+
+    @abstractmethod
+    def chance(self, level: int) -> float:
+        """Probability that a blind guess is right.
+
+        The guesser knows the answers that the ability can have at ``level``, picks one of them uniformly, and
+        does not read the instruction.
+        """
+
+    def check(self, instruction: str, response: str) -> bool:
+        """Whether ``response`` is the right answer; always false where there is no right one."""
+        return response == self.answer(instruction)
+
+    def topic(self, instruction: str) -> str:
+        """The fact that an answer presupposes; empty where the rule is enough."""
+        del instruction
+        return ""
+
+
+class Copy(Ability):
+    """Repeat ``level + 1`` random letters; chance 16 ** -(level + 1)."""
+
+    key = "copy"
+
+    def make(self, level: int, rng: np.random.Generator) -> tuple[str, str]:
+        text = letters(SYMBOLS, level + 1, rng)
+        return f"copy {text}", text
+
+    def answer(self, instruction: str) -> str:
+        return last_word(instruction)
+
+    def chance(self, level: int) -> float:
+        return float(len(SYMBOLS)) ** -(level + 1)
+
+
+class Reverse(Copy):
+    """Write ``level + 1`` random letters backwards; chance 16 ** -(level + 1)."""
+
+    key = "reverse"
+
+    def make(self, level: int, rng: np.random.Generator) -> tuple[str, str]:
+        text = letters(SYMBOLS, level + 1, rng)
+        return f"reverse {text}", text[::-1]
+
+    def answer(self, instruction: str) -> str:
+        return last_word(instruction)[::-1]
+
+
+class Sort(Ability):
+    """Put ``level + 1`` different letters of 16 in alphabetical order; chance 1 / binomial(16, level + 1)."""
+
+    key = "sort"
+
+    def make(self, level: int, rng: np.random.Generator) -> tuple[str, str]:
+        text = "".join(rng.choice(list(SYMBOLS), size=level + 1, replace=False))
+        return f"sort {text}", "".join(sorted(text))
+
+    def answer(self, instruction: str) -> str:
+        return "".join(sorted(last_word(instruction)))
+
+    def chance(self, level: int) -> float:
+        return 1 / comb(len(SYMBOLS), level + 1)
+
+
+class Parity(Ability):
+    """Is the number of ``x`` among seven letters even or odd; there are at most ``level`` of them; chance 1/2."""
+
+    key = "parity"
+
+    def make(self, level: int, rng: np.random.Generator) -> tuple[str, str]:
+        # The answer is drawn first, so that both are equally frequent at every level.
+        odd = int(rng.integers(2))
+        count = int(rng.choice(np.arange(odd, level + 1, 2)))
+        text = list("x" * count + letters(FILLERS, _NUM_PARITY_LETTERS - count, rng))
+        return f"parity {''.join(rng.permutation(text))}", ("even", "odd")[odd]
+
+    def answer(self, instruction: str) -> str:
+        return ("even", "odd")[last_word(instruction).count("x") % 2]
+
+    def chance(self, level: int) -> float:
+        return 1 / 2
+
+
+class Add(Ability):
+    """Add to a number of three digits.
+
+    The second number is 1 at level 1, 1 to 3 at level 2, 1 to 9 at levels 3 and 4, and has two digits at level 5
+    and three at level 6. Levels 1 to 3 have no carry, level 4 always has one. Chance is one over the number of
+    different sums: 810 up to level 4, then 989 and 1799.
+    """
+
+    key = "add"
+
+    def make(self, level: int, rng: np.random.Generator) -> tuple[str, str]:
+        low, high = _ADDEND[level - 1]
+        while True:
+            a, b = int(rng.integers(100, 1000)), int(rng.integers(low, high + 1))
+            if level > 4 or (a % 10 + b > 9) == (level == 4):
+                return f"add {a}+{b}", str(a + b)
+
+    def answer(self, instruction: str) -> str:
+        a, b = last_word(instruction).split("+")
+        return str(int(a) + int(b))
+
+    def chance(self, level: int) -> float:
+        low, high = _ADDEND[level - 1]
+        # Ninety leading pairs of digits; one of ten last digits needs the opposite carry.
+        return 1 / 810 if level <= 4 else 1 / (999 + high - (100 + low) + 1)
+
+
+class Brackets(Ability):
+    """Name the one bracket that is never closed, beside ``level - 1`` matched pairs of any kind; chance 1/3."""
+
+    key = "brackets"
+
+    def make(self, level: int, rng: np.random.Generator) -> tuple[str, str]:
+        before = int(rng.integers(level))
+        opener = choose("([{", rng)
+        text = _balanced(before, rng) + opener + _balanced(level - 1 - before, rng)
+        return f"open {text}", _BRACKETS[opener]
+
+    def answer(self, instruction: str) -> str:
+        unclosed: list[str] = []
+        for symbol in last_word(instruction):
+            if symbol in _BRACKETS:
+                unclosed.append(symbol)
+            elif symbol in _OPENER:
+                unclosed.remove(_OPENER[symbol])
+        return _BRACKETS[unclosed[0]]
+
+    def chance(self, level: int) -> float:
+        return 1 / 3
+
+
+def choose(options: Sequence[str], rng: np.random.Generator) -> str:
+    """One of ``options``, uniformly."""
+    return options[int(rng.integers(len(options)))]
+
+
+def letters(alphabet: str, length: int, rng: np.random.Generator) -> str:
+    """A string of ``length`` letters, drawn with replacement."""
+    return "".join(alphabet[i] for i in rng.integers(len(alphabet), size=length))
+
+
+def last_word(instruction: str) -> str:
+    """What follows the last space: the operand of every instruction."""
+    return instruction.rsplit(" ", 1)[-1]
+
+
+def _balanced(num_pairs: int, rng: np.random.Generator) -> str:
+    """Letters with ``num_pairs`` matched pairs of brackets around and after one another."""
+    text = letters(FILLERS, 2, rng)
+    for _ in range(num_pairs):
+        closer = choose(")]}", rng)
+        opener = _OPENER[closer]
+        text = f"{opener}{text}{closer}" if rng.integers(2) else f"{text}{opener}{letters(FILLERS, 1, rng)}{closer}"
+    return text
