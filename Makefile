@@ -23,7 +23,7 @@ $(VENV)/.weights: $(STAMP)
 	touch $(VENV)/.weights
 
 demo: $(STAMP)
-	$(BIN)/python experiments/demo/run.py --method $(METHOD) --out $(OUT)
+	$(BIN)/python -m experiments.demo.run --method $(METHOD) --out $(OUT)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -28,6 +28,8 @@ from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty
 from lit_curriculum.difficulty.quiet import quiet
 from lit_curriculum.report import figures
 
+# A model that starts from random weights needs more than the 5 % of the data a stage that a pretrained one does.
+OPTIONS = {"iterit": ["--curriculum.policy.fraction=0.3"], "iterit_faithful": ["--curriculum.policy.fraction=0.3"]}
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -88,6 +90,7 @@ def main() -> None:
     args = [f"--config={CONFIGS / layer}.yaml" for layer in layers]
     args += [f"--seed_everything={given.seed}", f"--curriculum.seed={given.seed}"]
     args += [f"--trainer.default_root_dir={given.out}", f"--trainer.logger.init_args.save_dir={given.out}"]
+    args += OPTIONS.get(given.method, [])
     if given.quick:
         args += ["--trainer.max_epochs=2", "--data.num_train=600", "--data.num_val_per_ability=20"]
     console = Console()

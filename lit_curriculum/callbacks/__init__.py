@@ -1,8 +1,16 @@
 """Lightning callbacks: the curriculum loop, and what watches it."""
 
+from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 
-__all__ = ["AtomicCheckpointIO", "CurriculumCallback", "CurriculumMonitor", "CurriculumObserver", "StageReport"]
+__all__ = [
+    "AbilityMonitor",
+    "AtomicCheckpointIO",
+    "CurriculumCallback",
+    "CurriculumMonitor",
+    "CurriculumObserver",
+    "StageReport",
+]

@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from lit_curriculum.models import loading
 from lit_curriculum.models.checkpoint import describe
@@ -94,8 +93,7 @@ class CausalLMModule(LightningModule):
         """Optimizer steps in the run, set from outside before ``configure_optimizers`` by whoever knows better."""
         self.model: nn.Module | None = None
         self._headless = False
-        # The Trainer's own mean over ranks rounds odd sums of batch sizes down.
-        self._val_loss = MeanMetric()
+        self._val_sums = torch.zeros(2)
         # A checkpoint that holds the adapter alone cannot fill the whole model.
         self.strict_loading = lora is None
 
@@ -169,11 +167,17 @@ class CausalLMModule(LightningModule):
         del batch_idx, dataloader_idx
         sums = self._sums(batch)
         numerator, denominator = self._reduce(sums["nll_sum"], sums["num_scored"], batch.weight)
-        self._val_loss.update(numerator / _positive(denominator), weight=denominator)
+        # A new tensor each time: those made in a run under inference mode may not be changed in one without.
+        self._val_sums = self._val_sums.to(numerator.device) + torch.stack((numerator, denominator)).float()
         return sums
 
+    def on_validation_epoch_start(self) -> None:
+        self._val_sums = torch.zeros(2, device=self.device)
+
     def on_validation_epoch_end(self) -> None:
-        self.log("val/loss", self._val_loss, prog_bar=True)
+        # Summed over ranks by hand: the Trainer's own mean over ranks rounds odd sums of batch sizes down.
+        numerator, denominator = self.trainer.strategy.reduce(self._val_sums.clone(), reduce_op="sum")
+        self.log("val/loss", numerator / _positive(denominator), prog_bar=True)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         del batch_idx, dataloader_idx
