@@ -215,7 +215,8 @@ class CausalLMModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        assert self.model is not None
+        if self.model is None:
+            return  # an exception struck before there was a model to save
         if self.lora is not None:
             trained = self._trained_names()
             checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}

@@ -1,0 +1,178 @@
+"""Run a curriculum undisturbed, then again and again with faults, resuming until it is done; compare the ledgers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
+
+from experiments.faults.inject import HOOKS, KINDS, Fault, Ledger, install
+from lit_curriculum.cli import CurriculumCLI
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+OPTIONS: Mapping[str, Sequence[str]] = {"iterit": ("--curriculum.policy.fraction=0.2",)}
+MAX_ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One configuration; every run of it, disturbed or not, has to do the same.
+
+    Attributes:
+        method: A file of ``configs/curriculum``.
+        accumulate: Batches per optimizer step.
+        examples: Size of the data.
+        stages: Number of stages.
+    """
+
+    method: str
+    accumulate: int = 1
+    examples: int = 200
+    stages: int = 4
+
+
+def arguments(setting: Setting, folder: Path, workers: int) -> list[str]:
+    """Options of the command line: the embedded default made small, with dropout so that random numbers matter."""
+    layers = ["base", "model/tiny", "data/abilities", f"curriculum/{setting.method}", "debug"]
+    return [
+        *(f"--config={CONFIGS / layer}.yaml" for layer in layers),
+        *OPTIONS.get(setting.method, ()),
+        f"--trainer.max_epochs={setting.stages}",
+        f"--trainer.accumulate_grad_batches={setting.accumulate}",
+        "--trainer.logger=false",
+        "--trainer.callbacks=[]",
+        "--trainer.val_check_interval=3",
+        f"--trainer.default_root_dir={folder}",
+        '--model.config={"model_type": "llama", "vocab_size": 102, "hidden_size": 32, "intermediate_size": 64, '
+        '"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64, '
+        '"attention_dropout": 0.2}',
+        "--model.attention=eager",  # the one that applies dropout alike everywhere
+        f"--data.num_train={setting.examples}",
+        "--data.num_val_per_ability=4",
+        "--data.batch_size=8",
+        f"--data.num_workers={workers}",
+        f"--data.cache_dir={folder.parent / 'cache'}",
+    ]
+
+
+def train(setting: Setting, folder: Path, fault: Fault | None, totals: dict[str, int], workers: int) -> None:
+    """One attempt in this process: continue from the newest whole checkpoint, if there is one."""
+    torch.set_num_threads(1)
+    cli = CurriculumCLI(arguments(setting, folder, workers), run=False)
+    checkpoints = folder / "checkpoints"
+    trainer = cli.trainer
+    trainer.callbacks += [
+        Ledger(folder / "ledger.jsonl"),
+        ModelCheckpoint(checkpoints, filename="{epoch}-{step}", every_n_train_steps=2, save_top_k=1, monitor="step",
+                        mode="max", save_last=True),
+        ModelCheckpoint(checkpoints, filename="stage-{epoch}", every_n_epochs=1, save_top_k=1, monitor="epoch",
+                        mode="max"),
+        OnExceptionCheckpoint(checkpoints, "exception"),
+    ]  # fmt: skip
+    counter = install(trainer, cli.model, fault, totals)
+    found = sorted(checkpoints.glob("*.ckpt"), key=lambda p: p.stat().st_mtime_ns)
+    whole = [p for p in found if zipfile.is_zipfile(p)]
+    trainer.fit(cli.model, cli.datamodule, ckpt_path=str(whole[-1]) if whole else None, weights_only=True)
+    digest = hashlib.sha256()
+    for name, value in sorted(cli.model.state_dict().items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    (folder / "final.json").write_text(json.dumps({"weights": digest.hexdigest(), "calls": counter.calls}))
+
+
+def attempt(
+    setting: Setting, folder: Path, fault: Fault | None, totals: dict[str, int], workers: int, seconds: float
+) -> None:
+    """One attempt in a forked process, struck by a signal from here where the fault is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with (folder / "log.txt").open("a") as log:
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+            train(setting, folder, fault, totals, workers)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    if fault is not None and fault.kind in ("sigkill", "sigterm"):
+        time.sleep(fault.after * seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL if fault.kind == "sigkill" else signal.SIGTERM)
+    os.waitpid(child, 0)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the undisturbed run did."""
+
+    ledger: dict[tuple[int, int], tuple[tuple[int, ...], str]]
+    weights: str
+    calls: dict[str, int]
+    seconds: float
+
+
+def read_ledger(path: Path) -> list[tuple[tuple[int, int], tuple[tuple[int, ...], str]]]:
+    """All lines in the order in which they were written; a line that a kill cut short is left out."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            found.append(((row["stage"], row["batch"]), (tuple(row["ids"]), row["loss"])))
+    return found
+
+
+def reference(setting: Setting, folder: Path) -> Reference:
+    """Run once undisturbed."""
+    attempt(setting, folder, None, {}, 0, 0.0)  # fills the cache of encoded data
+    for path in (folder / "ledger.jsonl", *(folder / "checkpoints").glob("*.ckpt")):
+        path.unlink()
+    started = time.perf_counter()
+    attempt(setting, folder, None, {}, 0, 0.0)
+    seconds = time.perf_counter() - started
+    final = json.loads((folder / "final.json").read_text())
+    return Reference(dict(read_ledger(folder / "ledger.jsonl")), final["weights"], final["calls"], seconds)
+
+
+def draw_fault(rng: np.random.Generator) -> Fault:
+    """A fault of a random kind at a random moment."""
+    kind = str(rng.choice(KINDS))
+    hook = str(rng.choice(HOOKS)) if kind in ("exception", "kill in hook") else ""
+    return Fault(kind, float(rng.uniform()), hook)
+
+
+def disturbed(setting: Setting, folder: Path, faults: Sequence[Fault], truth: Reference, workers: int) -> str:
+    """Run with ``faults``, one an attempt, resuming until done; the first difference to ``truth``, or nothing."""
+    for number in range(MAX_ATTEMPTS):
+        fault = faults[number] if number < len(faults) else None
+        attempt(setting, folder, fault, truth.calls, workers, truth.seconds)
+        if (folder / "final.json").exists():
+            break
+    else:
+        return f"not done after {MAX_ATTEMPTS} attempts"
+    lines = read_ledger(folder / "ledger.jsonl")
+    for place, found in lines:
+        if truth.ledger.get(place) != found:
+            return f"stage {place[0]} batch {place[1]} trained on {found}, undisturbed on {truth.ledger.get(place)}"
+    missing = set(truth.ledger) - {place for place, _ in lines}
+    if missing:
+        return f"stage and batch {min(missing)} never trained"
+    if json.loads((folder / "final.json").read_text())["weights"] != truth.weights:
+        return "final weights differ"
+    return ""
