@@ -91,7 +91,7 @@ def build_store(
         (work / fingerprint).mkdir()
         encoded.save_to_disk(work / fingerprint / DATA)
         report.save(work / fingerprint / PROBLEMS)
-        info = {"fingerprint": fingerprint, "encoding": encoder.fingerprint, "options": asdict(encoder.options)}
+        info = {"fingerprint": fingerprint, "encoding": encoder.fingerprint, "identity": encoder.identity}
         (work / fingerprint / INFO).write_text(json.dumps(info, indent=1), encoding="utf-8")
         try:
             (work / fingerprint).replace(final)

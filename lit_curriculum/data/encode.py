@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -20,7 +20,7 @@ from lit_curriculum.data.template import ChatTemplate, Turn
 from lit_curriculum.data.tokenize import Boundary, Span, ViewText, tokenize, tokenizer_fingerprint
 from lit_curriculum.types import EncodedView, Message
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same options give other tokens, so that no older cache is used."""
 _NO_LIMIT = 1_000_000_000
 
@@ -114,13 +114,18 @@ class Encoder:
     @cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits over everything that decides which tokens a conversation becomes."""
-        content = {
-            "version": VERSION,
+        return hashlib.blake2b(json.dumps(self.identity, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The same in parts with names, so that whoever compares two can say what differs."""
+        template = hashlib.blake2b(self.template.text.encode(), digest_size=8).hexdigest()
+        return {
+            "encoder version": VERSION,
             "tokenizer": tokenizer_fingerprint(self.template.tokenizer),
-            "template": self.template.text,
-            "options": asdict(self.options),
+            "data.template": f"{self.template.name} ({template})",
+            **{f"data.{name}": value for name, value in asdict(self.options).items()},
         }
-        return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def view_texts(self, messages: Sequence[Message], where: str = "") -> tuple[ViewText, ViewText]:
         """Texts of the conditioned and of the unconditioned view, with their scored spans.

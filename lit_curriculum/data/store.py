@@ -136,6 +136,11 @@ class EncodedStore:
         return str(self._infos[0]["encoding"])
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What made the tokens, in parts with names: tokenizer, template, options."""
+        return dict(self._infos[0]["identity"])
+
+    @property
     def problems(self) -> ProblemReport:
         """Account of the problems of all parts."""
         report = ProblemReport()
