@@ -5,6 +5,7 @@ from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+from lit_curriculum.callbacks.selection_log import SelectionLog
 
 __all__ = [
     "AbilityMonitor",
@@ -12,5 +13,6 @@ __all__ = [
     "CurriculumCallback",
     "CurriculumMonitor",
     "CurriculumObserver",
+    "SelectionLog",
     "StageReport",
 ]

@@ -70,3 +70,17 @@ def selected_levels(axes: Axes, levels_by_stage: Sequence[Sequence[int]]) -> Non
     axes.set_ylabel("share of the stage's examples")
     axes.set_xticks(range(len(levels_by_stage)))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def share_matrix(axes: Axes, shares: Sequence[Sequence[float]], label: str, title: str) -> None:
+    """A square matrix of shares in [0, 1], with the numbers written in it."""
+    values = np.asarray(shares, dtype=float)
+    axes.imshow(values, vmin=0.0, vmax=1.0, cmap="cividis")
+    for (row, column), value in np.ndenumerate(values):
+        colour = BLACK if value > 0.5 else "white"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(values.shape[1]))
+    axes.set_yticks(range(values.shape[0]))
+    axes.set_xlabel(label)
+    axes.set_ylabel(label)
+    axes.set_title(title, fontsize=10)
