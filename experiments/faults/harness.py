@@ -10,16 +10,16 @@ import signal
 import sys
 import time
 import traceback
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from experiments.faults.inject import HOOKS, KINDS, Fault, Ledger, install
+from lit_curriculum.callbacks import ExceptionCheckpoint, latest_checkpoint
 from lit_curriculum.cli import CurriculumCLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -80,12 +80,11 @@ def train(setting: Setting, folder: Path, fault: Fault | None, totals: dict[str,
                         mode="max", save_last=True),
         ModelCheckpoint(checkpoints, filename="stage-{epoch}", every_n_epochs=1, save_top_k=1, monitor="epoch",
                         mode="max"),
-        OnExceptionCheckpoint(checkpoints, "exception"),
+        ExceptionCheckpoint(str(checkpoints)),
     ]  # fmt: skip
     counter = install(trainer, cli.model, fault, totals)
-    found = sorted(checkpoints.glob("*.ckpt"), key=lambda p: p.stat().st_mtime_ns)
-    whole = [p for p in found if zipfile.is_zipfile(p)]
-    trainer.fit(cli.model, cli.datamodule, ckpt_path=str(whole[-1]) if whole else None, weights_only=True)
+    newest = latest_checkpoint(checkpoints)
+    trainer.fit(cli.model, cli.datamodule, ckpt_path=newest, weights_only=True)
     digest = hashlib.sha256()
     for name, value in sorted(cli.model.state_dict().items()):
         digest.update(name.encode() + value.numpy().tobytes())

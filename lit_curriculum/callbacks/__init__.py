@@ -1,7 +1,7 @@
 """Lightning callbacks: the curriculum loop, and what watches it."""
 
 from lit_curriculum.callbacks.abilities import AbilityMonitor
-from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO
+from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO, ExceptionCheckpoint, latest_checkpoint
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
@@ -13,6 +13,8 @@ __all__ = [
     "CurriculumCallback",
     "CurriculumMonitor",
     "CurriculumObserver",
+    "ExceptionCheckpoint",
     "SelectionLog",
     "StageReport",
+    "latest_checkpoint",
 ]

@@ -10,7 +10,12 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import OnExceptionCheckpoint
 from typing_extensions import override
+
+from lit_curriculum.callbacks.curriculum import CurriculumCallback
+from lit_curriculum.callbacks.resume import CONTINUABLE
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -44,6 +49,43 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         check_readable(Path(path))
         loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only is None or weights_only)
         return loaded
+
+
+class ExceptionCheckpoint(OnExceptionCheckpoint):
+    """Saves a checkpoint when an exception or a signal ends training, unless it could not be continued.
+
+    So the last good checkpoint is never replaced by one of a run that failed before it had restored anything, or in
+    the middle of an optimizer step.
+
+    Args:
+        dirpath: Folder to write to; by default ``checkpoints`` in the logger's folder.
+        filename: Name of the file, without its ending.
+    """
+
+    def __init__(self, dirpath: str | None = None, filename: str = "exception") -> None:
+        super().__init__(dirpath or "", filename)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not self.dirpath:
+            self.dirpath = str(Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints")
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        curricula = [c for c in trainer.callbacks if isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
+        if trainer.training and all(c.continuable(trainer) for c in curricula):
+            super().on_exception(trainer, pl_module, exception)
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint below ``folder`` that a run can be continued from, or none."""
+    found = sorted(folder.rglob("*.ckpt"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    for path in found:
+        if zipfile.is_zipfile(path):
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            if state.get(CONTINUABLE, True):
+                return path
+    return None
 
 
 def check_readable(path: Path) -> None:

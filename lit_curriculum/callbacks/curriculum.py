@@ -14,12 +14,13 @@ from lit_curriculum.callbacks.checks import check_module, check_trainer, curricu
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.callbacks.resume import (
+    CONTINUABLE,
     batches_done,
     check_identity,
-    is_torn,
     options_of,
     rewrite_loops,
     seed_step,
+    step_unfinished,
     store_identity,
 )
 from lit_curriculum.curriculum.base import CurriculumPolicy
@@ -70,6 +71,7 @@ class CurriculumCallback(Callback):
         self._trainer: Trainer | None = None
         self._restored: Mapping[str, Any] | None = None
         self._untouched = True  # no batch of the plan in force has been started
+        self._stepping = False  # gradients are ready and the optimizer may be changing weights
 
     # -- hooks -------------------------------------------------------------------------------------------------
 
@@ -105,8 +107,12 @@ class CurriculumCallback(Callback):
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._untouched = False
+        self._untouched = self._stepping = False
         seed_step(self.seed, self.stage, batch_idx, trainer.global_rank)
+
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self._stepping = True
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -183,20 +189,23 @@ class CurriculumCallback(Callback):
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self.stage < 0 or "loops" not in checkpoint:
-            return
-        loops = checkpoint["loops"]["fit_loop"]
-        checkpoint["torn"] = is_torn(loops)
-        num_batches = -(-self._plan_size(trainer) // curriculum_data(trainer).sampler.batch_size)
-        rewrite_loops(loops, self.stage, self._batches_done(trainer), num_batches)
+        checkpoint[CONTINUABLE] = self.continuable(trainer)
+        if self.stage >= 0 and "loops" in checkpoint:
+            num_batches = -(-self._plan_size(trainer) // curriculum_data(trainer).sampler.batch_size)
+            rewrite_loops(checkpoint["loops"]["fit_loop"], self.stage, self._batches_done(trainer), num_batches)
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if checkpoint.get("torn"):
+        if not checkpoint.get(CONTINUABLE, True):
             raise ValueError(
-                "this checkpoint was written while an optimizer step was under way, so its weights are half updated; "
-                "resume from the checkpoint before it."
+                "this checkpoint cannot be continued: it was written before the first stage was planned or while an "
+                "optimizer step was changing weights; resume from the one before it."
             )
+
+    def continuable(self, trainer: Trainer) -> bool:
+        """Whether a checkpoint of this moment can be continued exactly."""
+        torn = self._stepping and step_unfinished(trainer.fit_loop.state_dict())
+        return self.stage >= 0 and not torn
 
     def _plan_size(self, trainer: Trainer) -> int:
         plan = curriculum_data(trainer).sampler.plan

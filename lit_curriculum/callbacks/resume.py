@@ -19,6 +19,8 @@ from lightning.pytorch import Trainer
 
 from lit_curriculum.types import ExampleStore
 
+CONTINUABLE = "curriculum_continuable"
+"""Key of a checkpoint: whether a run can be continued from it exactly."""
 _BATCH = "epoch_loop.batch_progress"
 _EPOCH = "epoch_progress"
 _EPOCH_LOOP = "epoch_loop.state_dict"
@@ -74,8 +76,8 @@ def rewrite_loops(loops: dict[str, Any], stage: int, done: int, num_batches: int
         loops[_VALIDATION][part] = dict.fromkeys(loops[_VALIDATION][part], 0)
 
 
-def is_torn(loops: Mapping[str, Any]) -> bool:
-    """True where the checkpoint was written while an optimizer step was under way."""
+def step_unfinished(loops: Mapping[str, Any]) -> bool:
+    """True where an optimizer step had been started and not ended; forward and backward pass are part of it."""
     step = loops[_OPTIMIZER]["optimizer"]["step"]["total"]
     return bool(step["ready"] != step["completed"])
 

@@ -129,6 +129,14 @@ class CausalLMModule(LightningModule):
                 model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
             self.model = model if self.lora is None else add_lora(model, self.lora)
         self._headless = check_headless(self.model)
+        if self._sharded():
+            # Applied to chunks, a sharded head would be gathered a different number of times on each rank.
+            self._headless = False
+            loading.shard(self.model, self.device_mesh["data_parallel"])  # type: ignore[index]
+
+    def _sharded(self) -> bool:
+        """Whether the strategy wants the weights split over ranks (ModelParallelStrategy, FSDP2)."""
+        return self.device_mesh is not None and self.device_mesh["data_parallel"].size() > 1
 
     def setup(self, stage: str) -> None:
         del stage

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_curriculum.hub import resolve_source
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
     from transformers import PretrainedConfig, PreTrainedModel
 
 _READ_WITHOUT_DEFAULT = ("head_dim", "rope_theta")
@@ -163,3 +164,13 @@ def require_finite(weights: Iterable[tuple[str, Tensor]], origin: str) -> None:
 
 def _one_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0]
+
+
+def shard(model: nn.Module, mesh: DeviceMesh) -> None:
+    """Split the weights over the ranks of ``mesh`` (FSDP2), one group a decoder layer and one for the rest."""
+    from torch.distributed.fsdp import fully_shard
+
+    layers = next((m for m in model.modules() if isinstance(m, nn.ModuleList)), None)
+    for layer in layers or ():
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)

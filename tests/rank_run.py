@@ -1,0 +1,93 @@
+"""One training run on N processes, writing what every rank saw; started as a command by the tests of ranks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+
+from lit_curriculum.callbacks import AtomicCheckpointIO, CurriculumCallback, CurriculumObserver, StageReport
+from lit_curriculum.curriculum import IterITPolicy
+from lit_curriculum.data import AbilityDataModule
+from lit_curriculum.difficulty import InstructionFollowingDifficulty
+from lit_curriculum.models import CausalLMModule
+from lit_curriculum.models.schedules import WarmupCosine
+
+CONFIG = {
+    "model_type": "llama", "vocab_size": 102, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64,
+}  # fmt: skip
+
+
+class Witness(Callback, CurriculumObserver):
+    """Plans, and per batch the examples of this rank and the loss."""
+
+    def __init__(self, stop_after: int | None) -> None:
+        self.plans: list[list[int]] = []
+        self.batches: list[list[int]] = []
+        self.losses: list[float] = []
+        self.stop_after = stop_after
+
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        self.plans.append(report.plan.indices.tolist())
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.batches.append([int(i) for i, w in zip(batch.index, batch.weight, strict=True) if w > 0])
+        # Every rank's loss is scaled so that the mean over ranks is the loss of the global batch.
+        self.losses.append(float(trainer.strategy.reduce(outputs["loss"].detach().clone(), reduce_op="mean")))
+        if self.stop_after is not None and trainer.global_step >= self.stop_after:
+            trainer.should_stop = True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ranks", type=int, required=True)
+    parser.add_argument("--strategy", choices=("ddp", "fsdp2"), default="ddp")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--stages", type=int, default=5)
+    parser.add_argument("--resume", default=None)
+    parser.add_argument("--stop_after", type=int, default=None)
+    parser.add_argument("--num_train", type=int, default=120)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.strategy == "fsdp2":
+        strategy: Any = ModelParallelStrategy(data_parallel_size=given.ranks, tensor_parallel_size=1)
+    else:
+        strategy = DDPStrategy(process_group_backend="gloo") if given.ranks > 1 else "auto"
+    module = CausalLMModule(config=CONFIG, optimizer=_adam, lr_schedule=WarmupCosine)
+    witness = Witness(given.stop_after)
+    curriculum = CurriculumCallback(
+        # 21 of 120 examples: neither the stage nor its last batch divides by the number of ranks.
+        IterITPolicy(fraction=None, count=21, refresh_factor=2.0),
+        {"ifd": InstructionFollowingDifficulty()},
+        token_budget=256,
+    )
+    trainer = Trainer(
+        accelerator="cpu", devices=given.ranks, strategy=strategy, max_epochs=given.stages, logger=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=given.out,
+        reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0, limit_val_batches=0,
+        plugins=[AtomicCheckpointIO()] if given.strategy == "ddp" else [],
+        callbacks=[curriculum, witness, ModelCheckpoint(given.out, save_last=True, every_n_train_steps=2)],
+    )  # fmt: skip
+    data = AbilityDataModule(
+        num_train=given.num_train, num_val_per_ability=1, batch_size=8, cache_dir=str(given.out.parent / "cache")
+    )
+    trainer.fit(module, data, ckpt_path=given.resume, weights_only=True)
+    found = {"plans": witness.plans, "batches": witness.batches, "losses": witness.losses}
+    (given.out / f"rank-{trainer.global_rank}.json").write_text(json.dumps(found))
+
+
+def _adam(params: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(params, lr=3e-3)
+
+
+if __name__ == "__main__":
+    main()
