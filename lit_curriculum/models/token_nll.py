@@ -109,6 +109,24 @@ def full_logits_nll(model: nn.Module, batch: Batch) -> TokenNLL:
     return TokenNLL(nll, row, scored_logits.argmax(dim=-1) == targets)
 
 
+def next_token_logits(model: nn.Module, batch: Batch, headless: bool) -> Tensor:
+    """Logits [B, V] in fp32 of the token that would follow each row.
+
+    Args:
+        model: A Hugging Face causal language model, or one wrapped for LoRA.
+        batch: B rows; what is scored does not matter.
+        headless: What :func:`check_headless` says of the model; where false, logits of all positions are made.
+    """
+    last = batch.attention_mask.sum(dim=1) - 1
+    rows = torch.arange(len(batch), device=last.device)
+    if not headless:
+        logits: Tensor = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+        return logits[rows, last].float()
+    lm = causal_lm(model)
+    hidden, head = _hidden_states_and_head(lm, batch)
+    return logit_transform(lm.config)(head(hidden[rows, last]))
+
+
 def check_headless(model: nn.Module, seed: int = 0) -> bool:
     """Whether :func:`token_nll` equals :func:`full_logits_nll` on this model; logs one sentence where it does not.
 
