@@ -81,8 +81,10 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint below ``folder`` that a run can be continued from, or none."""
     found = sorted(folder.rglob("*.ckpt"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     for path in found:
-        if zipfile.is_zipfile(path):
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # A sharded checkpoint is a folder; what is not a weight is in one file of it, written last.
+        file = path / "meta.pt" if path.is_dir() else path
+        if zipfile.is_zipfile(file):
+            state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
             if state.get(CONTINUABLE, True):
                 return path
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -237,6 +238,8 @@ class CurriculumCallback(Callback):
         if state["version"] != _VERSION:
             raise ValueError(f"curriculum state of version {state['version']} cannot be read; expected {_VERSION}.")
         check_identity(state["identity"], self._identity(trainer))
+        # Lightning cannot see that the sampler starts where the checkpoint stopped.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
         sampler = curriculum_data(trainer).sampler
         self.table.load_state_dict(state["table"])
         self.policy.load_state_dict(state["policy"])

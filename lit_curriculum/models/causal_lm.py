@@ -231,7 +231,10 @@ class CausalLMModule(LightningModule):
         checkpoint |= describe(self, getattr(self._data_tokenizer(), "chat_template", None))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint["state_dict"]
+        # A sharded checkpoint has no weights of its own here: each rank has read its part already.
+        state = checkpoint.get("state_dict")
+        if state is None:
+            return
         loading.require_finite(state.items(), "the checkpoint")
         if self.lora is not None:
             trained = self._trained_names()

@@ -1,0 +1,58 @@
+"""Every yaml of the repository parses, and every curriculum runs for two stages on the embedded default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lit_curriculum.cli import CurriculumCLI, main
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+LAYERS = {
+    folder: sorted(p.stem for p in (CONFIGS / folder).glob("*.yaml")) for folder in ("model", "data", "curriculum")
+}
+# Need weights that are not in the repository; their tests are marked slow elsewhere.
+NEEDS_WEIGHTS = {"superfiltering"}
+
+
+def layers(model: str, data: str, curriculum: str, *last: str) -> list[str]:
+    names = ["base", f"model/{model}", f"data/{data}", f"curriculum/{curriculum}", *last]
+    return [f"--config={CONFIGS / name}.yaml" for name in names]
+
+
+def test_there_is_a_yaml_for_every_kind() -> None:
+    assert {"iterit", "uniform"} <= set(LAYERS["curriculum"])
+    assert "tiny" in LAYERS["model"]
+    assert LAYERS["data"]
+
+
+@pytest.mark.parametrize("model", LAYERS["model"])
+def test_every_model_is_made_from_its_yaml(model: str, tmp_path: Path) -> None:
+    cli = CurriculumCLI(
+        [*layers(model, "abilities", "uniform", "debug"), f"--trainer.default_root_dir={tmp_path}"], run=False
+    )
+    assert type(cli.model).__name__ == "CausalLMModule"
+    assert cli.model.lr_schedule is not None
+
+
+@pytest.mark.parametrize("curriculum", [c for c in LAYERS["curriculum"] if c not in NEEDS_WEIGHTS])
+@pytest.mark.parametrize("data", LAYERS["data"])
+def test_every_curriculum_runs_two_stages(curriculum: str, data: str, tmp_path: Path) -> None:
+    args = [
+        "fit", *layers("tiny", data, curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}",
+        f"--trainer.logger.init_args.save_dir={tmp_path}", "--data.num_train=120", "--data.num_val_per_ability=2",
+        f"--data.cache_dir={tmp_path / 'cache'}",
+    ]  # fmt: skip
+    assert main(args) == 0
+    checkpoint = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
+    assert checkpoint.exists()
+    stages = sorted(p.name for p in (tmp_path / "version_0" / "selection").glob("*.jsonl"))
+    assert stages == ["stage-0.jsonl", "stage-1.jsonl"]
+
+
+@pytest.mark.parametrize("curriculum", sorted(NEEDS_WEIGHTS & set(LAYERS["curriculum"])))
+def test_curricula_that_need_weights_parse(curriculum: str, tmp_path: Path) -> None:
+    args = [*layers("tiny", "abilities", curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}"]
+    cli = CurriculumCLI(args, run=False)
+    assert cli.trainer.max_epochs == 2
