@@ -15,29 +15,7 @@ from lit_curriculum.cli import main
 from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-EXTENSION = """
-from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.types import Plan
-import numpy as np
-
-class Vowels(TextMetric):
-    unit = "vowels"
-    formula = "vowels/1"
-    def score(self, examples):
-        return np.array([sum(c in "aeiou" for c in examples[i].response) for i in range(len(examples))], dtype=float)
-
-class FewestVowels(CurriculumPolicy):
-    reads = ("vowels",)
-    def __init__(self, count: int = 4) -> None:
-        self.count = count
-    def setup(self, examples, num_stages):
-        pass
-    def step(self, table, stage, generator):
-        return Plan(indices=np.argsort(table.scores["vowels"], kind="stable")[: self.count])
-    def stage_sizes(self, num_examples, num_stages):
-        return [self.count] * num_stages
-"""
+README = (CONFIGS.parent / "README.md").read_text()
 
 
 @pytest.fixture
@@ -146,24 +124,23 @@ def refusal(capsys: pytest.CaptureFixture[str], source: Path, data: Path, *extra
     return printed[0]
 
 
-def test_a_metric_and_a_policy_from_outside_by_class_path(
+def readme_block(language: str, first_line: str) -> str:
+    """The code block of the README that starts with ``first_line``."""
+    return README.split(f"```{language}\n{first_line}\n")[1].split("```")[0]
+
+
+def test_the_metric_and_the_policy_of_the_readme_run_from_outside_the_package(
     source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "my_curriculum.py").write_text(EXTENSION)
+    (tmp_path / "my_curriculum.py").write_text(readme_block("python", "# my_curriculum.py"))
+    (tmp_path / "mine.yaml").write_text(
+        readme_block("yaml", "# mine.yaml, laid over the others with one more --config").replace("500", "8")
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    config = {
-        "curriculum": {
-            "metrics": {"vowels": {"class_path": "my_curriculum.Vowels"}},
-            "policy": {"class_path": "my_curriculum.FewestVowels", "init_args": {"count": 8}},
-        }
-    }
-    (tmp_path / "mine.yaml").write_text(json.dumps(config))
     data = write(source.parent / "data.jsonl", rows(20))
     assert fit(source, data, "--config", str(tmp_path / "mine.yaml"), "--trainer.max_epochs=2") == 0
-    checkpoint = torch.load(
-        source.parent / "runs" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True, map_location="cpu"
-    )
-    state = checkpoint["callbacks"]["CurriculumCallback"]
+    last = source.parent / "runs" / "version_0" / "checkpoints" / "last.ckpt"
+    state = torch.load(last, weights_only=True, map_location="cpu")["callbacks"]["CurriculumCallback"]
     assert set(state["sampler"]["indices"].tolist()) == {0, 3, 6, 9, 12, 15, 18, 1}
     sys.modules.pop("my_curriculum", None)
 

@@ -23,6 +23,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         scalars = {
+            **report.plan.scalars,
             "stage": float(report.stage),
             "selected": float(len(report.plan)),
             "candidates": float(len(report.candidates)),
@@ -30,10 +31,10 @@ class CurriculumMonitor(Callback, CurriculumObserver):
             "scoring_seconds": report.scoring_seconds,
             "selecting_seconds": report.selecting_seconds,
             "refresh_seconds": report.scoring_seconds + report.selecting_seconds,
-            **report.plan.scalars,
+            "overlap": report.overlap,
         }
-        if report.previous is not None:
-            scalars["overlap"] = report.overlap
+        if report.previous is None:
+            del scalars["overlap"]
         for logger in trainer.loggers:
             logger.log_metrics({f"curriculum/{k}": v for k, v in scalars.items()}, step=trainer.global_step)
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
