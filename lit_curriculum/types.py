@@ -19,6 +19,7 @@ from torch import Tensor
 Role = Literal["system", "user", "assistant"]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 CONDITIONED = "conditioned"
 """Name of the view that holds the whole conversation; its scored tokens are the responses."""

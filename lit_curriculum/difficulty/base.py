@@ -50,6 +50,11 @@ class ModelMetric(DifficultyMetric):
 
     views: ClassVar[tuple[str, ...]] = (CONDITIONED,)
 
+    @property
+    def summary_id(self) -> str:
+        """Name and version of what :meth:`summarise` returns; metrics that share it share summaries, kept ones too."""
+        return "sum-count/1"
+
     def summarise(self, tokens: TokenNLL, num_rows: int) -> Tensor:
         """Per-row summary [num_rows, K] in float64; by default K = 2, sum and count of the token losses."""
         return sum_and_count(tokens, num_rows)

@@ -2,27 +2,34 @@
 
 Exactness comes first: each score equals the one of the example alone, within rounding. What makes it fast:
 one forward serves every metric that reads the view; both views of IFD share batches; rows of a batch have nearly
-equal length, and batches hold a budget of tokens rather than a number of rows; equal sequences run once; the
-model is asked for losses at scored positions only; nothing waits for the device before the end.
+equal length, and batches hold a budget of tokens rather than a number of rows; equal sequences run once, and those
+that this model has seen before not at all; the model is asked for losses at scored positions only; nothing waits for
+the device before the end.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from lit_curriculum.difficulty.base import ModelMetric
-from lit_curriculum.types import Batch, EncodedView, ExampleStore, FloatArray, IntArray, LanguageModel
+from lit_curriculum.difficulty.journal import SummaryCache
+from lit_curriculum.difficulty.probe import DEFAULT_TOKEN_BUDGET, find_token_budget
+from lit_curriculum.difficulty.ranks import from_rank_zero, rank_and_world, smallest
+from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
+from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.difficulty.work import Work, pack_by_tokens, pack_unknown
+from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, LanguageModel
 
-Progress = Callable[[int, int], None]
-"""Called after every batch with (tokens done, tokens in all) of this rank."""
+__all__ = ["Autocast", "Progress", "Scores", "ScoringEngine", "TokenBudget", "pack_by_tokens"]
+
+TokenBudget = int | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +38,15 @@ class Scores:
 
     values: dict[str, FloatArray]
     """[K] per metric; NaN marks an unscorable example."""
+    reasons: dict[str, dict[int, str]]
+    """Metric -> example index -> why it has no score, for each NaN."""
     seconds: float
     tokens: int
     """Tokens of all ranks that were run through the model, padding not counted."""
     padded_tokens: int
     """The same with padding."""
+    reused_tokens: int
+    """Tokens of sequences whose losses were known already."""
 
 
 class ScoringEngine:
@@ -44,87 +55,111 @@ class ScoringEngine:
     Args:
         metrics: The metrics to compute, by name.
         token_budget: Padded tokens in one batch. It bounds memory; scores do not depend on it beyond rounding.
+            ``auto`` tries out what is fastest, once, and so may differ from one run to the next.
         device: Where batches are sent; by default the processor.
+        autocast: ``bfloat16`` takes matrix products in that type: faster where the hardware has it, and other
+            scores, which :attr:`formulas` says.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     def __init__(
-        self, metrics: Mapping[str, ModelMetric], token_budget: int = 8192, device: torch.device | str = "cpu"
+        self,
+        metrics: Mapping[str, ModelMetric],
+        token_budget: TokenBudget = DEFAULT_TOKEN_BUDGET,
+        device: torch.device | str = "cpu",
+        autocast: Autocast = "none",
     ) -> None:
-        if token_budget < 1:
-            raise ValueError(f"curriculum.token_budget must be at least 1 token, got {token_budget}.")
+        if token_budget != "auto" and (not isinstance(token_budget, int) or token_budget < 1):
+            raise ValueError(f"curriculum.token_budget must be at least 1 token, or auto, got {token_budget}.")
+        check_choice("curriculum.autocast", autocast, get_args(Autocast))
         self.metrics = dict(metrics)
-        self.token_budget = token_budget
+        self.token_budget: TokenBudget = token_budget
         self.device = torch.device(device)
+        self.autocast: Autocast = autocast
+        self._summaries = {metric.summary_id: metric for metric in self.metrics.values()}
 
     @property
     def views(self) -> list[str]:
         """Names of the views that the metrics need."""
         return sorted({view for metric in self.metrics.values() for view in metric.views})
 
+    @property
+    def formulas(self) -> dict[str, str]:
+        """Formula id of each score, with the arithmetic where it is not that of the weights."""
+        suffix = "+bf16" if self.autocast == "bfloat16" else ""
+        return {name: metric.formula + suffix for name, metric in self.metrics.items()}
+
     @torch.no_grad()
     def score(
-        self, model: LanguageModel, store: ExampleStore, indices: IntArray, progress: Progress | None = None
+        self,
+        model: LanguageModel,
+        store: ExampleStore,
+        indices: IntArray,
+        progress: Progress | None = None,
+        cache: SummaryCache | None = None,
     ) -> Scores:
         """Score the examples ``indices`` [K] of ``store``; every rank calls it and every rank gets all scores.
 
         Batches are made up the same way whatever the number of ranks and then dealt out, so the scores are too.
 
+        Args:
+            model: What is asked for token losses.
+            store: Where the examples are.
+            indices: [K] which of them.
+            progress: Told of every batch.
+            cache: Where this model's losses of sequences are kept. What is there is not run again, and what is run is
+                there when the pass is killed; rank 0's view of it counts.
+
         Raises:
             ValueError: the model's losses of an example are NaN or infinite.
         """
+        assert cache is None or cache.autocast == self.autocast, "the cache is of another autocast"
         started = time.perf_counter()
-        work = _Work.build(store, indices, self.views)
-        batches = pack_by_tokens(work.lengths, self.token_budget)
-        rank, world_size = _rank_and_world()
-        # Longest first and dealt out in turn, so every rank gets nearly the same number of tokens.
-        mine = range(rank, -(-len(batches) // world_size) * world_size, world_size)
-        total = int(sum(work.lengths[batches[b]].sum() for b in mine if b < len(batches)))
-        done = 0
-        found: list[tuple[IntArray, dict[str, Tensor]]] = []
-        for b in mine:
-            # Sharded models synchronise inside the forward, so every rank makes the same number of them: one
-            # that has run out repeats a batch and keeps none of its results.
-            kept = slice(None) if b < len(batches) else slice(0)
-            for part, summaries in self._run(model, store, work, batches[b % len(batches)]):
-                found.append((part[kept], {name: s[kept] for name, s in summaries.items()}))
-                done += int(work.lengths[part[kept]].sum())
-            if progress is not None:
-                progress(done, total)
-        values = self._combine(work, found, store, indices)
+        work = Work.build(store, indices, self.views)
+        known, kept = self._look_up(work, cache)
+        unknown = np.flatnonzero(~known)
+        runner = BatchRunner(model, store, work, self._summaries, self.device, self.autocast, 0)
+        batches: list[IntArray] = []
+        tables: dict[str, Tensor] = {}
+        if len(unknown):
+            runner.token_budget = self._budget(runner, unknown)
+            batches = pack_unknown(work.lengths, known, runner.token_budget)
+            tables = runner.gather(runner.run(batches, progress, cache))
+            self._check_finite(work, tables, store)
+            # Memory may have run out on the way.
+            self.token_budget = runner.token_budget
+            if cache is not None and rank_and_world()[1] > 1:
+                cache.learn(work.digests[unknown], {n: t.numpy()[unknown] for n, t in tables.items()})
+        for name, rows in kept.items():
+            table = tables.setdefault(name, torch.zeros(len(work), rows.shape[1], dtype=torch.float64))
+            table[torch.from_numpy(known)] = torch.from_numpy(rows)
+        values, reasons = self._combine(work, tables, store, indices)
         return Scores(
             values=values,
+            reasons=reasons,
             seconds=time.perf_counter() - started,
-            tokens=int(work.lengths.sum()),
+            tokens=int(work.lengths[unknown].sum()),
             padded_tokens=int(sum(len(b) * work.lengths[b].max() for b in batches)),
+            reused_tokens=int(work.lengths[known].sum()),
         )
 
-    def _run(
-        self, model: LanguageModel, store: ExampleStore, work: _Work, items: IntArray
-    ) -> list[tuple[IntArray, dict[str, Tensor]]]:
-        """Summaries of one batch, halved and tried again where the device runs out of memory."""
-        try:
-            return [(items, self._forward(model, store, work, items))]
-        except torch.OutOfMemoryError:
-            if len(items) == 1:
-                raise
-        # Outside the handler, so that the failed batch's tensors are no longer held by the traceback.
-        torch.cuda.empty_cache()
-        self.token_budget = max(1, self.token_budget // 2)
-        half = len(items) // 2
-        return self._run(model, store, work, items[:half]) + self._run(model, store, work, items[half:])
+    def _look_up(self, work: Work, cache: SummaryCache | None) -> tuple[BoolArray, dict[str, FloatArray]]:
+        """Which sequences are known [U], and their summaries [num_known, K]; the same on all ranks."""
+        found: tuple[BoolArray, dict[str, FloatArray]] = (np.zeros(len(work), dtype=np.bool_), {})
+        if cache is not None:
+            found = from_rank_zero(cache.known(list(self._summaries), work.digests), self.device)
+        return found if found[0].any() else (found[0], {})
 
-    def _forward(self, model: LanguageModel, store: ExampleStore, work: _Work, items: IntArray) -> dict[str, Tensor]:
-        views = [(int(work.examples[i]), 1.0, work.view(store, int(i))) for i in items]
-        batch = Batch.from_views(views).to(self.device, non_blocking=True)
-        tokens = model.token_nll(batch)
-        return {name: metric.summarise(tokens, len(items)) for name, metric in self.metrics.items()}
+    def _budget(self, runner: BatchRunner, unknown: IntArray) -> int:
+        """The smallest budget of any rank, or the one that trying out finds."""
+        if self.token_budget != "auto":
+            return int(smallest(float(self.token_budget), self.device))
+        return find_token_budget(runner.work.lengths[unknown], lambda items: runner.seconds(unknown[items]))
 
-    def _combine(
-        self, work: _Work, found: list[tuple[IntArray, dict[str, Tensor]]], store: ExampleStore, indices: IntArray
-    ) -> dict[str, FloatArray]:
-        values: dict[str, FloatArray] = {}
-        for name, metric in self.metrics.items():
-            table = _gather(found, name, len(work.lengths))
+    def _check_finite(self, work: Work, tables: Mapping[str, Tensor], store: ExampleStore) -> None:
+        for table in tables.values():
             broken = ~torch.isfinite(table).all(dim=1)
             if broken.any():
                 example = store[int(work.examples[int(broken.nonzero()[0])])]
@@ -132,9 +167,19 @@ class ScoringEngine:
                     f"the model's loss is NaN or infinite on {int(broken.sum())} of {len(broken)} sequences, first on "
                     f"example {example.id} ({example.source}); its weights are broken or overflow: nothing was scored."
                 )
-            summaries = {view: table[torch.from_numpy(work.slots[view])] for view in metric.views}
-            score = metric.combine(summaries).numpy()
-            score[work.unscorable(metric.views)] = np.nan
+
+    def _combine(
+        self, work: Work, tables: Mapping[str, Tensor], store: ExampleStore, indices: IntArray
+    ) -> tuple[dict[str, FloatArray], dict[str, dict[int, str]]]:
+        values: dict[str, FloatArray] = {}
+        reasons: dict[str, dict[int, str]] = {}
+        for name, metric in self.metrics.items():
+            missing = work.unscorable(metric.views)
+            score = np.full(len(indices), np.nan)
+            if not missing.all():
+                table = tables[metric.summary_id]
+                summaries = {view: table[torch.from_numpy(work.slots[view])] for view in metric.views}
+                score = np.where(missing, np.nan, metric.combine(summaries).numpy())
             if np.isinf(score).any():
                 example = store[int(indices[np.isinf(score)][0])]
                 raise ValueError(
@@ -142,98 +187,8 @@ class ScoringEngine:
                     f"the model's losses there are far too high to be compared."
                 )
             values[name] = score
-        return values
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """The distinct sequences to run, and where each example finds its own."""
-
-    examples: IntArray  # [U] example index of each distinct sequence
-    views: list[str]  # names, indexed by view_of
-    view_of: IntArray  # [U]
-    lengths: IntArray  # [U] tokens up to the last scored one
-    slots: dict[str, IntArray]  # view -> [K] place in [U]; 0 where there is nothing to score
-    scorable: dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]  # view -> [K]
-
-    @classmethod
-    def build(cls, store: ExampleStore, indices: IntArray, views: list[str]) -> _Work:
-        seen: dict[bytes, int] = {}
-        examples: list[int] = []
-        view_of: list[int] = []
-        lengths: list[int] = []
-        slots: dict[str, IntArray] = {}
-        scorable = {}
-        for v, view in enumerate(views):
-            scorable[view] = store.num_scored(view)[indices] > 0
-            slots[view] = np.zeros(len(indices), dtype=np.int64)
-            for k in np.flatnonzero(scorable[view]):
-                index = int(indices[k])
-                encoded = _trim(store.encoded(index, view))
-                digest = hashlib.blake2b(encoded.input_ids.tobytes(), digest_size=16)
-                digest.update(encoded.scored.tobytes())
-                slot = seen.setdefault(digest.digest(), len(examples))
-                if slot == len(examples):
-                    examples.append(index)
-                    view_of.append(v)
-                    lengths.append(len(encoded.input_ids))
-                slots[view][k] = slot
-        return cls(np.array(examples, np.int64), views, np.array(view_of, np.int64), np.array(lengths, np.int64),
-                   slots, scorable)  # fmt: skip
-
-    def view(self, store: ExampleStore, item: int) -> EncodedView:
-        return _trim(store.encoded(int(self.examples[item]), self.views[int(self.view_of[item])]))
-
-    def unscorable(self, views: tuple[str, ...]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        missing = np.zeros(len(self.scorable[views[0]]), dtype=np.bool_)
-        for view in views:
-            missing |= ~self.scorable[view]
-        return missing
-
-
-def _trim(view: EncodedView) -> EncodedView:
-    """Leave out what follows the last scored token: it cannot change an earlier loss."""
-    end = int(np.flatnonzero(view.scored)[-1]) + 1
-    return EncodedView(view.input_ids[:end], view.scored[:end])
-
-
-def pack_by_tokens(lengths: IntArray, token_budget: int) -> list[IntArray]:
-    """Batches of items of nearly equal length, longest first, each at most ``token_budget`` padded tokens.
-
-    An item longer than the budget makes a batch of its own.
-
-    Args:
-        lengths: [U] tokens of each item.
-        token_budget: Rows times longest row.
-
-    Returns:
-        Item numbers of each batch; every item is in exactly one.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    batches = []
-    low = 0
-    while low < len(order):
-        rows = max(1, token_budget // int(lengths[order[low]]))
-        batches.append(order[low : low + rows])
-        low += rows
-    return batches
-
-
-def _gather(found: list[tuple[IntArray, dict[str, Tensor]]], name: str, num_items: int) -> Tensor:
-    """All items' summaries of one metric [U, K] on the processor, from all ranks."""
-    if not found:
-        return torch.zeros(max(num_items, 1), 2, dtype=torch.float64)
-    width = found[0][1][name].shape[1]
-    device = found[0][1][name].device
-    table = torch.zeros(num_items, width, dtype=torch.float64, device=device)
-    for items, summaries in found:
-        table[torch.from_numpy(items).to(device)] = summaries[name]
-    if _rank_and_world()[1] > 1:
-        dist.all_reduce(table)  # each row is zero on all ranks but its owner, so the sum is exact
-    return table.cpu()
-
-
-def _rank_and_world() -> tuple[int, int]:
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+            reasons[name] = {
+                int(indices[k]): "no scored token" if missing[k] else f"{metric.formula} has no value"
+                for k in np.flatnonzero(np.isnan(score))
+            }
+        return values, reasons
