@@ -28,6 +28,8 @@ Runs (LightningCLI; layer yaml files with several --config, see configs/):
   predict    per-example losses of a model
 
 Tools:
+  score      score the data with the metrics of a curriculum: a file of scores, a histogram, what it cost
+  select     write what a policy chooses from stored scores, as JSONL for any trainer
   export     write a Hugging Face folder from a checkpoint
 
 lit-curriculum COMMAND --help lists the options of a command.
@@ -95,7 +97,25 @@ def export_command(args: Sequence[str]) -> None:
     export_run(cli.model, cli.datamodule, Path(given.run), given.checkpoint, Path(given.out), given.merge_lora)
 
 
-_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"export": export_command}
+def score_command(args: Sequence[str]) -> None:
+    """``lit-curriculum score``; see :mod:`lit_curriculum.commands.score`."""
+    from lit_curriculum.commands import score
+
+    score.score_command(CurriculumCLI, args)
+
+
+def select_command(args: Sequence[str]) -> None:
+    """``lit-curriculum select``; see :mod:`lit_curriculum.commands.select`."""
+    from lit_curriculum.commands import select
+
+    select.select_command(CurriculumCLI, args)
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "export": export_command,
+    "score": score_command,
+    "select": select_command,
+}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lit_curriculum.curriculum.explain import places_and_scores
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, IntArray, Plan
 
@@ -55,6 +56,10 @@ class CurriculumPolicy(ABC):
     def total_examples(self, num_examples: int, num_stages: int) -> int:
         """Examples trained on in the whole run, repeats counted."""
         return sum(self.stage_sizes(num_examples, num_stages))
+
+    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
+        """For each entry of ``plan`` [M], in words, why it is there; by default its place and the scores read."""
+        return places_and_scores(type(self).__name__, self.reads, table, plan)
 
     def state_dict(self) -> dict[str, Any]:
         """What cannot be recomputed from options, data and table. Nothing by default."""

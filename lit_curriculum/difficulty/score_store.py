@@ -33,10 +33,8 @@ class ScoreKey:
     """Fingerprint of the weights; none where no model was asked, or a sharded one."""
     source: str
     """Where the model came from: a folder or hub id. For people; it is not compared."""
-    encoding: str
-    """Fingerprint of tokenizer, chat template and options."""
-    max_length: int | None
-    """Largest number of tokens of an example."""
+    encoding: Mapping[str, Any]
+    """What made the tokens, in parts with names: tokenizer, chat template, ``data.max_length`` and other options."""
     dtype: str
     """Of the model's weights."""
     autocast: str
@@ -89,7 +87,10 @@ class StoredScores:
         """
         for name, value in expected.items():
             mine = getattr(self.key, name)
-            if name == "formulas":
+            if name == "encoding":
+                for part in sorted({*value, *mine}):
+                    _compare(self.path, part, mine.get(part), value.get(part))
+            elif name == "formulas":
                 for metric, formula in value.items():
                     if metric not in mine:
                         raise ValueError(
@@ -136,7 +137,7 @@ class StoredScores:
 
     def save(self, path: Path) -> None:
         """Write the file; it is whole or absent."""
-        metadata = {_META: json.dumps(asdict(self.key), sort_keys=True).encode()}
+        metadata = {_META: json.dumps(asdict(self.key)).encode()}
         schema = self.table.schema.with_metadata(metadata)
         _write_whole(path, schema, self.table.cast(schema).to_batches(max_chunksize=_ROWS))
 
@@ -172,7 +173,7 @@ def write_scores(
     fields = [(name, pa.string()) for name in _FIXED]
     for metric in scores:
         fields += [(metric, pa.float64()), (metric + _REASON, pa.string())]
-    schema = pa.schema(fields, metadata={_META: json.dumps(asdict(key), sort_keys=True).encode()})
+    schema = pa.schema(fields, metadata={_META: json.dumps(asdict(key)).encode()})
     _write_whole(path, schema, _batches(schema, examples, scores, reasons))
 
 

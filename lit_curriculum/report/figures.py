@@ -84,3 +84,28 @@ def share_matrix(axes: Axes, shares: Sequence[Sequence[float]], label: str, titl
     axes.set_xlabel(label)
     axes.set_ylabel(label)
     axes.set_title(title, fontsize=10)
+
+
+def score_histogram(axes: Axes, scores: Sequence[float], name: str, unit: str) -> None:
+    """How many examples have which score, the outermost 0.5 % on either side gathered in the last bars.
+
+    Args:
+        axes: Drawn into.
+        scores: Scores of all examples; NaN where there is none, counted in the title.
+        name: The metric.
+        unit: What its numbers mean.
+    """
+    values = np.asarray(scores, dtype=float)
+    known = values[np.isfinite(values)]
+    title = f"{name}: {len(known)} examples"
+    if len(known) < len(values):
+        title += f", {len(values) - len(known)} without a score"
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(f"{name} ({unit})")
+    axes.set_ylabel("examples")
+    if not len(known):
+        return
+    low, median, high = np.quantile(known, [0.005, 0.5, 0.995])
+    axes.hist(np.clip(known, low, high), bins=60, color=BLUE)
+    axes.axvline(float(median), color=ORANGE, label=f"median {median:.4g}")
+    axes.legend(loc="upper right", frameon=False)

@@ -18,8 +18,9 @@ from lit_curriculum.types import Example
 from tests.conftest import ListStore, make_example
 
 KEY = ScoreKey(
-    data="d0", model="m0", source="some/model", encoding="e0", max_length=64, dtype="float32", autocast="none",
-    formulas={"ifd": "ifd-ppl-ratio/1", "length": "tokens/1"}, version="0.1.0",
+    data="d0", model="m0", source="some/model", encoding={"tokenizer": "t0", "data.max_length": 64},
+    dtype="float32", autocast="none", formulas={"ifd": "ifd-ppl-ratio/1", "length": "tokens/1"},
+    version="0.1.0",
 )  # fmt: skip
 
 
@@ -78,8 +79,8 @@ def test_a_score_missing_without_reason_is_refused(tmp_path: Path, toy_examples:
     ("expected", "message"),
     [
         ({"model": "m1"}, r"scores.parquet holds scores of another model: 'm0' there, 'm1' here"),
-        ({"encoding": "e1"}, "another encoding"),
-        ({"max_length": 128}, "another max_length: 64 there, 128 here"),
+        ({"encoding": {"tokenizer": "t1", "data.max_length": 64}}, "another tokenizer: 't0' there, 't1' here"),
+        ({"encoding": {"tokenizer": "t0", "data.max_length": 128}}, "another data.max_length: 64 there, 128 here"),
         ({"dtype": "bfloat16"}, "another dtype"),
         ({"autocast": "bfloat16"}, "another autocast"),
         ({"data": "d1"}, "another data"),

@@ -1,0 +1,118 @@
+"""``lit-curriculum select``: one stage of any policy, from scores on disk, as a file that any trainer reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+from lit_curriculum import __version__
+from lit_curriculum.callbacks.checks import curriculum_data
+from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options
+from lit_curriculum.difficulty.base import TextMetric
+from lit_curriculum.difficulty.score_store import StoredScores, read_scores
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import Example, ExampleStore, Plan, make_generator
+
+
+def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
+    """Write what ``curriculum.policy`` would train on in its first stage; no weights are read.
+
+    Each line of ``--out`` holds id, messages, weight, rank (1 is trained on first), the scores, the reason for the
+    pick, ability and source, and every other field of the record.
+
+    Raises:
+        ValueError: the scores are not of these data, this encoding or these formulas.
+    """
+    parser = own_options("select", "Write the examples that a policy chooses from stored scores.")
+    parser.add_argument("--scores", type=Path, default=None, help="DIR/scores.parquet of lit-curriculum score")
+    parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
+    own, rest = parser.parse_known_args(list(args))
+    cli = make_cli(rest, False)
+    stored = None if own.scores is None else read_scores(own.scores)
+    curriculum = curriculum_of(cli.trainer)
+    policy, metrics = curriculum.policy, curriculum.metrics
+    examples = _examples(cli.trainer, cli.model, cli.datamodule)
+    num_stages = cli.trainer.max_epochs or 1
+    policy.setup(examples, num_stages)
+    table = DifficultyTable(len(examples), list(metrics), {n: m.higher_is_harder for n, m in metrics.items()})
+    if stored is not None:
+        _check(stored, {n: m.formula for n, m in metrics.items()}, examples)
+        stored.enter(table, examples)
+    for name, metric in metrics.items():
+        if isinstance(metric, TextMetric) and table.never_scored(name).all():
+            values = metric.score(examples)
+            scored = ~np.isnan(values)
+            table.update(name, np.flatnonzero(scored), values[scored], 0)
+            table.mark_unscorable(name, np.flatnonzero(~scored), 0)
+    for name in policy.reads:
+        if table.never_scored(name).any():
+            there = "--scores is not given" if stored is None else f"{own.scores} holds only {sorted(stored.metrics)}"
+            raise ValueError(
+                f"the policy reads the metric {name!r}, but {there}; score the data with it (lit-curriculum score)."
+            )
+    plan = policy.step(table, 0, make_generator(curriculum.seed, 0, "policy"))
+    _write(own.out, _lines(examples, table, plan, policy.explain(table, plan)))
+    print(f"selected {len(plan)} of {len(examples)} examples with {type(policy).__name__}: {own.out}")
+
+
+def _examples(trainer: Trainer, model: LightningModule, data: LightningDataModule) -> ExampleStore:
+    """The training data, read without starting the trainer."""
+    # So that the data module finds the model's tokenizer and context length as it does in a run.
+    trainer.strategy.connect(model)
+    model.trainer = data.trainer = trainer
+    trainer.datamodule = data  # type: ignore[attr-defined]
+    data.prepare_data()
+    data.setup("fit")
+    return curriculum_data(trainer).train_store
+
+
+def _check(stored: StoredScores, formulas: dict[str, str], examples: ExampleStore) -> None:
+    suffix = "+bf16" if stored.key.autocast == "bfloat16" else ""
+    known = {
+        n: f + suffix if stored.key.formulas[n].endswith("+bf16") else f
+        for n, f in formulas.items()
+        if n in stored.key.formulas
+    }
+    encoding = dict(getattr(examples, "identity", {}))
+    stored.check({"formulas": known, "encoding": encoding, "version": __version__})
+
+
+def _lines(
+    examples: ExampleStore, table: DifficultyTable, plan: Plan, reasons: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    for place, index in enumerate(plan.indices.tolist()):
+        scores = {name: float(v[index]) if np.isfinite(v[index]) else None for name, v in table.scores.items()}
+        weight = 1.0 if plan.weights is None else float(plan.weights[place])
+        yield _line(examples[index], {"weight": weight, "rank": place + 1, "scores": scores, "reason": reasons[place]})
+
+
+def _line(example: Example, decision: dict[str, Any]) -> dict[str, Any]:
+    """What is ours first; a field of the record with the same name keeps its value under ``record``."""
+    line: dict[str, Any] = {
+        "id": example.id,
+        "messages": [{"role": m.role, "content": m.content} for m in example.messages],
+        **decision,
+        "ability": example.ability,
+        "source": example.source,
+    }
+    taken = {k: v for k, v in example.meta.items() if k in line}
+    others = {k: v for k, v in example.meta.items() if k not in line}
+    return line | others | ({"record": taken} if taken else {})
+
+
+def _write(path: Path, lines: Iterator[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
