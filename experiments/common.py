@@ -105,19 +105,21 @@ def write_results(
     config: Mapping[str, Any],
     files: Sequence[Path] = (),
 ) -> Path:
-    """Write ``out_dir/results.json``: the rows, the configuration that made them, and :func:`provenance`.
+    """Write ``out_dir/results.json``, a list of rows, and beside it ``provenance.json``: where they come from.
 
     Args:
         out_dir: Made where it does not exist.
         rows: Each with ``name``, ``value`` and ``unit``, and where there are several measurements ``low``, ``high``
             and ``n``.
-        config: Options and seeds of the run.
+        config: Options and seeds of the run; written to ``provenance.json`` with :func:`provenance`.
         files: Data files that the run read.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / "results.json"
-    content = {"config": dict(config), "provenance": provenance(files), "rows": [dict(row) for row in rows]}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    source = {"config": dict(config), **provenance(files)}
+    contents = {path: [dict(row) for row in rows], out_dir / "provenance.json": source}
+    for target, content in contents.items():
+        target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 

@@ -25,7 +25,7 @@ def run(tmp_path: Path, *options: str) -> tuple[list[dict[str, Any]], list[dict[
         [*command, *options], cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
     runs = [json.loads(line) for line in (tmp_path / "out" / "runs.jsonl").read_text().splitlines()]
     return rows, runs
 
