@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
 
 from experiments.common import Row, write_results
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.report import figures
 
+UNITS = {
+    "scoring_seconds": "s", "selecting_seconds": "s", "scored_tokens": "tokens", "at_or_above_one": "examples",
+    "scored": "examples",
+}  # fmt: skip
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -73,17 +77,23 @@ def main() -> None:
     cli = CurriculumCLI(args, run=False)
     trace = Trace()
     cli.trainer.callbacks.append(trace)  # type: ignore[attr-defined]
+    log = CSVLogger(cli.trainer.log_dir or work, name="csv")
+    cli.trainer.loggers = [*cli.trainer.loggers, log]  # type: ignore[attr-defined]
     before = cli.trainer.validate(cli.model, cli.datamodule, verbose=False)[0]["val/loss"]
     cli.trainer.fit(cli.model, cli.datamodule)
     after = cli.trainer.validate(cli.model, cli.datamodule, verbose=False)[0]["val/loss"]
 
     given.out.mkdir(parents=True, exist_ok=True)
     cli.parser.save(cli.config, str(given.out / "config.yaml"), skip_validation=True, overwrite=True)
-    selection = Path(cli.trainer.log_dir or work) / "selection"
-    shutil.copytree(selection, given.out / "selection", dirs_exist_ok=True)
+    for logger in cli.trainer.loggers:
+        logger.finalize("success")
+    folder = Path(cli.trainer.log_dir or work)
+    copy_without_folder(sorted((folder / "selection").glob("*.jsonl")), given.out / "selection", given.data)
+    copy_without_folder([given.out / "config.yaml"], given.out, given.data)
+    copy_without_folder(sorted((folder / "csv").rglob("metrics.csv")), given.out, given.data)
     found: list[Row] = [
-        {"name": "held-out loss before", "value": before, "unit": "nats per example mean token"},
-        {"name": "held-out loss after", "value": after, "unit": "nats per example mean token"},
+        {"name": "held-out loss before", "value": before, "unit": "nats"},
+        {"name": "held-out loss after", "value": after, "unit": "nats"},
         {"name": "held-out examples", "value": len(cli.datamodule.val_store), "unit": "examples"},
         {"name": "training examples", "value": len(cli.datamodule.train_store), "unit": "examples"},
     ]
@@ -107,6 +117,13 @@ def main() -> None:
     figures.share_matrix(axes[1], overlap, "stage", "share of the row's stage that is in the column's")
     figures.save(figure, given.out / "iterit.png")
     print(json.dumps(found, indent=1))
+
+
+def copy_without_folder(files: list[Path], folder: Path, data: Path) -> None:
+    """Copy text files, naming the data file without where it lies on this machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        (folder / file.name).write_text(file.read_text().replace(str(data), data.name))
 
 
 def _flatten(scores: list[np.ndarray]) -> tuple[list[int], list[float]]:
