@@ -73,6 +73,7 @@ class CurriculumCallback(Callback):
         self._restored: Mapping[str, Any] | None = None
         self._untouched = True  # no batch of the plan in force has been started
         self._stepping = False  # gradients are ready and the optimizer may be changing weights
+        self._started = False  # optimizer and progress have been restored, which happens after on_fit_start
 
     # -- hooks -------------------------------------------------------------------------------------------------
 
@@ -80,6 +81,7 @@ class CurriculumCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
+        self._started = False
         check_trainer(trainer)
         if self._model_metrics:
             check_module(pl_module)
@@ -105,6 +107,10 @@ class CurriculumCallback(Callback):
             self._refresh(trainer, pl_module, stage=0)
         else:
             self._continue(trainer, pl_module, self._restored)
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = True
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -206,7 +212,7 @@ class CurriculumCallback(Callback):
     def continuable(self, trainer: Trainer) -> bool:
         """Whether a checkpoint of this moment can be continued exactly."""
         torn = self._stepping and step_unfinished(trainer.fit_loop.state_dict())
-        return self.stage >= 0 and not torn
+        return self._started and self.stage >= 0 and not torn
 
     def _plan_size(self, trainer: Trainer) -> int:
         plan = curriculum_data(trainer).sampler.plan
