@@ -7,30 +7,29 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from lit_curriculum.callbacks.checks import check_module, check_trainer, curriculum_data
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
-from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.callbacks.resume import (
     CONTINUABLE,
     batches_done,
     check_identity,
+    digest,
     options_of,
     rewrite_loops,
     seed_step,
     step_unfinished,
     store_identity,
 )
+from lit_curriculum.callbacks.scoring import TableScorer
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.horizon import horizon_steps
-from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
-from lit_curriculum.difficulty.engine import ScoringEngine
-from lit_curriculum.difficulty.quiet import quiet
+from lit_curriculum.difficulty.base import DifficultyMetric
+from lit_curriculum.difficulty.engine import Autocast, TokenBudget
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import ExampleStore, IntArray, make_generator
+from lit_curriculum.types import make_generator
 
 _VERSION = 1
 
@@ -46,7 +45,8 @@ class CurriculumCallback(Callback):
         policy: Decides what a stage trains on.
         metrics: The difficulty metrics by the names that the policy reads.
         seed: Seed of everything that the policy draws.
-        token_budget: Padded tokens in one scoring batch; bounds memory, not scores.
+        token_budget: Padded tokens in one scoring batch, or ``auto``; bounds memory, not scores.
+        autocast: ``bfloat16`` takes the matrix products of scoring in that type: faster, and other scores.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class CurriculumCallback(Callback):
         policy: CurriculumPolicy,
         metrics: dict[str, DifficultyMetric] | None = None,
         seed: int = 0,
-        token_budget: int = 8192,
+        token_budget: TokenBudget = 8192,
+        autocast: Autocast = "none",
     ) -> None:
         self.policy = policy
         self.metrics: dict[str, DifficultyMetric] = dict(metrics or {})
@@ -65,15 +66,18 @@ class CurriculumCallback(Callback):
                 f"curriculum.policy {type(policy).__name__} reads the metric {missing[0]!r}, but curriculum.metrics "
                 f"has {sorted(self.metrics) or 'none'}; add it there under that name."
             )
-        self._model_metrics = {n: m for n, m in self.metrics.items() if isinstance(m, ModelMetric)}
-        self._engine = ScoringEngine(self._model_metrics, token_budget)
+        self._scorer = TableScorer(self.metrics, token_budget, autocast)
         self.stage = -1
-        self.table: DifficultyTable | None = None
         self._trainer: Trainer | None = None
         self._restored: Mapping[str, Any] | None = None
         self._untouched = True  # no batch of the plan in force has been started
         self._stepping = False  # gradients are ready and the optimizer may be changing weights
         self._started = False  # optimizer and progress have been restored, which happens after on_fit_start
+
+    @property
+    def table(self) -> DifficultyTable:
+        """The difficulty table of the run; empty before ``setup``."""
+        return self._scorer.table
 
     # -- hooks -------------------------------------------------------------------------------------------------
 
@@ -83,14 +87,13 @@ class CurriculumCallback(Callback):
             return
         self._started = False
         check_trainer(trainer)
-        if self._model_metrics:
+        if self._scorer.engine.metrics:
             check_module(pl_module)
         data = curriculum_data(trainer)
         assert trainer.max_epochs is not None
         self._trainer = trainer
         self.policy.setup(data.train_store, trainer.max_epochs)
-        directions = {name: metric.higher_is_harder for name, metric in self.metrics.items()}
-        self.table = DifficultyTable(len(data.train_store), list(self.metrics), directions)
+        self._scorer.setup(data.train_store, digest(self._identity(trainer)))
         data.sampler.expect_plan()
         if hasattr(pl_module, "horizon_steps"):
             sizes = self.policy.stage_sizes(len(data.train_store), trainer.max_epochs)
@@ -103,7 +106,7 @@ class CurriculumCallback(Callback):
         if trainer.ckpt_path is not None and trainer.strategy.restore_checkpoint_after_setup:
             return  # sharded strategies restore later; load_state_dict continues from there
         if self._restored is None:
-            self._score_texts(curriculum_data(trainer).train_store)
+            self._scorer.score_texts(curriculum_data(trainer).train_store)
             self._refresh(trainer, pl_module, stage=0)
         else:
             self._continue(trainer, pl_module, self._restored)
@@ -129,33 +132,11 @@ class CurriculumCallback(Callback):
 
     # -- the refresh -------------------------------------------------------------------------------------------
 
-    def _score_texts(self, store: ExampleStore) -> None:
-        """Metrics of the text alone: once."""
-        assert self.table is not None
-        everything = np.arange(len(store))
-        for name, metric in self.metrics.items():
-            if isinstance(metric, TextMetric):
-                self._enter(name, everything, metric.score(store), stage=0)
-
-    def _enter(self, name: str, indices: IntArray, values: np.ndarray[Any, np.dtype[np.float64]], stage: int) -> None:
-        assert self.table is not None
-        scorable = ~np.isnan(values)
-        self.table.update(name, indices[scorable], values[scorable], stage)
-        self.table.mark_unscorable(name, indices[~scorable], stage)
-
     def _refresh(self, trainer: Trainer, pl_module: LightningModule, stage: int) -> None:
         """Score what the policy asks for, step it, and put the new plan in force."""
-        assert self.table is not None
         data = curriculum_data(trainer)
         candidates = self.policy.candidates(self.table, stage)
-        seconds, tokens = 0.0, 0
-        if self._model_metrics and len(candidates):
-            self._engine.device = pl_module.device
-            with quiet(pl_module), scoring_bar(trainer, stage) as progress:
-                scores = self._engine.score(pl_module, data.train_store, candidates, progress)  # type: ignore[arg-type]
-            for name, values in scores.values.items():
-                self._enter(name, candidates, values, stage)
-            seconds, tokens = scores.seconds, scores.tokens
+        scores = self._scorer.score_model(trainer, pl_module, data.train_store, candidates, stage)
         started = time.perf_counter()
         plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
         previous = data.sampler.plan
@@ -163,8 +144,9 @@ class CurriculumCallback(Callback):
         self.stage = stage
         self._untouched = True
         report = StageReport(
-            stage=stage, plan=plan, previous=previous, table=self.table, candidates=candidates, scoring_seconds=seconds,
-            selecting_seconds=time.perf_counter() - started, scored_tokens=tokens,
+            stage=stage, plan=plan, previous=previous, table=self.table, candidates=candidates,
+            scoring_seconds=scores.seconds if scores else 0.0, scored_tokens=scores.tokens if scores else 0,
+            selecting_seconds=time.perf_counter() - started,
         )  # fmt: skip
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, CurriculumObserver):
@@ -174,7 +156,7 @@ class CurriculumCallback(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        if self._trainer is None or self.table is None or self.stage < 0:
+        if self._trainer is None or self.stage < 0:
             return {}
         data = curriculum_data(self._trainer)
         return {
@@ -232,7 +214,7 @@ class CurriculumCallback(Callback):
             "curriculum.seed": self.seed,
             "curriculum.policy": type(self.policy).__qualname__,
             "curriculum.policy options": options_of(self.policy),
-            "curriculum.metrics": {name: metric.formula for name, metric in self.metrics.items()},
+            "curriculum.metrics": self._scorer.formulas,
             "data.batch_size": data.sampler.batch_size,
             "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
             **store_identity(data.train_store),
@@ -240,7 +222,6 @@ class CurriculumCallback(Callback):
 
     def _continue(self, trainer: Trainer, pl_module: LightningModule, state: Mapping[str, Any]) -> None:
         """Put a checkpoint's plan, table and policy back in force; make up for a refresh that was not reached."""
-        assert self.table is not None
         if state["version"] != _VERSION:
             raise ValueError(f"curriculum state of version {state['version']} cannot be read; expected {_VERSION}.")
         check_identity(state["identity"], self._identity(trainer))

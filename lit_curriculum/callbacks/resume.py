@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,6 +101,11 @@ def seed_step(seed: int, stage: int, batch: int, rank: int) -> None:
     """Set torch's random state from these four, so that dropout repeats after a resume from any moment."""
     mixed = (((seed * 1_000_003 + stage) * 1_000_003 + batch) * 1_000_003 + rank) % (1 << 63)
     torch.manual_seed(mixed)
+
+
+def digest(identity: Mapping[str, Any]) -> str:
+    """A short name for an identity, fit for a folder."""
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
 def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
