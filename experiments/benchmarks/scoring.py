@@ -1,0 +1,178 @@
+"""Speed and memory of scoring IFD: ours, the field's loops, a package, and the machine's limit, by turns in one run.
+
+python -m experiments.benchmarks.scoring --out DIR --data FILE [--rows N] [--rounds N] [--device cuda]
+python -m experiments.benchmarks.scoring --out DIR --quick
+
+Every measurement is written to DIR/rounds.jsonl as it is made, and the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.benchmarks.scoring_contenders import OURS, WANA, Setting, contenders, run_wana, tokens_run
+from experiments.benchmarks.scoring_data import QUICK, SOURCE, choose_rows, encode, load
+from experiments.benchmarks.scoring_memory import cuda_peak, peak_of_process
+from experiments.benchmarks.scoring_report import report
+from experiments.common import print_rows, write_results
+
+Measurement = dict[str, Any]
+
+
+class Log:
+    """The measurements of a run, one JSON line each; the first line is the configuration."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.found: list[Measurement] = []
+        if path.exists():
+            first, *rest = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            if first != config:
+                raise SystemExit(f"{path} is of a run with other options ({first}); choose another --out.")
+            self.found = rest
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._append(config)
+
+    def has(self, kind: str, name: str, dtype: str, number: int = 0) -> bool:
+        """Whether this has been measured."""
+        key = (kind, name, dtype, number)
+        return any((m["kind"], m["name"], m["dtype"], m["round"]) == key for m in self.found)
+
+    def add(self, kind: str, name: str, dtype: str, number: int = 0, **values: Any) -> None:
+        """Keep one measurement."""
+        measurement = {"kind": kind, "name": name, "dtype": dtype, "round": number, **values}
+        self.found.append(measurement)
+        self._append(measurement)
+        print(f"{kind} {number} {name} {dtype}: " + ", ".join(
+            f"{k} {v:.5g}" for k, v in values.items() if isinstance(v, int | float)), flush=True)  # fmt: skip
+
+    def _append(self, content: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(content) + "\n")
+
+
+def yardstick(device: torch.device) -> float:
+    """Seconds of one product of square float32 matrices, 1024 wide, or 8192 on a GPU."""
+    size = 8192 if device.type == "cuda" else 1024
+    left, right = torch.ones(2, size, size, device=device)
+    _wait(device)
+    started = time.perf_counter()
+    left @ right
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@torch.no_grad()
+def measure(log: Log, settings: dict[str, Setting], rounds: int, wana: str | None, folder: Path) -> None:
+    """All rounds: each contender once in the first type of weights, ours and the limit in the others."""
+    first = next(iter(settings))
+    names = [(name, dtype) for dtype, s in settings.items() for name in contenders(s)
+             if dtype == first or name == OURS or name.startswith("limit")]  # fmt: skip
+    if wana is not None:
+        names.append((WANA, "q4_1"))
+    for setting in settings.values():
+        contenders(setting)[OURS]()
+        setting.synchronise()
+    for number in range(rounds):
+        turn = number % len(names)
+        for name, dtype in names[turn:] + names[:turn]:
+            if log.has("time", name, dtype, number):
+                continue
+            setting = settings.get(dtype, settings[first])
+            product = yardstick(setting.device)
+            if name == WANA:
+                assert wana is not None
+                answer = run_wana(wana, setting.store, folder, torch.get_num_threads())
+                seconds, processor, scores = answer["seconds"], answer["processor"], answer["scores"]
+            else:
+                run = contenders(setting)[name]
+                started, before = time.perf_counter(), time.process_time()
+                found = run()
+                setting.synchronise()
+                seconds, processor = time.perf_counter() - started, time.process_time() - before
+                scores = None if found is None else found.tolist()
+            log.add("time", name, dtype, number, seconds=seconds, processor=processor, product=product,
+                    tokens=tokens_run(name, setting), scores=scores if number == 0 else None)  # fmt: skip
+
+
+def measure_memory(log: Log, settings: dict[str, Setting], arguments: list[str]) -> None:
+    """Peak memory beyond the weights, on the processor in a fresh process each."""
+    for dtype, setting in settings.items():
+        for name, run in contenders(setting).items():
+            left_out = name.startswith("limit") or (dtype != next(iter(settings)) and name != OURS)
+            if left_out or log.has("memory", name, dtype):
+                continue
+            if setting.device.type == "cuda":
+                with torch.no_grad():
+                    log.add("memory", name, dtype, bytes=cuda_peak(run, setting.device))
+                continue
+            command = [sys.executable, "-m", "experiments.benchmarks.scoring", *arguments, "--memory-of", name, dtype]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            log.add("memory", name, dtype, bytes=int(done.stdout.split()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for rounds.jsonl and results.json")
+    parser.add_argument("--data", type=Path, help="file of instruction data; generated sentences without it")
+    parser.add_argument("--keep", help="use only the rows of the data in which this field is true")
+    parser.add_argument("--rows", type=int, default=96, help="examples, drawn with seed 0")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", default=SOURCE, help="folder, hub id or package:MODULE/FILE.gguf")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"],
+                        help="types of the weights; the loops run in the first")  # fmt: skip
+    parser.add_argument("--token-budget", type=int, help="padded tokens in a batch of ours; 2048, or 65536 on a GPU")
+    parser.add_argument("--wana", help="Python interpreter of an environment with wana==0.5.1, to time it too")
+    parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
+    parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.quick:
+        options.model, options.rows, options.rounds = QUICK, 24, 2
+    device = torch.device(options.device)
+    budget = options.token_budget or (65_536 if device.type == "cuda" else 2048)
+    records = choose_rows(options.data, options.keep, options.rows)
+    with tempfile.TemporaryDirectory() as folder:
+        store = encode(records, options.model, Path(folder))
+        if options.memory_of is not None:
+            name, dtype = options.memory_of
+            setting = Setting(store, load(options.model, dtype, device), device, budget)
+            with torch.no_grad():
+                print(peak_of_process(contenders(setting)[name]))
+            return
+        settings = {d: Setting(store, load(options.model, d, device), device, budget) for d in options.dtype}
+        setting = settings[options.dtype[0]]
+        config: dict[str, Any] = {
+            "model": options.model, "device": device.type, "threads": torch.get_num_threads(), "rows": len(store),
+            "keep": options.keep, "row_seed": 0, "rounds": options.rounds, "dtypes": options.dtype,
+            "token_budget": budget, "tokens": setting.num_tokens, "scored_share": setting.scored_share,
+            "data": None if options.data is None else options.data.name, "wana": options.wana is not None,
+        }  # fmt: skip
+        if device.type == "cuda":
+            config["gpu"] = torch.cuda.get_device_name(device)
+        log = Log(options.out / "rounds.jsonl", config)
+        measure_memory(log, settings, sys.argv[1:])
+        measure(log, settings, options.rounds, options.wana, Path(folder))
+    rows = report(log.found, options.dtype, config["rows"])
+    path = write_results(options.out, rows, config, [options.data] if options.data is not None else [])
+    print_rows(rows)
+    print(f"\nwritten to {path}")
+
+
+if __name__ == "__main__":
+    main()
