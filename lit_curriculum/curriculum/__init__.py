@@ -1,8 +1,10 @@
 """Curriculum policies: what each stage trains on."""
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.budget import BudgetedRefresh
 from lit_curriculum.curriculum.iterit import IterITPolicy
 from lit_curriculum.curriculum.ordered import OrderedPolicy
+from lit_curriculum.curriculum.recent import ReuseRecent
 from lit_curriculum.curriculum.uniform import UniformPolicy
 
-__all__ = ["CurriculumPolicy", "IterITPolicy", "OrderedPolicy", "UniformPolicy"]
+__all__ = ["BudgetedRefresh", "CurriculumPolicy", "IterITPolicy", "OrderedPolicy", "ReuseRecent", "UniformPolicy"]

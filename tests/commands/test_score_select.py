@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from lit_curriculum.cli import main
@@ -196,11 +197,28 @@ def test_select_refuses_scores_that_do_not_fit(place: Path, capsys: pytest.Captu
 def test_a_field_of_the_record_with_our_name_is_kept(place: Path) -> None:
     rows = [{"instruction": f"say {i}", "output": "one two " * (1 + i % 3), "rank": "mine"} for i in range(8)]
     (place / "data.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
-    layer(place, {"length": METRICS["length"]}, {**ORDERED, "init_args": {"metric": "length", "fraction": None, "count": 2}})
+    layer(
+        place,
+        {"length": METRICS["length"]},
+        {**ORDERED, "init_args": {"metric": "length", "fraction": None, "count": 2}},
+    )
     assert main(["select", "--out", str(place / "s.jsonl"), *arguments(place)]) == 0
     lines = [json.loads(line) for line in (place / "s.jsonl").read_text().splitlines()]
     assert [(line["rank"], line["record"]) for line in lines] == [(1, {"rank": "mine"}), (2, {"rank": "mine"})]
     assert not list(place.glob(".s.jsonl*"))
+
+
+def test_a_policy_inside_a_budgeted_refresh_comes_from_yaml(place: Path) -> None:
+    budgeted = yaml.safe_load((CONFIGS / "curriculum" / "iterit_budgeted.yaml").read_text())["curriculum"]
+    budgeted["policy"]["init_args"]["policy"]["init_args"] |= {"fraction": 0.2, "max_complexity": None}
+    layer(place, budgeted["metrics"], budgeted["policy"])
+    options = ["--trainer.max_epochs=4", f"--trainer.logger.init_args.save_dir={place}"]
+    assert main(["fit", *arguments(place, *options)]) == 0
+    (checkpoint,) = place.rglob("last.ckpt")
+    state = torch.load(checkpoint, weights_only=True)["callbacks"]["CurriculumCallback"]["policy"]
+    assert set(state) >= {"policy", "drift", "trainings"}
+    assert state["trainings"].max() >= 1
+    assert len(state["policy"]["selection"]) == 12
 
 
 def run_score(place: Path, out: str, *extra: str) -> subprocess.Popen[bytes]:

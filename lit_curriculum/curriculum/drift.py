@@ -1,0 +1,153 @@
+"""How far scores move from stage to stage, learnt from those that were computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_curriculum.types import BoolArray, FloatArray, IntArray
+
+_POINTS = 257
+_FEWEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Change of a score per unit (a stage, a training): what all share, and how far single ones stray from that."""
+
+    shift: float
+    """Median change per unit."""
+    spread: FloatArray
+    """[257] quantiles of |change per unit - shift|, from 0 to 1; infinite where nothing is known."""
+
+    @classmethod
+    def unknown(cls) -> Drift:
+        """Anything may have happened."""
+        return cls(0.0, np.full(_POINTS, np.inf))
+
+    @classmethod
+    def learn(cls, changes: FloatArray) -> Drift | None:
+        """From changes per unit [n]; none where there are fewer than 20."""
+        if len(changes) < _FEWEST:
+            return None
+        shift = float(np.median(changes))
+        return cls(shift, np.quantile(np.abs(changes - shift), np.linspace(0.0, 1.0, _POINTS)))
+
+    def limit(self, confidence: float) -> float:
+        """What the share ``confidence`` of single deviations per unit does not exceed."""
+        if np.isinf(self.spread[-1]):
+            return np.inf
+        return float(np.interp(confidence, np.linspace(0.0, 1.0, _POINTS), self.spread))
+
+    def exceed(self, deviations: FloatArray) -> FloatArray:
+        """Share of single deviations per unit that are at least ``deviations`` [n]."""
+        below = np.searchsorted(self.spread, deviations, side="left") / _POINTS
+        return 1.0 - below
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where the scores of K examples may lie now."""
+
+    expected: FloatArray
+    """[K]."""
+    low: FloatArray
+    """[K]."""
+    high: FloatArray
+    """[K]."""
+
+    def in_play(self, size: int) -> BoolArray:
+        """[K] true where the bounds do not tell whether the example is among the ``size`` highest.
+
+        Every value lies between its bounds, so the ``size``-th highest value lies between the ``size``-th highest
+        lower bound and the ``size``-th highest upper bound; who is above or below both is decided.
+        """
+        if size >= len(self.low):
+            return np.zeros(len(self.low), dtype=np.bool_)
+        lowest, highest = kth_highest(self.low, size), kth_highest(self.high, size)
+        undecided: BoolArray = (self.low <= highest) & (self.high >= lowest)
+        return undecided
+
+
+@dataclass(frozen=True, slots=True)
+class DriftModel:
+    """A score changes with every stage, and once more with every training on its example."""
+
+    stage: Drift
+    """Per stage."""
+    training: Drift
+    """Per training, besides what the stages do."""
+
+    @classmethod
+    def unknown(cls) -> DriftModel:
+        """Anything may have happened."""
+        return cls(Drift.unknown(), Drift.unknown())
+
+    def learn(self, changes: FloatArray, ages: IntArray, trainings: IntArray) -> DriftModel:
+        """The model from changes [n] over ``ages`` and ``trainings`` [n]; what too few tell of stays as it is.
+
+        Args:
+            changes: New score minus old.
+            ages: Stages in between, at least 1.
+            trainings: Trainings on the example in between.
+        """
+        quiet = trainings == 0
+        stage = Drift.learn(changes[quiet] / ages[quiet]) or self.stage
+        more = changes[~quiet] - ages[~quiet] * stage.shift
+        return DriftModel(stage, Drift.learn(more / trainings[~quiet]) or self.training)
+
+    def bounds(self, scores: FloatArray, ages: IntArray, trainings: IntArray, confidence: float) -> Bounds:
+        """Where scores [K] may have gone.
+
+        Args:
+            scores: [K]; NaN where there is none, which may be anything.
+            ages: [K] in stages.
+            trainings: [K] since the score.
+            confidence: Share of single deviations that counts as possible.
+        """
+        width = self._widths(ages, trainings, confidence).sum(axis=0)
+        known = np.isfinite(scores)
+        expected = np.where(known, scores + ages * self.stage.shift + trainings * self.training.shift, -np.inf)
+        return Bounds(expected, np.where(known, expected - width, -np.inf), np.where(known, expected + width, np.inf))
+
+    def exceed(self, strays: FloatArray, ages: IntArray, trainings: IntArray, confidence: float) -> FloatArray:
+        """Probability [K], at most, that a score strays by ``strays`` [K] or more; ``ages`` at least 1.
+
+        The way is shared out between stages and trainings as their widths are, and one of them has to go its part.
+        """
+        widths = self._widths(ages, trainings, confidence)
+        # Where one is unknown it may go all the way.
+        widths = np.where(np.isinf(widths).any(axis=0), np.isinf(widths).astype(np.float64), widths)
+        total = widths.sum(axis=0)
+        share = np.divide(widths, total, out=np.full(widths.shape, 0.5), where=total > 0)
+        by_stage = self.stage.exceed(strays * share[0] / ages)
+        by_training = self.training.exceed(strays * share[1] / np.maximum(trainings, 1))
+        return np.minimum(by_stage + np.where(trainings > 0, by_training, 0.0), 1.0)
+
+    def _widths(self, ages: IntArray, trainings: IntArray, confidence: float) -> FloatArray:
+        """[2, K] how far stages and trainings may have moved a score; none of either moves nothing."""
+        parts = ((self.stage, ages), (self.training, trainings))
+        return np.stack([np.where(n > 0, np.maximum(n, 1) * d.limit(confidence), 0.0) for d, n in parts])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Both parts as tensors."""
+        parts = (self.stage, self.training)
+        return {
+            "shift": torch.tensor([d.shift for d in parts], dtype=torch.float64),
+            "spread": torch.from_numpy(np.stack([d.spread for d in parts])),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> DriftModel:
+        """What :meth:`state_dict` made."""
+        pairs = zip(state["shift"], state["spread"], strict=True)
+        return cls(*(Drift(float(shift), spread.numpy().copy()) for shift, spread in pairs))
+
+
+def kth_highest(values: FloatArray, size: int) -> float:
+    """The ``size``-th highest of ``values``."""
+    return float(np.partition(values, len(values) - size)[len(values) - size])

@@ -1,0 +1,79 @@
+"""Training losses become scores: the last of each example, whatever the batches, and not twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lit_curriculum.difficulty import free
+from lit_curriculum.difficulty.free import FreeScores, check_free_metric
+from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
+from lit_curriculum.difficulty.table import NEVER, DifficultyTable
+
+
+def step(index: list[int], nll_sum: list[float], num_scored: list[int]) -> dict[str, Any]:
+    return {"loss": torch.tensor(1.0), "index": torch.tensor(index), "nll_sum": torch.tensor(nll_sum),
+            "num_scored": torch.tensor(num_scored)}  # fmt: skip
+
+
+def test_the_last_loss_of_each_example_is_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for flush in (256, 1, 2):
+        monkeypatch.setattr(free, "_FLUSH", flush)
+        scores, table = FreeScores(), DifficultyTable(6, ["nll"])
+        scores.add(step([3, 1], [6.0, 1.0], [2, 1]))
+        scores.add(step([5, 0], [0.0, 4.0], [0, 4]))
+        scores.add(step([3], [2.0], [2]))
+        assert scores.enter(table, "nll", 4) == 3
+        np.testing.assert_array_equal(table.scores["nll"], [1.0, 1.0, np.nan, 1.0, np.nan, np.nan])
+        assert table.scored_at["nll"].tolist() == [4, 4, NEVER, 4, NEVER, NEVER]
+        assert scores.enter(table, "nll", 5) == 0
+
+
+def _reference(steps: list[dict[str, Any]], size: int) -> list[float]:
+    found = [float("nan")] * size
+    for outputs in steps:
+        for i, total, count in zip(*(outputs[k].tolist() for k in ("index", "nll_sum", "num_scored")), strict=True):
+            if count:
+                found[i] = total / count
+    return found
+
+
+def test_many_random_steps_equal_a_loop_and_survive_a_checkpoint() -> None:
+    generator = np.random.default_rng(0)
+    steps = [step(generator.integers(0, 50, 4).tolist(), generator.exponential(3, 4).astype(np.float32).tolist(),
+                  generator.integers(0, 5, 4).tolist()) for _ in range(60)]  # fmt: skip
+    straight, first, second = FreeScores(), FreeScores(), FreeScores()
+    for k, outputs in enumerate(steps):
+        straight.add(outputs)
+        if k == 30:
+            second.add(step([0], [99.0], [1]))
+            second.load_state_dict(first.state_dict())
+        (first if k < 30 else second).add(outputs)
+    for scores in (straight, second):
+        table = DifficultyTable(50, ["nll"])
+        scores.enter(table, "nll", 0)
+        np.testing.assert_allclose(table.scores["nll"], _reference(steps, 50), rtol=1e-12)
+
+
+def test_a_step_that_returns_no_losses_is_refused() -> None:
+    for outputs in (torch.tensor(1.0), {"loss": torch.tensor(1.0)}, None):
+        with pytest.raises(ValueError, match=r"curriculum.free_metric needs a training_step that returns index"):
+            FreeScores().add(outputs)
+
+
+def test_a_broken_loss_is_refused() -> None:
+    scores, table = FreeScores(), DifficultyTable(3, ["nll"])
+    scores.add(step([1], [float("nan")], [2]))
+    with pytest.raises(ValueError, match="metric 'nll': 1 of 1 scores are NaN or infinite"):
+        scores.enter(table, "nll", 0)
+
+
+def test_the_metric_has_to_be_the_mean_loss() -> None:
+    check_free_metric("nll", {"nll": NegativeLogLikelihood()})
+    with pytest.raises(ValueError, match=r"curriculum.free_metric='x' is none of curriculum.metrics \['nll'\]"):
+        check_free_metric("x", {"nll": NegativeLogLikelihood()})
+    with pytest.raises(ValueError, match=r"has formula ppl/1, but training computes nll-mean/1"):
+        check_free_metric("p", {"p": Perplexity()})
