@@ -1,4 +1,4 @@
-"""The command line: Lightning's fit, validate, test and predict with a curriculum, and our own commands beside them."""
+"""The command line: Lightning's fit and validate with a curriculum, and our own commands beside them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
+from lit_curriculum.callbacks.checkpoint_io import latest_checkpoint
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
 
 _USAGE = """usage: lit-curriculum COMMAND [options]
@@ -24,8 +25,6 @@ _USAGE = """usage: lit-curriculum COMMAND [options]
 Runs (LightningCLI; layer yaml files with several --config, see configs/):
   fit        train with a curriculum
   validate   evaluate on the validation data
-  test       evaluate on the test data
-  predict    per-example losses of a model
 
 Tools:
   score      score the data with the metrics of a curriculum: a file of scores, a histogram, what it cost
@@ -58,6 +57,26 @@ class CurriculumCLI(LightningCLI):
             args=args if args is None or isinstance(args, dict) else list(args),
             run=run,
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Only what there is data and a step for: ``score`` does what ``predict`` would."""
+        ours = LightningCLI.subcommands()
+        return {name: ours[name] for name in ("fit", "validate")}
+
+    def before_fit(self) -> None:
+        """Where ``--ckpt_path`` names the folder of a run, take the newest checkpoint that can be continued.
+
+        Raises:
+            FileNotFoundError: there is none in the folder.
+        """
+        options = self.config_init["fit"]
+        folder = Path(options["ckpt_path"] or "")
+        if options["ckpt_path"] and folder.is_dir() and not (folder / "meta.pt").exists():
+            newest = latest_checkpoint(folder)
+            if newest is None:
+                raise FileNotFoundError(f"ckpt_path: there is no checkpoint in {folder} that can be continued.")
+            options["ckpt_path"] = str(newest)
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

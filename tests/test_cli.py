@@ -145,7 +145,22 @@ def test_the_metric_and_the_policy_of_the_readme_run_from_outside_the_package(
     sys.modules.pop("my_curriculum", None)
 
 
+def test_a_run_is_continued_by_the_name_of_its_folder(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write(source.parent / "data.jsonl", rows(60))
+    options = ("--curriculum.policy.fraction=0.2", "--trainer.max_epochs=4")
+    assert fit(source, data, *options, "--trainer.max_epochs=2") == 0
+    run = source.parent / "runs" / "version_0"
+    capsys.readouterr()
+    assert fit(source, data, *options, f"--ckpt_path={source.parent / 'cache'}") == 2
+    assert "no checkpoint in" in capsys.readouterr().err
+    assert fit(source, data, *options, f"--ckpt_path={run}") == 0
+    last = sorted((source.parent / "runs").glob("version_*"))[-1]
+    stages = [p.name for p in sorted((last / "selection").glob("*.jsonl"))]
+    assert stages[-1] == "stage-3.jsonl"
+    assert "stage-0.jsonl" not in stages
+
+
 def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     printed = capsys.readouterr().out
-    assert all(command in printed for command in ("fit", "validate", "predict", "export"))
+    assert all(command in printed for command in ("fit", "validate", "score", "select", "export"))
