@@ -28,6 +28,7 @@ from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.horizon import horizon_steps
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.engine import Autocast, TokenBudget
+from lit_curriculum.difficulty.free import FreeScores, check_free_metric
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import make_generator
 
@@ -47,6 +48,7 @@ class CurriculumCallback(Callback):
         seed: Seed of everything that the policy draws.
         token_budget: Padded tokens in one scoring batch, or ``auto``; bounds memory, not scores.
         autocast: ``bfloat16`` takes the matrix products of scoring in that type: faster, and other scores.
+        free_metric: Name of a mean-loss metric that gets the losses of training itself, as of the stage trained.
     """
 
     def __init__(
@@ -56,7 +58,11 @@ class CurriculumCallback(Callback):
         seed: int = 0,
         token_budget: TokenBudget = 8192,
         autocast: Autocast = "none",
+        free_metric: str | None = None,
     ) -> None:
+        if free_metric is not None:
+            check_free_metric(free_metric, metrics or {})
+        self.free_metric, self._free = free_metric, FreeScores()
         self.policy = policy
         self.metrics: dict[str, DifficultyMetric] = dict(metrics or {})
         self.seed = seed
@@ -125,6 +131,13 @@ class CurriculumCallback(Callback):
         self._stepping = True
 
     @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.free_metric is not None:
+            self._free.add(outputs)
+
+    @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert trainer.max_epochs is not None
         if trainer.current_epoch + 1 < trainer.max_epochs:
@@ -135,6 +148,8 @@ class CurriculumCallback(Callback):
     def _refresh(self, trainer: Trainer, pl_module: LightningModule, stage: int) -> None:
         """Score what the policy asks for, step it, and put the new plan in force."""
         data = curriculum_data(trainer)
+        if self.free_metric is not None:
+            self._free.enter(self.table, self.free_metric, stage - 1)
         candidates = self.policy.candidates(self.table, stage)
         scores = self._scorer.score_model(trainer, pl_module, data.train_store, candidates, stage)
         started = time.perf_counter()
@@ -167,6 +182,7 @@ class CurriculumCallback(Callback):
             "sampler": data.sampler.state_dict(),
             "table": self.table.state_dict(),
             "policy": self.policy.state_dict(),
+            "free": self._free.state_dict(),
         }
 
     @override
@@ -215,6 +231,7 @@ class CurriculumCallback(Callback):
             "curriculum.policy": type(self.policy).__qualname__,
             "curriculum.policy options": options_of(self.policy),
             "curriculum.metrics": self._scorer.formulas,
+            "curriculum.free_metric": self.free_metric,
             "data.batch_size": data.sampler.batch_size,
             "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
             **store_identity(data.train_store),
@@ -230,6 +247,7 @@ class CurriculumCallback(Callback):
         sampler = curriculum_data(trainer).sampler
         self.table.load_state_dict(state["table"])
         self.policy.load_state_dict(state["policy"])
+        self._free.load_state_dict(state["free"])
         sampler.load_state_dict(state["sampler"], state["start"])
         self.stage = state["stage"]
         self._untouched = state["start"] == 0

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.types import ExampleStore
 
 CONTINUABLE = "curriculum_continuable"
@@ -84,10 +85,14 @@ def step_unfinished(loops: Mapping[str, Any]) -> bool:
 
 
 def options_of(thing: object) -> dict[str, Any]:
-    """The constructor's arguments that the object keeps under the same name, where they are plain values."""
+    """The constructor's arguments that the object keeps under the same name, where they are plain or policies."""
     names = inspect.signature(type(thing).__init__).parameters
     plain = (str, int, float, bool, type(None), list, tuple, dict)
-    return {n: getattr(thing, n) for n in names if isinstance(getattr(thing, n, inspect), plain)}
+    kept = {n: getattr(thing, n, inspect) for n in names}
+    inner = {
+        n: {"class": type(v).__qualname__, **options_of(v)} for n, v in kept.items() if isinstance(v, CurriculumPolicy)
+    }
+    return {n: v for n, v in kept.items() if isinstance(v, plain)} | inner
 
 
 def store_identity(store: ExampleStore) -> dict[str, Any]:
