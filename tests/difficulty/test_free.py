@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from lit_curriculum.difficulty import free
 from lit_curriculum.difficulty.free import FreeScores, check_free_metric
@@ -77,3 +83,26 @@ def test_the_metric_has_to_be_the_mean_loss() -> None:
         check_free_metric("x", {"nll": NegativeLogLikelihood()})
     with pytest.raises(ValueError, match=r"has formula ppl/1, but training computes nll-mean/1"):
         check_free_metric("p", {"p": Perplexity()})
+
+
+def worker(rank: int, world_size: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist.init_process_group("gloo", rank=rank, world_size=world_size)
+    scores, table = FreeScores(), DifficultyTable(6, ["nll"])
+    for at in range(3):  # example 5 is in every step of both ranks: the last step's highest rank counts
+        scores.add(step([5, at + 3 * rank if at + 3 * rank < 5 else 0], [10.0 * at + rank, at + 1.0], [1, 2]))
+    again = FreeScores()
+    again.load_state_dict(scores.state_dict())
+    again.enter(table, "nll", 1)
+    Path(folder, f"{rank}.json").write_text(json.dumps(table.scores["nll"].tolist()))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_every_rank_knows_the_losses_of_all(tmp_path: Path) -> None:
+    with socket.socket() as free_socket:
+        free_socket.bind(("127.0.0.1", 0))
+        port = free_socket.getsockname()[1]
+    mp.spawn(worker, (2, port, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert found[0] == found[1] == [1.5, 1.0, 1.5, 0.5, 1.0, 21.0]
