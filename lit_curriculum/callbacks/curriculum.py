@@ -17,11 +17,10 @@ from lit_curriculum.callbacks.resume import (
     batches_done,
     check_identity,
     digest,
-    options_of,
     rewrite_loops,
+    run_identity,
     seed_step,
     step_unfinished,
-    store_identity,
 )
 from lit_curriculum.callbacks.scoring import TableScorer
 from lit_curriculum.curriculum.base import CurriculumPolicy
@@ -225,17 +224,8 @@ class CurriculumCallback(Callback):
 
     def _identity(self, trainer: Trainer) -> dict[str, Any]:
         """What decides on the order of a run and so has to be the same when it is continued."""
-        data = curriculum_data(trainer)
-        return {
-            "curriculum.seed": self.seed,
-            "curriculum.policy": type(self.policy).__qualname__,
-            "curriculum.policy options": options_of(self.policy),
-            "curriculum.metrics": self._scorer.formulas,
-            "curriculum.free_metric": self.free_metric,
-            "data.batch_size": data.sampler.batch_size,
-            "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
-            **store_identity(data.train_store),
-        }
+        own = {"seed": self.seed, "metrics": self._scorer.formulas, "free_metric": self.free_metric}
+        return {**{f"curriculum.{name}": v for name, v in own.items()}, **run_identity(trainer, self.policy)}
 
     def _continue(self, trainer: Trainer, pl_module: LightningModule, state: Mapping[str, Any]) -> None:
         """Put a checkpoint's plan, table and policy back in force; make up for a refresh that was not reached."""

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+from lit_curriculum.callbacks.checks import curriculum_data
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.types import ExampleStore
 
 CONTINUABLE = "curriculum_continuable"
 """Key of a checkpoint: whether a run can be continued from it exactly."""
@@ -95,11 +95,21 @@ def options_of(thing: object) -> dict[str, Any]:
     return {n: v for n, v in kept.items() if isinstance(v, plain)} | inner
 
 
-def store_identity(store: ExampleStore) -> dict[str, Any]:
-    """Which data a run has: a hash over the content hashes, and how they were made into tokens."""
+def run_identity(trainer: Trainer, policy: CurriculumPolicy) -> dict[str, Any]:
+    """Policy, batches and data of a run: with its own options a callback knows what its order depends on."""
+    data = curriculum_data(trainer)
+    store = data.train_store
     content = hashlib.blake2b(store.content_hashes.tobytes(), digest_size=8).hexdigest()
     encoding: Mapping[str, Any] = getattr(store, "identity", {})
-    return {"number of examples": len(store), "content of the data": content, **encoding}
+    return {
+        "curriculum.policy": type(policy).__qualname__,
+        "curriculum.policy options": options_of(policy),
+        "data.batch_size": data.sampler.batch_size,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "number of examples": len(store),
+        "content of the data": content,
+        **encoding,
+    }
 
 
 def seed_step(seed: int, stage: int, batch: int, rank: int) -> None:
