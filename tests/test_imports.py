@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lit_curriculum"
 # Each layer with what it may import from; what is not listed here may not be imported.
-ALLOWED = {
+ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "hub": {"types"},
     "data": {"types", "hub"},
@@ -21,11 +21,10 @@ ALLOWED = {
     "growth": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "report": {"types"},
     "callbacks": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth"},
-    "cli": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth", "callbacks",
-            "report", "commands"},
     "commands": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth",
                  "callbacks", "report"},
 }  # fmt: skip
+ALLOWED["cli"] = ALLOWED["commands"] | {"commands"}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in ALLOWED)
 
 
