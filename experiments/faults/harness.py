@@ -75,7 +75,6 @@ def train(setting: Setting, folder: Path, fault: Fault | None, totals: dict[str,
     checkpoints = folder / "checkpoints"
     trainer = cli.trainer
     trainer.callbacks += [
-        Ledger(folder / "ledger.jsonl"),
         ModelCheckpoint(checkpoints, filename="{epoch}-{step}", every_n_train_steps=2, save_top_k=1, monitor="step",
                         mode="max", save_last=True),
         ModelCheckpoint(checkpoints, filename="stage-{epoch}", every_n_epochs=1, save_top_k=1, monitor="epoch",
@@ -83,6 +82,8 @@ def train(setting: Setting, folder: Path, fault: Fault | None, totals: dict[str,
         ExceptionCheckpoint(str(checkpoints)),
     ]  # fmt: skip
     counter = install(trainer, cli.model, fault, totals)
+    # Before the faults: a batch whose step is done is written down even where the very next hook fails.
+    trainer.callbacks.insert(0, Ledger(folder / "ledger.jsonl"))
     newest = latest_checkpoint(checkpoints)
     trainer.fit(cli.model, cli.datamodule, ckpt_path=newest, weights_only=True)
     digest = hashlib.sha256()
