@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
+from lit_curriculum.models.prefix import SHORTEST, hidden_after_prefix, shared_prefix
 from lit_curriculum.types import Batch, TokenNLL
 
 if TYPE_CHECKING:
@@ -81,11 +82,11 @@ def token_nll(model: nn.Module, batch: Batch, chunk: int) -> TokenNLL:
         HeadlessError: the model's decoder or output head cannot be found.
     """
     lm = causal_lm(model)
-    hidden, head = _hidden_states_and_head(lm, batch)
-    row, column = _predicting_positions(batch)
-    inputs, targets = hidden[row, column], batch.input_ids[row, column + 1]
-    transform = logit_transform(lm.config)
     learning = torch.is_grad_enabled()
+    hidden, head, skipped = _hidden_states_and_head(lm, batch, share_prefix=not learning)
+    row, column = _predicting_positions(batch)
+    inputs, targets = hidden[row, column - skipped], batch.input_ids[row, column + 1]
+    transform = logit_transform(lm.config)
     if not learning and inputs.device.type == "cpu":
         chunk = min(chunk, _SCORING_CHUNK)
     # An empty batch still makes one pass over nothing, so that every weight gets a gradient (of zero) on each rank.
@@ -129,7 +130,7 @@ def next_token_logits(model: nn.Module, batch: Batch, headless: bool) -> Tensor:
         logits: Tensor = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
         return logits[rows, last].float()
     lm = causal_lm(model)
-    hidden, head = _hidden_states_and_head(lm, batch)
+    hidden, head, _ = _hidden_states_and_head(lm, batch)
     return logit_transform(lm.config)(head(hidden[rows, last]))
 
 
@@ -161,7 +162,7 @@ def check_headless(model: nn.Module, seed: int = 0) -> bool:
 
 
 def _difference(model: nn.Module, lm: PreTrainedModel, batch: Batch) -> str | None:
-    hidden, head = _hidden_states_and_head(lm, batch)
+    hidden, head, _ = _hidden_states_and_head(lm, batch)
     spread = head(hidden).float().std().item()
     factor = _PROBE_LOGIT_STD / spread if spread > 0.0 else 1.0
 
@@ -192,17 +193,29 @@ def _probe_batch(lm: PreTrainedModel, seed: int) -> Batch:
     return Batch(ids, mask, scored, torch.arange(2), torch.ones(2)).to(weight.device)
 
 
-def _hidden_states_and_head(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, nn.Module]:
-    """Hidden states [B, L, H] that the output head is applied to, and the head."""
+def _hidden_states_and_head(
+    lm: PreTrainedModel, batch: Batch, share_prefix: bool = False
+) -> tuple[Tensor, nn.Module, int]:
+    """Hidden states [B, L, H] that the output head is applied to, the head, and how many columns are left out.
+
+    Args:
+        lm: The model.
+        batch: B rows.
+        share_prefix: Run what all rows begin with once; its columns, and those of no use, are then left out.
+    """
     head: nn.Module | None = lm.get_output_embeddings()  # type: ignore[no-untyped-call]
     decoder: nn.Module = lm.get_decoder()  # type: ignore[no-untyped-call]
     if head is None or decoder is lm:
         raise HeadlessError("it does not offer its decoder and its output head apart")
+    if share_prefix and len(batch) > 1 and (length := shared_prefix(batch)) >= SHORTEST:
+        hidden = hidden_after_prefix(decoder, batch, length)
+        if hidden is not None:
+            return hidden, head, length
     output = decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
     hidden = getattr(output, "last_hidden_state", None)
     if not isinstance(hidden, Tensor) or hidden.shape[-1] != getattr(head, "in_features", None):
         raise HeadlessError("its output head does not fit on what its decoder returns")
-    return hidden, head
+    return hidden, head, 0
 
 
 def _predicting_positions(batch: Batch) -> tuple[Tensor, Tensor]:
