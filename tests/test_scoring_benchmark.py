@@ -68,10 +68,10 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.
 def test_ratios_are_taken_within_rounds() -> None:
     def timed(name: str, number: int, seconds: float, product: float) -> dict[str, object]:
         return {"kind": "time", "name": name, "dtype": "float32", "round": number, "seconds": seconds,
-                "processor": seconds / 2, "product": product, "tokens": 10, "scores": None}  # fmt: skip
+                "processor": seconds / 2, "product": product, "tokens": 10, "rows": 5, "scores": None}  # fmt: skip
 
     found = [timed(OURS, n, 1.0 + n, 0.1) for n in range(3)] + [timed(WHOLE, n, 3.0 + 3 * n, 0.3) for n in range(3)]
-    rows = {row["name"]: row["value"] for row in report(found, ["float32"], 5)}
+    rows = {row["name"]: row["value"] for row in report(found, ["float32"])}
     title = f"{OURS}, float32 over {WHOLE}, float32"
     assert rows[f"{title}: speed"] == pytest.approx(3.0)
     assert rows[f"{title}: in processor time"] == pytest.approx(3.0)
@@ -102,4 +102,5 @@ def test_the_package_gets_the_conversations(tmp_path: Path, setting: Setting) ->
     python.chmod(0o755)
     answer = run_wana(str(python), setting.store, tmp_path, 2)
     assert answer["seconds"] == 2
+    assert len(answer["scores"]) == 8
     assert answer["scores"][0][1] == ["assistant", setting.store[0].messages[1].content]

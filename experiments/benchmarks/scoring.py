@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from experiments.benchmarks.scoring_contenders import OURS, WANA, Setting, contenders, run_wana, tokens_run
+from experiments.benchmarks.scoring_contenders import OURS, WANA, Setting, contenders, run_wana, tokens_run, wana_rows
 from experiments.benchmarks.scoring_data import QUICK, SOURCE, choose_rows, encode, load
 from experiments.benchmarks.scoring_memory import cuda_peak, peak_of_process
 from experiments.benchmarks.scoring_report import report
@@ -107,6 +107,7 @@ def measure(log: Log, settings: dict[str, Setting], rounds: int, wana: str | Non
                 seconds, processor = time.perf_counter() - started, time.process_time() - before
                 scores = None if found is None else found.tolist()
             log.add("time", name, dtype, number, seconds=seconds, processor=processor, product=product,
+                    rows=wana_rows(setting.store) if name == WANA else len(setting.store),
                     tokens=tokens_run(name, setting), scores=scores if number == 0 else None)  # fmt: skip
 
 
@@ -168,7 +169,7 @@ def main() -> None:
         log = Log(options.out / "rounds.jsonl", config)
         measure_memory(log, settings, sys.argv[1:])
         measure(log, settings, options.rounds, options.wana, Path(folder))
-    rows = report(log.found, options.dtype, config["rows"])
+    rows = report(log.found, options.dtype)
     path = write_results(options.out, rows, config, [options.data] if options.data is not None else [])
     print_rows(rows)
     print(f"\nwritten to {path}")

@@ -133,12 +133,20 @@ def contenders(setting: Setting) -> dict[str, Callable[[], FloatArray | None]]:
 
 
 def tokens_run(name: str, setting: Setting) -> int:
-    """Tokens that a contender's time is for: the data's, or the whole batches of the dense forward."""
+    """Tokens that a contender's time is for: the data's, the package's share, or whole batches of the dense forward."""
+    if name == WANA:
+        rows = wana_rows(setting.store)
+        return int(sum(setting.store.lengths(view)[:rows].sum() for view in VIEWS))
     if name not in (LIMIT, LIMIT_HEAD):
         return setting.num_tokens
     length = max(2, round(setting.num_tokens / len(setting.store) / len(VIEWS)))
     batch = max(1, setting.token_budget // length) * length
     return -(-setting.num_tokens // batch) * batch
+
+
+def wana_rows(store: EncodedStore) -> int:
+    """Number of rows, from the first on, that the package is timed on: it is slow enough for few."""
+    return min(len(store), max(8, len(store) // 8))
 
 
 _WANA_PROGRAM = """
@@ -166,7 +174,7 @@ def run_wana(python: str, store: EncodedStore, folder: Path, threads: int) -> di
         folder: Takes the conversations on their way.
         threads: Threads of llama.cpp.
     """
-    turns = [[[m.role, m.content] for m in store[i].messages] for i in range(len(store))]
+    turns = [[[m.role, m.content] for m in store[i].messages] for i in range(wana_rows(store))]
     path = folder / "conversations.json"
     path.write_text(json.dumps(turns), encoding="utf-8")
     command = [python, "-c", _WANA_PROGRAM, str(path), str(threads)]

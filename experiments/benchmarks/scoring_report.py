@@ -15,7 +15,7 @@ TOP_SHARE = 0.05
 """Share of the examples with the highest scores below 1 that two sets of scores are compared on."""
 
 
-def report(found: Sequence[dict[str, Any]], dtypes: Sequence[str], num_rows: int) -> list[Row]:
+def report(found: Sequence[dict[str, Any]], dtypes: Sequence[str]) -> list[Row]:
     """All rows: speed, share of the limit, ratios between contenders, memory, and how far scores differ.
 
     Ratios are taken within a round between neighbours in time and the median of those is reported; ``in products``
@@ -28,7 +28,7 @@ def report(found: Sequence[dict[str, Any]], dtypes: Sequence[str], num_rows: int
         label = f"{name}, {dtype}"
         rows.append(summary(f"{label}: tokens", [m["tokens"] / m["seconds"] for m in timed.values()], "tokens/s"))
         if not name.startswith("limit"):
-            rows.append(summary(f"{label}: examples", [num_rows / m["seconds"] for m in timed.values()], "examples/s"))
+            rows.append(summary(f"{label}: examples", [m["rows"] / m["seconds"] for m in timed.values()], "examples/s"))
         per_product = [m["tokens"] / (m["seconds"] / m["product"]) for m in timed.values()]
         rows.append(summary(f"{label}: tokens per matrix product", per_product, "tokens"))
     first = dtypes[0]
@@ -73,6 +73,7 @@ def _ratios(found: Sequence[dict[str, Any]], fast: tuple[str, str], slow: tuple[
 
 
 def _agreement(title: str, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> list[Row]:
+    ours = ours[: len(theirs)]
     usable = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[usable], theirs[usable]
     count = max(1, round(TOP_SHARE * len(ours)))
