@@ -1,0 +1,86 @@
+"""Write ``results/README.md`` from the files that the experiments have written: every number, and where it is from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "results"
+# Folder of results -> what it answers, and the command that writes it.
+QUESTIONS = {
+    "demo": ("What does the demo show?", "make demo OUT=results/demo"),
+    "faults": (
+        "Does a run that is killed at any moment end as the one that was not?",
+        "python -m experiments.faults.run --kills 100 --out results/faults",
+    ),
+    "overhead": (
+        "What does the machinery cost, scoring apart?",
+        "python -m experiments.benchmarks.overhead --out results/overhead",
+    ),
+    "selection": (
+        "How fast is IterIT's selection, and is it the same as the naive one?",
+        "python -m experiments.benchmarks.selection --out results/selection",
+    ),
+    "mtld": ("How fast is MTLD?", "python -m experiments.benchmarks.mtld --data FILE --out results/mtld"),
+    "scoring_benchmark": (
+        "How fast is scoring, beside the loops in use and the machine's limit?",
+        "python -m experiments.benchmarks.scoring --data FILE --out results/scoring_benchmark",
+    ),
+    "iterit_alpaca": (
+        "Does IterIT run on real instructions with a pretrained model?",
+        "python -m experiments.iterit_alpaca.run --data FILE --out results/iterit_alpaca",
+    ),
+}
+NOTES = {
+    "iterit_alpaca": "One seed and 30 held-out examples: this shows that the whole path works, not that IterIT gains.",
+    "demo": "One seed, settings chosen on the same validation items (experiments/LOG.md): no claim about IterIT.",
+    "overhead": "Timed on a shared machine; the two loops are interleaved.",
+    "selection": "Timed on a shared machine; contenders are interleaved, and the naive loops are timed on few picks.",
+    "mtld": "Timed on a shared machine.",
+    "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved.",
+}
+
+
+def section(folder: Path) -> list[str]:
+    """The lines of one experiment."""
+    question, command = QUESTIONS[folder.name]
+    rows: list[dict[str, Any]] = json.loads((folder / "results.json").read_text())
+    source: dict[str, Any] = json.loads((folder / "provenance.json").read_text())
+    commit = str(source["commit"])[:10] + (" with uncommitted changes" if source["uncommitted_changes"] else "")
+    packages = ", ".join(
+        f"{k} {v}" for k, v in source["packages"].items() if k in ("torch", "lightning", "transformers")
+    )
+    data = ", ".join(f"{name} (sha256 {digest[:12]})" for name, digest in source["data"].items())
+    lines = [f"## {question}", "", f"    {command}", ""]
+    if folder.name in NOTES:
+        lines += [NOTES[folder.name], ""]
+    lines += [f"Configuration `{json.dumps(source['config'])}`, commit {commit}, {packages}, {source['cores']} cores."]
+    lines += [f"Data: {data}."] if data else []
+    lines += ["", "| | value | low to high | n | unit |", "| --- | ---: | --- | ---: | --- |"]
+    for row in rows:
+        interval = f"{row['low']:.4g} to {row['high']:.4g}" if "low" in row else ""
+        lines.append(f"| {row['name']} | {row['value']:.4g} | {interval} | {row.get('n', '')} | {row['unit']} |")
+    return [*lines, ""]
+
+
+def summarise(results: Path) -> str:
+    """The whole page."""
+    lines = ["# Results", "", "Written by `python -m experiments.summarise` from the files beside it.", ""]
+    for name in QUESTIONS:
+        if (results / name / "results.json").exists():
+            lines += section(results / name)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    (given.results / "README.md").write_text(summarise(given.results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
