@@ -26,4 +26,4 @@ def test_every_result_has_its_rows_and_its_provenance(folder) -> None:  # type: 
     assert source["config"]
     for path in folder.rglob("*"):
         if path.suffix in (".json", ".jsonl", ".yaml", ".csv", ".md"):
-            assert not any(f"/{place}/" in path.read_text() for place in ("root", "home", "tmp", "shared"))
+            assert not any(f"/{place}/" in path.read_text() for place in ("root", "home", "tmp", "shared", "work"))
