@@ -34,7 +34,7 @@ QUESTIONS = {
     ),
 }
 NOTES = {
-    "iterit_alpaca": "One seed and a handful of held-out examples: this shows that the whole path works, not that IterIT gains.",
+    "iterit_alpaca": "One seed, a handful of held-out examples: the whole path works; nothing is said of a gain.",
     "demo": "One seed, settings chosen on the same validation items (experiments/LOG.md): no claim about IterIT.",
     "overhead": "Timed on a shared machine; the two loops are interleaved.",
     "selection": "Timed on a shared machine; contenders are interleaved, and the naive loops are timed on few picks.",
