@@ -98,9 +98,7 @@ def main() -> None:
         {"name": "training examples", "value": len(cli.datamodule.train_store), "unit": "examples"},
     ]
     for stage, report in enumerate(trace.reports):
-        found += [
-            {"name": f"stage {stage}/{name}", "value": v, "unit": name.split("_")[-1]} for name, v in report.items()
-        ]
+        found += [{"name": f"stage {stage}/{name}", "value": v, "unit": UNITS[name]} for name, v in report.items()]
         if stage:
             new = len(trace.selected[stage] - trace.selected[stage - 1]) / len(trace.selected[stage])
             found.append({"name": f"stage {stage}/not selected the stage before", "value": new, "unit": "share"})
