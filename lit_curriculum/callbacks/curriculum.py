@@ -45,7 +45,7 @@ class CurriculumCallback(Callback):
         policy: Decides what a stage trains on.
         metrics: The difficulty metrics by the names that the policy reads.
         seed: Seed of everything that the policy draws.
-        token_budget: Padded tokens in one scoring batch, or ``auto``; bounds memory, not scores.
+        token_budget: Padded tokens in one scoring batch, ``auto`` or ``device``; bounds memory, not scores.
         autocast: ``bfloat16`` takes the matrix products of scoring in that type: faster, and other scores.
         free_metric: Name of a mean-loss metric that gets the losses of training itself, as of the stage trained.
     """
@@ -55,7 +55,7 @@ class CurriculumCallback(Callback):
         policy: CurriculumPolicy,
         metrics: dict[str, DifficultyMetric] | None = None,
         seed: int = 0,
-        token_budget: TokenBudget = 8192,
+        token_budget: TokenBudget = "device",
         autocast: Autocast = "none",
         free_metric: str | None = None,
     ) -> None:

@@ -24,7 +24,7 @@ class TableScorer:
 
     Args:
         metrics: All metrics by name.
-        token_budget: Padded tokens in one scoring batch, or ``auto``.
+        token_budget: Padded tokens in one scoring batch, ``auto`` or ``device``.
         autocast: Type of the matrix products of scoring.
     """
 

@@ -26,7 +26,6 @@ from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMe
 from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.journal import SummaryCache
-from lit_curriculum.difficulty.probe import DEFAULT_TOKEN_BUDGET
 from lit_curriculum.difficulty.quiet import quiet
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
 from lit_curriculum.report.figures import save, score_histogram
@@ -45,7 +44,7 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     parser = own_options("score", "Score the training data with the metrics of the curriculum.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--checkpoint", default=None, help="score with the weights of this checkpoint of a run")
-    parser.add_argument("--token_budget", default=str(DEFAULT_TOKEN_BUDGET), help="padded tokens in a batch, or auto")
+    parser.add_argument("--token_budget", default="device", help="padded tokens in a batch, auto or device")
     parser.add_argument("--autocast", choices=get_args(Autocast), default="none", help="type of the matrix products")
     own, rest = parser.parse_known_args(list(args))
     cli = make_cli(rest, False)

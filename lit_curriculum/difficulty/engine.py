@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lit_curriculum.difficulty.base import ModelMetric
 from lit_curriculum.difficulty.journal import SummaryCache
-from lit_curriculum.difficulty.probe import DEFAULT_TOKEN_BUDGET, find_token_budget
+from lit_curriculum.difficulty.probe import ACCELERATOR_TOKEN_BUDGET, PROCESSOR_TOKEN_BUDGET, find_token_budget
 from lit_curriculum.difficulty.ranks import from_rank_zero, rank_and_world, smallest
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
 from lit_curriculum.difficulty.words import check_choice
@@ -29,7 +29,7 @@ from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, 
 
 __all__ = ["Autocast", "Progress", "Scores", "ScoringEngine", "TokenBudget", "pack_by_tokens"]
 
-TokenBudget = int | Literal["auto"]
+TokenBudget = int | Literal["auto", "device"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,8 @@ class ScoringEngine:
     Args:
         metrics: The metrics to compute, by name.
         token_budget: Padded tokens in one batch. It bounds memory; scores do not depend on it beyond rounding.
-            ``auto`` tries out what is fastest, once, and so may differ from one run to the next.
+            ``device`` is 2048 on a processor and 16384 elsewhere; ``auto`` tries out what is fastest, once, and so
+            may differ from one run to the next.
         device: Where batches are sent; by default the processor.
         autocast: ``bfloat16`` takes matrix products in that type: faster where the hardware has it, and other
             scores, which :attr:`formulas` says.
@@ -67,12 +68,12 @@ class ScoringEngine:
     def __init__(
         self,
         metrics: Mapping[str, ModelMetric],
-        token_budget: TokenBudget = DEFAULT_TOKEN_BUDGET,
+        token_budget: TokenBudget = "device",
         device: torch.device | str = "cpu",
         autocast: Autocast = "none",
     ) -> None:
-        if token_budget != "auto" and (not isinstance(token_budget, int) or token_budget < 1):
-            raise ValueError(f"curriculum.token_budget must be at least 1 token, or auto, got {token_budget}.")
+        if token_budget not in ("auto", "device") and (not isinstance(token_budget, int) or token_budget < 1):
+            raise ValueError(f"curriculum.token_budget must be at least 1 token, auto or device, got {token_budget}.")
         check_choice("curriculum.autocast", autocast, get_args(Autocast))
         self.metrics = dict(metrics)
         self.token_budget: TokenBudget = token_budget
@@ -154,9 +155,12 @@ class ScoringEngine:
 
     def _budget(self, runner: BatchRunner, unknown: IntArray) -> int:
         """The smallest budget of any rank, or the one that trying out finds."""
-        if self.token_budget != "auto":
-            return int(smallest(float(self.token_budget), self.device))
-        return find_token_budget(runner.work.lengths[unknown], lambda items: runner.seconds(unknown[items]))
+        of_device = PROCESSOR_TOKEN_BUDGET if self.device.type == "cpu" else ACCELERATOR_TOKEN_BUDGET
+        if self.token_budget == "auto":
+            lengths = runner.work.lengths[unknown]
+            return find_token_budget(lengths, lambda items: runner.seconds(unknown[items]), of_device)
+        budget = of_device if self.token_budget == "device" else self.token_budget
+        return int(smallest(float(budget), self.device))
 
     def _check_finite(self, work: Work, tables: Mapping[str, Tensor], store: ExampleStore) -> None:
         for table in tables.values():

@@ -9,23 +9,24 @@ import numpy as np
 
 from lit_curriculum.types import IntArray
 
-DEFAULT_TOKEN_BUDGET = 8192
-"""Padded tokens in a batch where there is too little to score for trying out to pay."""
+PROCESSOR_TOKEN_BUDGET, ACCELERATOR_TOKEN_BUDGET = 2048, 16_384
+"""Padded tokens in a batch where nothing is tried out: a processor's caches hold little, a GPU needs work at once."""
 _SMALLEST, _LARGEST = 1024, 1 << 18
 _GAIN = 1.03
 _COST = 0.03
 _REPEATS = 2
 
 
-def find_token_budget(lengths: IntArray, seconds: Callable[[IntArray], float]) -> int:
+def find_token_budget(lengths: IntArray, seconds: Callable[[IntArray], float], otherwise: int) -> int:
     """The number of tokens, doubled from 1024 on, after which the rate rises by less than 3 % or memory ends.
 
-    Trying out may cost 3 % of the tokens to score; where that buys nothing the answer is 8192.
+    Trying out may cost 3 % of the tokens to score; where that buys nothing the answer is ``otherwise``.
 
     Args:
         lengths: [U] tokens of each sequence to score.
         seconds: Runs these items as one batch and times it; infinite where memory does not suffice. All processes
             of a run have to get the same answers.
+        otherwise: The answer where there is too little to score for trying out to pay.
     """
     order = np.argsort(-lengths, kind="stable")
     allowed = _COST * float(lengths.sum())
@@ -43,4 +44,4 @@ def find_token_budget(lengths: IntArray, seconds: Callable[[IntArray], float]) -
             break
         best, best_rate = budget, rate
         budget *= 2
-    return best or DEFAULT_TOKEN_BUDGET
+    return best or otherwise

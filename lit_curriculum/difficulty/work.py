@@ -12,8 +12,11 @@ from lit_curriculum.types import BoolArray, EncodedView, ExampleStore, IntArray
 
 Digests = NDArray[np.uint64]
 """[U, 2] 128-bit names of token sequences."""
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Raised whenever the same model may get other losses for the same tokens from a changed engine."""
+
+
+_ALIKE, _WORTH_A_BATCH = 0.9, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ def trim(view: EncodedView) -> EncodedView:
 def pack_by_tokens(lengths: IntArray, token_budget: int) -> list[IntArray]:
     """Batches of items of nearly equal length, longest first, each at most ``token_budget`` padded tokens.
 
-    An item longer than the budget makes a batch of its own.
+    An item longer than the budget makes a batch of its own. A batch that holds a quarter of the budget ends where the
+    next item is under nine tenths as long as its longest: padding costs more there than a smaller batch does.
 
     Args:
         lengths: [U] tokens of each item.
@@ -119,7 +123,10 @@ def pack_by_tokens(lengths: IntArray, token_budget: int) -> list[IntArray]:
     batches = []
     low = 0
     while low < len(order):
-        rows = max(1, token_budget // int(lengths[order[low]]))
+        longest = int(lengths[order[low]])
+        rows = max(1, token_budget // longest)
+        alike = int(np.searchsorted(-lengths[order[low : low + rows]], -_ALIKE * longest, side="right"))
+        rows = min(rows, max(alike, -(-token_budget // (_WORTH_A_BATCH * longest))))
         batches.append(order[low : low + rows])
         low += rows
     return batches

@@ -72,7 +72,7 @@ class DigitExpectation(TextMetric):
         turns: Turns = "sum",
         template: str | None = "auto",
         max_length: int | None = None,
-        token_budget: int = 8192,
+        token_budget: int = 2048,
         dtype: ScorerDtype = "float32",
         attention: str | None = None,
     ) -> None:

@@ -217,3 +217,25 @@ def test_examples_keep_their_place(toy_examples: list[Example]) -> None:
     forward = ScoringEngine(METRICS, 50).score(BigramModel(), store, np.arange(40)).values["nll"]
     backward = ScoringEngine(METRICS, 50).score(BigramModel(), store, np.arange(40)[::-1].copy()).values["nll"]
     np.testing.assert_allclose(forward, backward[::-1], rtol=1e-6)
+
+
+def _reference_packing(lengths: list[int], budget: int) -> list[list[int]]:
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    batches: list[list[int]] = []
+    for item in order:
+        batch = batches[-1] if batches else []
+        longest = lengths[batch[0]] if batch else 0
+        full = (len(batch) + 1) * longest > budget
+        unlike = lengths[item] < 0.9 * longest and 4 * len(batch) * longest >= budget
+        if not batch or full or unlike:
+            batches.append([item])
+        else:
+            batch.append(item)
+    return batches
+
+
+@pytest.mark.parametrize("budget", [1, 50, 400, 2048, 100_000])
+def test_a_batch_ends_where_padding_would_cost_more(budget: int) -> None:
+    lengths = np.random.default_rng(budget).geometric(0.02, 500)
+    batches = pack_by_tokens(lengths, budget)
+    assert [b.tolist() for b in batches] == _reference_packing(lengths.tolist(), budget)

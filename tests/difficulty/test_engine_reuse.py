@@ -13,7 +13,7 @@ import torch
 
 from lit_curriculum.difficulty.engine import Scores, ScoringEngine
 from lit_curriculum.difficulty.journal import SummaryCache
-from lit_curriculum.difficulty.probe import DEFAULT_TOKEN_BUDGET, find_token_budget
+from lit_curriculum.difficulty.probe import find_token_budget
 from lit_curriculum.difficulty.work import Work, pack_by_tokens, pack_unknown
 from lit_curriculum.types import Batch, TokenNLL
 from tests.conftest import ListStore, make_example
@@ -168,16 +168,16 @@ def test_the_budget_is_doubled_while_that_pays() -> None:
         asked.append(len(items) * 10)
         return 1.0 + len(items) * 10 / 4000  # the fixed part of 1 s pays off up to some size
 
-    found = find_token_budget(lengths, seconds)
+    found = find_token_budget(lengths, seconds, 77)
     rates = {b: b / (1.0 + b / 4000) for b in (2**k for k in range(10, 19))}
     rising = [b for b in rates if b == 1024 or rates[b] > 1.03 * rates[b // 2]]
     assert found == max(b for b in rising if 2 * (2 * b - 1024) <= 0.03 * lengths.sum())
     assert sum(asked) <= 0.03 * lengths.sum()
-    assert find_token_budget(lengths, lambda items: len(items) * 1.0) == 1024
-    assert find_token_budget(lengths, lambda items: 1.0 if len(items) < 300 else float("inf")) == 2048
-    assert find_token_budget(lengths, lambda items: float("inf")) == DEFAULT_TOKEN_BUDGET
-    assert find_token_budget(lengths[:50], seconds) == DEFAULT_TOKEN_BUDGET
-    assert find_token_budget(lengths[:0], seconds) == DEFAULT_TOKEN_BUDGET
+    assert find_token_budget(lengths, lambda items: len(items) * 1.0, 77) == 1024
+    assert find_token_budget(lengths, lambda items: 1.0 if len(items) < 300 else float("inf"), 77) == 2048
+    assert find_token_budget(lengths, lambda items: float("inf"), 77) == 77
+    assert find_token_budget(lengths[:50], seconds, 77) == 77
+    assert find_token_budget(lengths[:0], seconds, 77) == 77
 
 
 def test_a_budget_that_is_tried_out_changes_no_score() -> None:
@@ -185,7 +185,7 @@ def test_a_budget_that_is_tried_out_changes_no_score() -> None:
     store = ListStore(examples)
     engine = ScoringEngine({"nll": METRICS["nll"]}, "auto")
     found = engine.score(BigramModel(), store, np.arange(3000)).values["nll"]
-    assert engine.token_budget in (1024, DEFAULT_TOKEN_BUDGET)
+    assert engine.token_budget in (1024, 2048)
     plain = ScoringEngine({"nll": METRICS["nll"]}, 500).score(BigramModel(), store, np.arange(3000)).values["nll"]
     np.testing.assert_allclose(found, plain, rtol=1e-5)
 
@@ -210,5 +210,5 @@ def test_bfloat16_has_a_name_of_its_own_and_stays_near(toy_store: ListStore) -> 
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValueError, match=r"curriculum.autocast"):
         ScoringEngine(METRICS, autocast="float8")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"at least 1 token, or auto, got fast"):
+    with pytest.raises(ValueError, match=r"at least 1 token, auto or device, got fast"):
         ScoringEngine(METRICS, "fast")  # type: ignore[arg-type]
