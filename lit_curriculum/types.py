@@ -187,6 +187,23 @@ class LanguageModel(Protocol):
         ...
 
 
+class GenerativeModel(LanguageModel, Protocol):
+    """A language model that can also answer; what needs answers asks for it, and nothing else does."""
+
+    def generate(
+        self, prompts: Sequence[NDArray[np.int32]], /, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[NDArray[np.int32]]:
+        """The new tokens of each prompt [L], without the prompt and without the end token.
+
+        Args:
+            prompts: Token ids of each prompt, ending where the answer starts.
+            max_new_tokens: Tokens at most of one answer.
+            temperature: 0 takes the most likely token each time; above, answers are drawn.
+            seed: What the draw of an answer depends on, beside its prompt: not on batch, order or rank.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """What one stage trains on, in order."""
