@@ -26,7 +26,8 @@ QUESTIONS = {
     "mtld": ("How fast is MTLD?", "python -m experiments.benchmarks.mtld --data FILE --out results/mtld"),
     "scoring_benchmark": (
         "How fast is scoring, beside the loops in use and the machine's limit?",
-        "python -m experiments.benchmarks.scoring --data FILE --out results/scoring_benchmark",
+        "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 48 --wana PYTHON "
+        "--out results/scoring_benchmark",
     ),
     "iterit_alpaca": (
         "Does IterIT run on real instructions with a pretrained model?",
