@@ -1,0 +1,1 @@
+"""TAPIR's teacher side: chat clients, pair judge, task classifier, expander, refiner (arXiv 2405.13448)."""

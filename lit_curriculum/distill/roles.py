@@ -1,0 +1,266 @@
+"""The parts that play in TAPIR, and the records that pass between them.
+
+All traffic between models is text. Every role takes a batch and gives a batch, so that concurrency is the chat
+client's business alone.
+
+References:
+    Yue et al., Distilling Instruction-following Abilities of Large Language Models with Task-aware Curriculum
+    Planning, arXiv 2405.13448, section 3.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from lit_curriculum.types import Message
+
+Origin = Literal["raw", "expanded"]
+FinishReason = Literal["stop", "length", "error"]
+
+
+class DistillStopped(RuntimeError):
+    """A run that has to stop: the budget is spent or the server is gone. All that was paid for is saved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What something has cost."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One question to a chat model."""
+
+    messages: tuple[Message, ...]
+    temperature: float = 0.0
+    max_tokens: int = 512
+    """Tokens of the answer at most."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatReply:
+    """One answer; ``usage`` is what it cost when it was first given, also where a cache gave it now."""
+
+    text: str
+    finish_reason: FinishReason
+    """``error`` where the server refused this request for good; then ``text`` says why."""
+    usage: Usage = field(default_factory=Usage)
+    cached: bool = False
+
+
+class ChatClient(ABC):
+    """A chat model."""
+
+    @property
+    @abstractmethod
+    def model(self) -> str:
+        """Name of the model; part of the cache's key."""
+
+    @abstractmethod
+    def stream(self, requests: Sequence[ChatRequest], role: str) -> Iterator[tuple[int, ChatReply]]:
+        """Answers as they come, each with the position of its request.
+
+        Args:
+            requests: What to ask.
+            role: Who asks (``judge``, ``expander`` ...): costs are counted by it.
+
+        Raises:
+            DistillStopped: no more answers can be had; those that came have been yielded before.
+        """
+
+    def chat_many(self, requests: Sequence[ChatRequest], role: str) -> list[ChatReply]:
+        """The answers, in the order of ``requests``.
+
+        Raises:
+            DistillStopped: not all of them can be had.
+        """
+        replies = dict(self.stream(requests, role))
+        return [replies[i] for i in range(len(requests))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskItem:
+    """An instruction with its task; a seed for the expander, a question for the teacher, a row for the refiner."""
+
+    id: str
+    instruction: str
+    input: str = ""
+    output: str = ""
+    task: str = ""
+
+    @property
+    def question(self) -> str:
+        """Instruction and input field, as a model is asked."""
+        return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
+
+class JudgeItem(NamedTuple):
+    """What a pair judge compares."""
+
+    instruction: str
+    reference: str
+    """The teacher's answer."""
+    candidate: str
+    """The student's answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Scores of a pair of answers, 1 to 10; NaN where the judge's answer could not be read."""
+
+    score_teacher: float
+    score_student: float
+    valid: bool
+    raw: tuple[str, ...] = ()
+    """What the judge wrote, one text for each order."""
+    usage: Usage = field(default_factory=Usage)
+
+
+class PairJudge(ABC):
+    """Rates a reference and a candidate answer on one scale."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Id of the prompt or rule that the scores come from, with the model's name."""
+
+    @abstractmethod
+    def judge(self, items: Sequence[JudgeItem]) -> list[Judgement]:
+        """One judgement for each item; an item that can't be judged is marked invalid, never guessed."""
+
+
+class TaskPrediction(NamedTuple):
+    """Task types of some texts."""
+
+    labels: list[str]
+    probabilities: list[float]
+    """Of the label, in [0, 1]; NaN where the classifier gives none."""
+
+
+class TaskClassifier(ABC):
+    """From an instruction (with its input, without an answer) to its task type."""
+
+    @abstractmethod
+    def predict(self, texts: Sequence[str]) -> TaskPrediction:
+        """The most likely type of each text."""
+
+    def fit(self, texts: Sequence[str], labels: Sequence[str]) -> None:
+        """Learn from labelled texts.
+
+        Raises:
+            ValueError: this classifier cannot be trained.
+        """
+        del texts, labels
+        raise ValueError(f"tasks.classifier: {type(self).__name__} has nothing to train; use predict alone.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInstruction:
+    """An instruction that the expander wrote."""
+
+    parent_id: str
+    instruction: str
+    input: str
+    task: str
+    """The type that was asked for; a classifier may see it otherwise."""
+    prompt_version: str = ""
+    model: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+class Expander(ABC):
+    """Writes new instructions of the same task and difficulty as seeds."""
+
+    @abstractmethod
+    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> list[NewInstruction]:
+        """At most ``num`` new instructions; fewer where the attempts allowed were rejected.
+
+        Args:
+            seeds: Used in turn, each as often as needed; the new instruction has its seed's ``task``.
+            num: New instructions wanted.
+            known: All instructions so far (with inputs); a new one resembles none of them.
+            seed: What the draws depend on beside the seeds.
+        """
+
+
+class Answer(NamedTuple):
+    """A teacher's answer."""
+
+    text: str
+    complete: bool
+    """False where it was cut by length or refused."""
+    usage: Usage
+
+
+class Teacher(ABC):
+    """Answers instructions."""
+
+    @abstractmethod
+    def answer(self, items: Sequence[TaskItem]) -> list[Answer]:
+        """One answer for each item."""
+
+
+class Refinement(NamedTuple):
+    """An answer after refinement."""
+
+    output: str
+    refined: bool
+    """False where the mode leaves this task alone or the rewriting failed; then ``output`` is unchanged."""
+    usage: Usage
+
+
+class Refiner(ABC):
+    """Rewrites answers in the style that their task asks for."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Id of the prompts and of the style table."""
+
+    @abstractmethod
+    def refine(self, items: Sequence[TaskItem]) -> list[Refinement]:
+        """One refinement for each item, from its ``output``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenanceRow:
+    """All that is known of one example of a TAPIR run; exported as JSON lines or Parquet."""
+
+    id: str
+    parent_id: str = ""
+    origin: Origin = "raw"
+    round: int = 0
+    """0 for the raw data, r for what round r added."""
+    instruction: str
+    input: str = ""
+    output: str
+    output_before_refine: str = ""
+    task: str = ""
+    task_prob: float = float("nan")
+    student_output: str = ""
+    score_teacher: float = float("nan")
+    score_student: float = float("nan")
+    gap: float = float("nan")
+    judge_raw: tuple[str, ...] = ()
+    refined: bool = False
+    weight: float = 1.0
+    prompt_version: str = ""
+    model: str = ""
+    cost_calls: int = 0
+    cost_prompt_tokens: int = 0
+    cost_completion_tokens: int = 0
