@@ -1,0 +1,114 @@
+"""Ablations: cells that are run once each and kept as they end, and their comparison with a control, seed by seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from experiments.common import Row
+
+Measures = dict[str, float]
+CONFIDENCE = 0.95
+
+
+class CellLog:
+    """What finished cells measured, one JSON line each; the first line is the configuration that all share.
+
+    Args:
+        path: The file; made where it does not exist.
+        config: What must be equal for cells to be compared.
+
+    Raises:
+        SystemExit: the file is of another configuration.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path = path
+        self.found: dict[tuple[str, int], Measures] = {}
+        self._config = json.loads(json.dumps(config))
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self._config) + "\n", encoding="utf-8")
+        self.read()
+
+    def read(self) -> None:
+        """Take in what this and other processes have written."""
+        first, *rest = self.path.read_text(encoding="utf-8").splitlines()
+        if json.loads(first) != self._config:
+            raise SystemExit(f"{self.path} is of a run with other options ({first}); choose another --out.")
+        for line in rest:
+            entry = json.loads(line)
+            self.found[entry["row"], entry["seed"]] = entry["measures"]
+
+    def add(self, row: str, seed: int, measures: Measures) -> None:
+        """Keep one finished cell."""
+        self.found[row, seed] = measures
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"row": row, "seed": seed, "measures": measures}) + "\n")
+
+    def run(
+        self, rows: Sequence[str], seeds: Iterable[int], cell: Callable[[str, int], Measures], shard: int, shards: int
+    ) -> None:
+        """Run the cells that are not there yet, all rows of a seed before the next seed.
+
+        Args:
+            rows: Names of what is compared.
+            seeds: Of every row.
+            cell: Runs one.
+            shard: Which share of the cells is this process's, from 0 on.
+            shards: Number of processes.
+        """
+        cells = [(row, seed) for seed in seeds for row in rows]
+        for number, (row, seed) in enumerate(cells):
+            if number % shards != shard or (row, seed) in self.found:
+                continue
+            measures = cell(row, seed)
+            self.add(row, seed, measures)
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
+            print(f"[{number + 1}/{len(cells)}] {row}, seed {seed}: {shown}", flush=True)
+
+
+def compare(
+    found: Mapping[tuple[str, int], Measures], rows: Sequence[str], control: str, units: Mapping[str, str]
+) -> list[Row]:
+    """Means over seeds with t intervals, and differences to the control of the same seed with theirs.
+
+    Every difference carries the false discovery rate (Benjamini and Hochberg) over the rows compared in its measure.
+
+    Args:
+        found: Measures of every finished cell.
+        rows: Names in the order of the table.
+        control: The row that others are compared with.
+        units: Measure -> unit; the measures to report.
+    """
+    table: list[Row] = []
+    for measure, unit in units.items():
+        values = {row: {s: m[measure] for (r, s), m in found.items() if r == row} for row in rows}
+        table += [_mean(f"{row}: {measure}", list(values[row].values()), unit) for row in rows if values[row]]
+        differences = {}
+        for row in rows:
+            shared = sorted(set(values[row]) & set(values.get(control, {})))
+            if row != control and len(shared) > 1:
+                differences[row] = np.array([values[row][s] - values[control][s] for s in shared])
+        tested = {row: float(stats.ttest_1samp(d, 0.0).pvalue) for row, d in differences.items() if np.ptp(d) > 0}
+        rates = dict(zip(tested, stats.false_discovery_control(list(tested.values())), strict=True)) if tested else {}
+        for row, difference in differences.items():
+            table.append(_mean(f"{row} minus {control}: {measure}", difference.tolist(), unit))
+            if row in rates:
+                name = f"{row} minus {control}: {measure}, false discovery rate"
+                table.append({"name": name, "value": float(rates[row]), "unit": "probability"})
+    return table
+
+
+def _mean(name: str, values: Sequence[float], unit: str) -> Row:
+    """Mean with its t interval over seeds, or alone where there is one value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return {"name": name, "value": mean, "unit": unit}
+    half = float(stats.sem(values)) * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return {"name": name, "value": mean, "unit": unit, "low": mean - half, "high": mean + half, "n": len(values)}
