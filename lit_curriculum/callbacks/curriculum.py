@@ -48,6 +48,7 @@ class CurriculumCallback(Callback):
         token_budget: Padded tokens in one scoring batch, ``auto`` or ``device``; bounds memory, not scores.
         autocast: ``bfloat16`` takes the matrix products of scoring in that type: faster, and other scores.
         free_metric: Name of a mean-loss metric that gets the losses of training itself, as of the stage trained.
+        reuse_scores: Keep the first stage's losses in the user's cache folder for runs that would compute the same.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class CurriculumCallback(Callback):
         token_budget: TokenBudget = "device",
         autocast: Autocast = "none",
         free_metric: str | None = None,
+        reuse_scores: bool = False,
     ) -> None:
         if free_metric is not None:
             check_free_metric(free_metric, metrics or {})
@@ -71,7 +73,7 @@ class CurriculumCallback(Callback):
                 f"curriculum.policy {type(policy).__name__} reads the metric {missing[0]!r}, but curriculum.metrics "
                 f"has {sorted(self.metrics) or 'none'}; add it there under that name."
             )
-        self._scorer = TableScorer(self.metrics, token_budget, autocast)
+        self._scorer = TableScorer(self.metrics, token_budget, autocast, reuse_scores)
         self.stage = -1
         self._trainer: Trainer | None = None
         self._restored: Mapping[str, Any] | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 
+from lit_curriculum.callbacks.common_cache import common_cache
 from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, Scores, ScoringEngine, TokenBudget
@@ -26,10 +27,17 @@ class TableScorer:
         metrics: All metrics by name.
         token_budget: Padded tokens in one scoring batch, ``auto`` or ``device``.
         autocast: Type of the matrix products of scoring.
+        reuse_scores: Keep what the model says before training for other runs, and use what those have kept.
     """
 
-    def __init__(self, metrics: Mapping[str, DifficultyMetric], token_budget: TokenBudget, autocast: Autocast) -> None:
-        self.metrics = dict(metrics)
+    def __init__(
+        self,
+        metrics: Mapping[str, DifficultyMetric],
+        token_budget: TokenBudget,
+        autocast: Autocast,
+        reuse_scores: bool = False,
+    ) -> None:
+        self.metrics, self.reuse_scores = dict(metrics), reuse_scores
         of_model = {name: metric for name, metric in metrics.items() if isinstance(metric, ModelMetric)}
         self.engine = ScoringEngine(of_model, token_budget, autocast=autocast)
         self.table = DifficultyTable(0, [])
@@ -69,7 +77,7 @@ class TableScorer:
         if not self.engine.metrics or not len(indices):
             return None
         self.engine.device = module.device
-        cache = self._refresh_cache(trainer, module)
+        cache = self._cache(trainer, module, store, indices, stage)
         try:
             with quiet(module), scoring_bar(trainer, stage) as progress:
                 scores = self.engine.score(module, store, indices, progress, cache)  # type: ignore[arg-type]
@@ -85,11 +93,15 @@ class TableScorer:
         self.table.update(name, indices[scorable], values[scorable], stage)
         self.table.mark_unscorable(name, indices[~scorable], stage)
 
-    def _refresh_cache(self, trainer: Trainer, module: LightningModule) -> SummaryCache | None:
-        """Where this model's summaries are kept for the length of a refresh; none for a sharded model."""
+    def _cache(
+        self, trainer: Trainer, module: LightningModule, store: ExampleStore, indices: IntArray, stage: int
+    ) -> SummaryCache | None:
+        """Where this model's summaries are kept; none for a sharded model."""
         fingerprint = model_fingerprint(module)
         if fingerprint is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return None
+        if stage == 0 and self.reuse_scores:
+            return common_cache(self.engine, fingerprint, store, indices, trainer.global_rank)
         root = Path(trainer.default_root_dir) / "refresh" / self._run
         cache = SummaryCache.shared(root, fingerprint, self.engine.autocast, trainer.global_rank)
         if trainer.is_global_zero and root.exists():

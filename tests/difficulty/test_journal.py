@@ -99,11 +99,11 @@ def test_of_two_summaries_the_first_stays(tmp_path: Path) -> None:
 
 def test_a_cache_reads_all_processes_and_needs_all_summaries(tmp_path: Path) -> None:
     for rank in range(3):
-        cache = SummaryCache(tmp_path, "m0", rank=rank)
+        cache = SummaryCache(tmp_path, "m0", writer=rank)
         digests, values = batch(rank)
         cache.append(digests, {"sum-count/1": values, "wide/1": values[:, [0, 1, 0]]})
         cache.close()
-    cache = SummaryCache(tmp_path, "m0", rank=1)
+    cache = SummaryCache(tmp_path, "m0", writer=1)
     digests = np.concatenate([batch(s)[0] for s in range(4)])
     known, values = cache.known(["sum-count/1", "wide/1"], digests)
     assert known.tolist() == [True] * 15 + [False] * 5
