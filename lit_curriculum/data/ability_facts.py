@@ -111,6 +111,18 @@ class Noise(Ability):
         return 1 / len(NOISE_LABELS)
 
 
+def fact_level(creature: str) -> int:
+    """The level whose facts hold ``creature``.
+
+    Raises:
+        ValueError: there is no such fact.
+    """
+    for level, facts in enumerate(_FACTS, start=1):
+        if creature in facts:
+            return level
+    raise ValueError(f"no fact is known of the creature {creature!r}.")
+
+
 def _speaker(rng: np.random.Generator) -> str:
     """A name of three letters, which tells apart instructions that ask for the same."""
     return _syllable(rng).capitalize()
