@@ -28,6 +28,7 @@ Runs (LightningCLI; layer yaml files with several --config, see configs/):
 
 Tools:
   score      score the data with the metrics of a curriculum: a file of scores, a histogram, what it cost
+  growth     study how abilities grow with their data: run, fit, report
   select     write what a policy chooses from stored scores, as JSONL for any trainer
   export     write a Hugging Face folder from a checkpoint
 
@@ -123,6 +124,13 @@ def score_command(args: Sequence[str]) -> None:
     score.score_command(CurriculumCLI, args)
 
 
+def growth_command(args: Sequence[str]) -> None:
+    """``lit-curriculum growth``; see :mod:`lit_curriculum.commands.growth`."""
+    from lit_curriculum.commands import growth
+
+    growth.growth_command(CurriculumCLI, args)
+
+
 def select_command(args: Sequence[str]) -> None:
     """``lit-curriculum select``; see :mod:`lit_curriculum.commands.select`."""
     from lit_curriculum.commands import select
@@ -132,6 +140,7 @@ def select_command(args: Sequence[str]) -> None:
 
 _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "export": export_command,
+    "growth": growth_command,
     "score": score_command,
     "select": select_command,
 }

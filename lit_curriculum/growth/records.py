@@ -1,0 +1,138 @@
+"""What a growth study measured: one row for each cell, checkpoint, ability and split."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowthRecord:
+    """One ability at one checkpoint of one cell, in the long format."""
+
+    cell: str
+    arm: str
+    size: str
+    params: float
+    """Parameters of the model."""
+    seed: int
+    rung: int
+    """Rows of each ability that the cell's rung names: the axis of the curves."""
+    ability: str
+    group: str
+    """``in_domain`` or ``ood``."""
+    split: str
+    """``valid`` or ``test``."""
+    epoch: int
+    """Passes of training behind the checkpoint, from 1: stages of the run."""
+    step: int
+    n_unique: int
+    """Different rows of this ability that the cell trains on."""
+    n_seen: int
+    """Rows of this ability trained on so far, repeats counted."""
+    tokens_seen: int
+    """Scored tokens of this ability trained on so far."""
+    correct: int
+    total: int
+    chance_sum: float
+    """Summed chance of the items; NaN where an item has none."""
+    nll: float
+    """Mean loss of the right answers in nats per token."""
+    outcomes: str = ""
+    """One digit an item, in the order of the data: 1 where it was answered exactly."""
+    item_nll: tuple[float, ...] = ()
+    """Mean token loss of every item in nats, in the same order."""
+    selected: bool = False
+
+    @property
+    def score(self) -> float:
+        """Share of items answered exactly, p."""
+        return self.correct / self.total
+
+    @property
+    def chance(self) -> float:
+        """Mean chance c of the items."""
+        return self.chance_sum / self.total
+
+    @property
+    def kappa(self) -> float:
+        """Chance-corrected score (p - c) / (1 - c)."""
+        return (self.score - self.chance) / (1 - self.chance)
+
+
+def write_records(path: Path, records: Iterable[GrowthRecord]) -> None:
+    """One JSON line a record; the file is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    # Item by item only where the cell is read from: the files stay small.
+    lines = (json.dumps(asdict(r if r.selected else replace(r, outcomes="", item_nll=()))) for r in records)
+    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    part.replace(path)
+
+
+def read_records(path: Path) -> list[GrowthRecord]:
+    """The records of a file.
+
+    Raises:
+        ValueError: a line is not a record.
+    """
+    known = {f.name for f in fields(GrowthRecord)}
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        row = json.loads(line)
+        if set(row) != known:
+            raise ValueError(f"{path.name}:{number} is no growth record; write the file anew with growth run.")
+        records.append(GrowthRecord(**{**row, "item_nll": tuple(row["item_nll"])}))
+    return records
+
+
+def select_checkpoints(
+    records: Sequence[GrowthRecord],
+    min_epoch: int = 5,
+    strictly_after: bool = False,
+    per_ability: bool = False,
+    measure: str = "score",
+) -> list[GrowthRecord]:
+    """Mark the checkpoint that each cell is read at.
+
+    The one whose mean validation score over the in-domain abilities is highest among those late enough; the
+    earliest of equals. Nothing is divided but by the number of abilities.
+
+    Args:
+        records: Of any number of cells.
+        min_epoch: First epoch that is late enough.
+        strictly_after: Whether ``min_epoch`` itself is too early.
+        per_ability: Choose for each ability by its own validation score instead.
+        measure: ``score``, or ``nll``, of which less is better.
+
+    Returns:
+        The records in the same order, ``selected`` set.
+
+    Raises:
+        ValueError: no checkpoint of a cell is late enough.
+    """
+    values: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for r in records:
+        if r.split == "valid" and (per_ability or r.group == "in_domain"):
+            value = r.score if measure == "score" else -r.nll
+            values[r.cell, r.ability if per_ability else ""][r.epoch].append(value)
+    chosen: dict[tuple[str, str], int] = {}
+    for key, by_epoch in values.items():
+        late = {e: math.fsum(v) / len(v) for e, v in by_epoch.items() if e > min_epoch - (not strictly_after)}
+        if not late:
+            raise ValueError(
+                f"cell {key[0]} has no checkpoint late enough for min_epoch={min_epoch} (its last is epoch "
+                f"{max(by_epoch)}); lower min_epoch."
+            )
+        chosen[key] = min(late, key=lambda e: (-late[e], e))
+    return [replace(r, selected=chosen.get((r.cell, r.ability if per_ability else "")) == r.epoch) for r in records]
+
+
+def overall(records: Sequence[GrowthRecord], group: str | None = None) -> float:
+    """Plain mean of the abilities' scores: of one group, or of all; never halved by counting anything else."""
+    scores = [r.score for r in records if group is None or r.group == group]
+    return math.fsum(scores) / len(scores) if scores else math.nan
