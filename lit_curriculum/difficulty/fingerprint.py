@@ -48,6 +48,11 @@ def model_fingerprint(module: nn.Module) -> str | None:
     return digest.hexdigest()
 
 
+def is_sharded(module: nn.Module) -> bool:
+    """Whether the weights are split over processes."""
+    return any(hasattr(tensor, "device_mesh") for _, tensor in _tensors(module))
+
+
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_parameters()
     yield from module.named_buffers()

@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_curriculum.difficulty.base import ModelMetric
+from lit_curriculum.difficulty.fingerprint import is_sharded
 from lit_curriculum.difficulty.journal import SummaryCache
 from lit_curriculum.difficulty.ranks import add_up, largest, rank_and_world
 from lit_curriculum.difficulty.work import Work
@@ -37,7 +38,7 @@ class BatchRunner:
     device: torch.device
     autocast: Autocast
     token_budget: int
-    """Halved whenever memory runs out."""
+    """Halved whenever memory runs out; each rank for itself, since the weights are whole on each."""
 
     def run(self, batches: list[IntArray], progress: Progress | None, cache: SummaryCache | None) -> list[Found]:
         """This rank's part of ``batches``; what is found is written down one batch later on a device that runs ahead.
@@ -79,6 +80,7 @@ class BatchRunner:
                 torch.cuda.synchronize(self.device)
             spent = time.perf_counter() - started
         except torch.OutOfMemoryError:
+            self._refuse_if_sharded(items)
             spent = math.inf
         return largest(spent, self.device)
 
@@ -98,6 +100,7 @@ class BatchRunner:
             try:
                 return [(items, self._forward(items))]
             except torch.OutOfMemoryError:
+                self._refuse_if_sharded(items)
                 if len(items) == 1:
                     raise
             # Outside the handler, so that the failed batch's tensors are no longer held by the traceback.
@@ -105,6 +108,15 @@ class BatchRunner:
             self.token_budget = max(1, self.token_budget // 2)
         half = len(items) // 2
         return self._run(items[:half]) + self._run(items[half:])
+
+    def _refuse_if_sharded(self, items: IntArray) -> None:
+        """Ranks that share the weights wait for one another inside the forward: one that left it cannot agree."""
+        if isinstance(self.model, nn.Module) and is_sharded(self.model):
+            tokens = len(items) * int(self.work.lengths[items].max())
+            raise ValueError(
+                f"memory ran out on rank {rank_and_world()[0]} in a scoring batch of {tokens} tokens, and ranks that "
+                f"share the weights cannot back off apart; set curriculum.token_budget below {tokens}."
+            )
 
     def _forward(self, items: IntArray) -> dict[str, Tensor]:
         rows = [(int(self.work.examples[i]), 1.0, self.work.view(self.store, int(i))) for i in items]
