@@ -9,6 +9,7 @@ read from its configuration; :func:`check_headless` proves per model that nothin
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,16 +92,16 @@ def token_nll(model: nn.Module, batch: Batch, chunk: int) -> TokenNLL:
         chunk = min(chunk, _SCORING_CHUNK)
     # An empty batch still makes one pass over nothing, so that every weight gets a gradient (of zero) on each rank.
     starts = range(0, max(len(targets), 1), chunk)
+    loss = _nll if learning else _nll_in_place
     losses: list[Tensor] = []
     hits: list[Tensor] = []
     for start in starts:
         part = slice(start, start + chunk)
         # The last chunk keeps its logits: the backward pass starts with it, so dropping them would save nothing.
         if learning and start != starts[-1]:
-            nll, hit = checkpoint(_chunk_nll, head, transform, inputs[part], targets[part], use_reentrant=False)
+            nll, hit = checkpoint(_chunk_nll, loss, head, transform, inputs[part], targets[part], use_reentrant=False)
         else:
-            loss = _chunk_nll if learning else _chunk_nll_in_place
-            nll, hit = loss(head, transform, inputs[part], targets[part])
+            nll, hit = _chunk_nll(loss, head, transform, inputs[part], targets[part])
         losses.append(nll)
         hits.append(hit)
     return TokenNLL(torch.cat(losses), row, torch.cat(hits))
@@ -112,8 +113,9 @@ def full_logits_nll(model: nn.Module, batch: Batch) -> TokenNLL:
     row, column = _predicting_positions(batch)
     targets = batch.input_ids[row, column + 1]
     scored_logits = logits[row, column].float()
-    nll = cross_entropy(scored_logits, targets, reduction="none")
-    return TokenNLL(nll, row, scored_logits.argmax(dim=-1) == targets)
+    loss = _nll if torch.is_grad_enabled() else _nll_in_place
+    nll, hit = loss(scored_logits, targets)
+    return TokenNLL(nll, row, hit)
 
 
 def next_token_logits(model: nn.Module, batch: Batch, headless: bool) -> Tensor:
@@ -225,16 +227,23 @@ def _predicting_positions(batch: Batch) -> tuple[Tensor, Tensor]:
     return row, column
 
 
-def _chunk_nll(head: nn.Module, transform: LogitTransform, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    logits = transform(head(hidden))
+def _chunk_nll(
+    loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    head: nn.Module, transform: LogitTransform, hidden: Tensor, targets: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return loss(transform(head(hidden)), targets)
+
+
+def _nll(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return cross_entropy(logits, targets, reduction="none"), logits.argmax(dim=-1) == targets
 
 
-def _chunk_nll_in_place(
-    head: nn.Module, transform: LogitTransform, hidden: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The same without a gradient: the logits themselves become the terms of the sum, so that no copy is made."""
-    logits = transform(head(hidden))
+def _nll_in_place(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The same without a gradient: the logits themselves become the terms of the sum, so that no copy is made.
+
+    The small difference to the highest logit is taken before the logarithm of the sum is added, so a loss near zero
+    keeps as many digits as a large one; PyTorch's cross-entropy is some times further from the exact value.
+    """
     highest, best = logits.max(dim=-1)
     of_target = logits.gather(1, targets[:, None])[:, 0] - highest
     total = logits.sub_(highest[:, None]).exp_().sum(dim=-1)
