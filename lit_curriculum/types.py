@@ -204,6 +204,14 @@ class GenerativeModel(LanguageModel, Protocol):
         ...
 
 
+class PooledModel(LanguageModel, Protocol):
+    """A language model that also shows its hidden states; only features made of them ask for it."""
+
+    def pooled_hidden(self, batch: Batch, /) -> Tensor:
+        """[B, H] last hidden states of each row, averaged over its scored positions."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """What one stage trains on, in order."""

@@ -11,7 +11,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from lit_curriculum.callbacks.checks import check_module, check_trainer, curriculum_data
+from lit_curriculum.callbacks.learning import StatefulMetrics
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+from lit_curriculum.callbacks.preparer import prepare_stage, restore_data
 from lit_curriculum.callbacks.resume import (
     CONTINUABLE,
     batches_done,
@@ -74,6 +76,7 @@ class CurriculumCallback(Callback):
                 f"has {sorted(self.metrics) or 'none'}; add it there under that name."
             )
         self._scorer = TableScorer(self.metrics, token_budget, autocast, reuse_scores)
+        self._stateful = StatefulMetrics(self.metrics)
         self.stage = -1
         self._trainer: Trainer | None = None
         self._restored: Mapping[str, Any] | None = None
@@ -96,6 +99,7 @@ class CurriculumCallback(Callback):
         check_trainer(trainer)
         if self._scorer.engine.metrics:
             check_module(pl_module)
+        self._stateful.check(pl_module)
         data = curriculum_data(trainer)
         assert trainer.max_epochs is not None
         self._trainer = trainer
@@ -149,20 +153,24 @@ class CurriculumCallback(Callback):
     def _refresh(self, trainer: Trainer, pl_module: LightningModule, stage: int) -> None:
         """Score what the policy asks for, step it, and put the new plan in force."""
         data = curriculum_data(trainer)
+        prepare_stage(trainer, pl_module, self.policy, self.table, stage)
         if self.free_metric is not None:
             self._free.enter(self.table, self.free_metric, stage - 1)
-        candidates = self.policy.candidates(self.table, stage)
+        asked = self.policy.candidates(self.table, stage)
+        candidates = self._stateful.wanted(asked, len(data.train_store), stage, self.seed)
         scores = self._scorer.score_model(trainer, pl_module, data.train_store, candidates, stage)
+        learning = self._stateful.refresh(pl_module, data.train_store, self.table, stage, self.seed)
         started = time.perf_counter()
         plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
         previous = data.sampler.plan
         data.sampler.set_plan(plan, stage)
         self.stage = stage
         self._untouched = True
+        self._stateful.keep()
         report = StageReport(
             stage=stage, plan=plan, previous=previous, table=self.table, candidates=candidates,
             scoring_seconds=scores.seconds if scores else 0.0, scored_tokens=scores.tokens if scores else 0,
-            selecting_seconds=time.perf_counter() - started,
+            selecting_seconds=time.perf_counter() - started, learning=learning,
         )  # fmt: skip
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, CurriculumObserver):
@@ -184,6 +192,7 @@ class CurriculumCallback(Callback):
             "table": self.table.state_dict(),
             "policy": self.policy.state_dict(),
             "free": self._free.state_dict(),
+            "stateful": self._stateful.state_dict(),
         }
 
     @override
@@ -233,6 +242,7 @@ class CurriculumCallback(Callback):
         """Put a checkpoint's plan, table and policy back in force; make up for a refresh that was not reached."""
         if state["version"] != _VERSION:
             raise ValueError(f"curriculum state of version {state['version']} cannot be read; expected {_VERSION}.")
+        restore_data(trainer, self.policy, self.table)
         check_identity(state["identity"], self._identity(trainer))
         # Lightning cannot see that the sampler starts where the checkpoint stopped.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
@@ -240,6 +250,7 @@ class CurriculumCallback(Callback):
         self.table.load_state_dict(state["table"])
         self.policy.load_state_dict(state["policy"])
         self._free.load_state_dict(state["free"])
+        self._stateful.load_state_dict(state.get("stateful", {}))
         sampler.load_state_dict(state["sampler"], state["start"])
         self.stage = state["stage"]
         self._untouched = state["start"] == 0

@@ -15,24 +15,31 @@ class CurriculumMonitor(Callback, CurriculumObserver):
 
     Scalars go to every logger: ``curriculum/stage``, ``curriculum/selected`` (entries of the plan),
     ``curriculum/overlap`` (share of the distinct examples that the stage before had too),
-    ``curriculum/candidates``, ``curriculum/scored_tokens``, ``curriculum/refresh_seconds`` and its two parts, and
-    whatever the policy reports. TensorBoard also gets two histograms a metric: ``difficulty/<metric>`` over all
-    scored examples and ``difficulty_selected/<metric>`` over the plan; their step is the stage.
+    ``curriculum/candidates``, ``curriculum/scored_tokens``, ``curriculum/refresh_seconds`` and its parts, and
+    whatever the policy reports. Where metrics with parameters of their own are updated, their cost
+    (``learning_seconds``, ``generated_tokens``, ``learning_forward_tokens``) and what they report. TensorBoard also
+    gets two histograms a metric: ``difficulty/<metric>`` over all scored examples and
+    ``difficulty_selected/<metric>`` over the plan; their step is the stage.
     """
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         scalars = {
             **report.plan.scalars,
+            **report.learning.scalars,
             "stage": float(report.stage),
             "selected": float(len(report.plan)),
             "candidates": float(len(report.candidates)),
             "scored_tokens": float(report.scored_tokens),
             "scoring_seconds": report.scoring_seconds,
             "selecting_seconds": report.selecting_seconds,
-            "refresh_seconds": report.scoring_seconds + report.selecting_seconds,
+            "refresh_seconds": report.scoring_seconds + report.selecting_seconds + report.learning.seconds,
             "overlap": report.overlap,
         }
+        if report.learning.seconds:
+            scalars["learning_seconds"] = report.learning.seconds
+            scalars["learning_forward_tokens"] = float(report.learning.forward_tokens)
+            scalars["generated_tokens"] = float(report.learning.generated_tokens)
         if report.previous is None:
             del scalars["overlap"]
         for logger in trainer.loggers:

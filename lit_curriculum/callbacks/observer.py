@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightning.pytorch import Trainer
 
+from lit_curriculum.difficulty.stateful import UpdateCost
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import IntArray, Plan
 
@@ -26,6 +27,8 @@ class StageReport:
     scoring_seconds: float
     selecting_seconds: float
     scored_tokens: int
+    learning: UpdateCost = field(default_factory=UpdateCost)
+    """What updates of metrics with parameters of their own cost, and what those want to see logged."""
 
     @property
     def overlap(self) -> float:

@@ -1,0 +1,134 @@
+"""What a learned scorer knows of an answer: hashed n-grams of its tokens, or the model's own hidden states."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from typing_extensions import override
+
+from lit_curriculum.difficulty.learned.answers import Answer
+from lit_curriculum.types import Batch, EncodedView, FloatArray, LanguageModel, PooledModel
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_ROWS = 16
+
+
+class ScorerFeatures(ABC):
+    """A frozen function from answers to vectors."""
+
+    model_methods: ClassVar[tuple[str, ...]] = ()
+    """Methods that the model has to offer."""
+    knows_tokens: ClassVar[bool] = True
+    """Whether answers that are not in the data can be told from the reference."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name and options, as they stand in the formula of the metric."""
+
+    @abstractmethod
+    def extract(self, answers: Sequence[Answer], model: LanguageModel, device: torch.device) -> Tensor:
+        """Vectors [K, D] in float32 on the processor, of ``answers`` [K]."""
+
+    def forward_tokens(self, answers: Sequence[Answer]) -> int:
+        """Tokens that :meth:`extract` runs through the model."""
+        del answers
+        return 0
+
+
+class HashedNgrams(ScorerFeatures):
+    """Signed hashes of token n-grams, prompt and answer apart, each of length one, and the two log lengths.
+
+    Feature hashing after Weinberger et al. 2009 (arXiv 0902.2206). It needs no tokenizer, since an example's tokens are
+    at hand, and no pass of the model.
+
+    Args:
+        buckets: Length of the vector of prompt or answer; D is twice that and two.
+        max_ngram: Longest n-gram in tokens.
+
+    Raises:
+        ValueError: an option is below 1.
+    """
+
+    def __init__(self, buckets: int = 512, max_ngram: int = 2) -> None:
+        for option, value in (("buckets", buckets), ("max_ngram", max_ngram)):
+            if value < 1:
+                raise ValueError(f"features.{option} of the learned scorer must be at least 1, got {value}.")
+        self.buckets = buckets
+        self.max_ngram = max_ngram
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"ngrams-{self.max_ngram}-{self.buckets}"
+
+    @override
+    def extract(self, answers: Sequence[Answer], model: LanguageModel, device: torch.device) -> Tensor:
+        del model, device
+        found = np.zeros((len(answers), 2 * self.buckets + 2), dtype=np.float32)
+        for row, answer in zip(found, answers, strict=True):
+            row[: self.buckets] = self._hashed(answer.prompt)
+            row[self.buckets : -2] = self._hashed(answer.tokens)
+            row[-2:] = np.log1p([len(answer.prompt), len(answer.tokens)])
+        return torch.from_numpy(found)
+
+    def _hashed(self, tokens: NDArray[np.int32]) -> FloatArray:
+        total = np.zeros(self.buckets)
+        ids = tokens.astype(np.uint64) + np.uint64(1)
+        grams = np.zeros(len(ids), dtype=np.uint64)
+        for n in range(1, min(self.max_ngram, len(ids)) + 1):
+            grams = (grams[: len(ids) - n + 1] * _MULTIPLIER) ^ ids[n - 1 :]
+            mixed = grams * _MULTIPLIER
+            mixed = (mixed ^ (mixed >> np.uint64(32))) * _MULTIPLIER
+            signs = np.where(mixed >> np.uint64(63), 1.0, -1.0)
+            buckets = ((mixed >> np.uint64(20)) % np.uint64(self.buckets)).astype(np.int64)
+            total += np.bincount(buckets, signs, self.buckets)
+        length = float(np.linalg.norm(total))
+        return total / length if length else total
+
+
+class HiddenStates(ScorerFeatures):
+    """The model's own last hidden states, averaged over the answer; they move with the model.
+
+    A score then costs a pass of the model over the example. The model has to offer ``pooled_hidden`` (see
+    :class:`~lit_curriculum.types.PooledModel`).
+    """
+
+    model_methods = ("pooled_hidden",)
+
+    @property
+    @override
+    def name(self) -> str:
+        return "hidden-mean"
+
+    @override
+    def extract(self, answers: Sequence[Answer], model: LanguageModel, device: torch.device) -> Tensor:
+        pooled = cast("PooledModel", model).pooled_hidden
+        # Of equal length in a batch, so that little is padded; batches do not depend on the number of ranks.
+        order = sorted(range(len(answers)), key=lambda k: len(answers[k].prompt) + len(answers[k].tokens))
+        vectors = []
+        for start in range(0, len(order), _ROWS):
+            rows = [(k, 1.0, _view(answers[k])) for k in order[start : start + _ROWS]]
+            vectors.append(pooled(Batch.from_views(rows).to(device)).float().cpu())
+        stacked = torch.cat(vectors)
+        found = torch.empty_like(stacked)
+        found[torch.tensor(order)] = stacked
+        # Of comparable size whatever the model's width.
+        return torch.nn.functional.normalize(found, dim=1)
+
+    @override
+    def forward_tokens(self, answers: Sequence[Answer]) -> int:
+        return sum(len(a.prompt) + len(a.tokens) for a in answers)
+
+
+def _view(answer: Answer) -> EncodedView:
+    """Prompt and answer in one row; where one is empty, the row's last token stands for it."""
+    ids = np.concatenate([answer.prompt, answer.tokens]).astype(np.int32)
+    scored = np.arange(len(ids)) >= min(len(answer.prompt), len(ids) - 1)
+    return EncodedView(ids, scored)
