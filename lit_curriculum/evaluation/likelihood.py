@@ -1,0 +1,105 @@
+"""Likelihoods of candidate answers: tokens of a candidate behind its context, and their losses in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from lit_curriculum.data.template import ChatTemplate
+from lit_curriculum.data.tokenize import ViewText, tokenize
+from lit_curriculum.difficulty.quiet import quiet
+from lit_curriculum.difficulty.work import pack_by_tokens, trim
+from lit_curriculum.types import Batch, BoolArray, EncodedView, FloatArray, IntArray, LanguageModel, Message
+
+
+class Likelihoods(NamedTuple):
+    """Of K sequences; a sequence without a scored token has loss NaN, so that nothing can win by having lost all."""
+
+    nll_sum: FloatArray
+    """[K] nats over the scored tokens."""
+    num_scored: IntArray
+    """[K] scored tokens."""
+    greedy: BoolArray
+    """[K] whether each scored token is the model's most likely one."""
+
+    @property
+    def mean(self) -> FloatArray:
+        """[K] nats per scored token; its exponential is the perplexity."""
+        return self.nll_sum / np.maximum(self.num_scored, 1)
+
+
+def turn_view(template: ChatTemplate, context: Sequence[Message], answer: str, where: str, limit: int) -> EncodedView:
+    """A conversation that ends with ``answer``; scored are its tokens and the end of its turn, and nothing before.
+
+    Args:
+        template: Bound to the tokenizer.
+        context: The turns before the answer.
+        answer: The assistant's turn.
+        where: Place and id of the item, for the message of an error.
+        limit: Tokens that are kept from the beginning, so that a long context may cost the answer tokens.
+    """
+    text, turns = template.locate((*context, Message(role="assistant", content=answer)), where)
+    span = (turns[-1].start, turns[-1].closing_end)
+    view = tokenize(template.tokenizer, [ViewText(text, (span,))], "whole" if template.tokenizer.is_fast else "split")
+    ids, scored = view[0].input_ids[:limit], view[0].scored[:limit].copy()
+    scored[:1] = False
+    return EncodedView(ids, scored)
+
+
+def continuation_view(tokenizer: PreTrainedTokenizerBase, prompt: str, continuation: str, limit: int) -> EncodedView:
+    """Plain text and its continuation; blanks at the end of the prompt count to the continuation.
+
+    Both are tokenised together, and what lies behind the prompt's own number of tokens is scored. What is too long
+    loses tokens at its beginning, as is usual for likelihoods of continuations.
+    """
+    bare = prompt.rstrip()
+    continuation = prompt[len(bare) :] + continuation
+    whole, before = plain_tokens(tokenizer, bare + continuation), plain_tokens(tokenizer, bare)
+    scored = np.arange(len(whole)) >= len(before)
+    scored[:1] = False
+    return EncodedView(np.array(whole, dtype=np.int32)[-limit:], _first_unscored(scored[-limit:]))
+
+
+def plain_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids with what the tokenizer itself adds, unless the text begins with its first token already."""
+    bos = tokenizer.bos_token
+    add = not (isinstance(bos, str) and text.startswith(bos))
+    return list(tokenizer(text, add_special_tokens=add, verbose=False)["input_ids"])
+
+
+@torch.no_grad()
+def likelihoods(
+    model: LanguageModel, views: Sequence[EncodedView], token_budget: int, device: torch.device | str = "cpu"
+) -> Likelihoods:
+    """Losses of all views, in batches of nearly equal length with at most ``token_budget`` padded tokens.
+
+    Raises:
+        ValueError: a loss is NaN or infinite.
+    """
+    count = np.array([int(view.scored.sum()) for view in views], dtype=np.int64)
+    total, greedy = np.full(len(views), np.nan), np.zeros(len(views), dtype=np.bool_)
+    scorable = np.flatnonzero(count)
+    trimmed = {int(k): trim(views[int(k)]) for k in scorable}
+    lengths: IntArray = np.array([len(trimmed[int(k)].input_ids) for k in scorable], dtype=np.int64)
+    with quiet(model) if isinstance(model, torch.nn.Module) else torch.no_grad():
+        for rows in pack_by_tokens(lengths, token_budget) if len(scorable) else ():
+            places = scorable[rows]
+            batch = Batch.from_views([(int(k), 1.0, trimmed[int(k)]) for k in places]).to(device)
+            tokens = model.token_nll(batch)
+            nll, row = tokens.nll.double().cpu(), tokens.row.cpu()
+            total[places] = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row, nll).numpy()
+            misses = torch.zeros(len(rows), dtype=torch.int64).index_add_(0, row, (~tokens.hit).cpu().long())
+            greedy[places] = (misses == 0).numpy()
+    if not np.isfinite(total[scorable]).all():
+        raise ValueError("the model's loss is NaN or infinite on an evaluation item; its weights are broken.")
+    return Likelihoods(total, count, greedy)
+
+
+def _first_unscored(scored: BoolArray) -> BoolArray:
+    out = scored.copy()
+    out[:1] = False
+    return out
