@@ -2,6 +2,7 @@
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.budget import BudgetedRefresh
+from lit_curriculum.curriculum.growth_pace import GrowthPacePolicy
 from lit_curriculum.curriculum.iterit import IterITPolicy
 from lit_curriculum.curriculum.mixture import AbilityMixturePolicy
 from lit_curriculum.curriculum.ordered import OrderedPolicy
@@ -12,6 +13,7 @@ __all__ = [
     "AbilityMixturePolicy",
     "BudgetedRefresh",
     "CurriculumPolicy",
+    "GrowthPacePolicy",
     "IterITPolicy",
     "OrderedPolicy",
     "ReuseRecent",
