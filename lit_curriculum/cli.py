@@ -28,6 +28,7 @@ Runs (LightningCLI; layer yaml files with several --config, see configs/):
 
 Tools:
   score      score the data with the metrics of a curriculum: a file of scores, a histogram, what it cost
+  merge      join the scores of several machines (score --shard I/N) into one file
   growth     study how abilities grow with their data: run, fit, report
   select     write what a policy chooses from stored scores, as JSONL for any trainer
   export     write a Hugging Face folder from a checkpoint
@@ -131,6 +132,13 @@ def growth_command(args: Sequence[str]) -> None:
     growth.growth_command(CurriculumCLI, args)
 
 
+def merge_command(args: Sequence[str]) -> None:
+    """``lit-curriculum merge``; see :mod:`lit_curriculum.commands.merge`."""
+    from lit_curriculum.commands import merge
+
+    merge.merge_command(args)
+
+
 def select_command(args: Sequence[str]) -> None:
     """``lit-curriculum select``; see :mod:`lit_curriculum.commands.select`."""
     from lit_curriculum.commands import select
@@ -141,6 +149,7 @@ def select_command(args: Sequence[str]) -> None:
 _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "export": export_command,
     "growth": growth_command,
+    "merge": merge_command,
     "score": score_command,
     "select": select_command,
 }

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from lit_curriculum.cli import main
-from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
+from tests.commands.tiny_commands import make_model
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 README = (CONFIGS.parent / "README.md").read_text()
@@ -21,15 +21,7 @@ README = (CONFIGS.parent / "README.md").read_text()
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder with a tiny random model and its tokenizer."""
-    tokenizer = build_tiny_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=64,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    return make_model(tmp_path / "model", context_length=64)
 
 
 def write(path: Path, rows: list[Any]) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from lit_curriculum import __version__
 from lit_curriculum.callbacks.checks import check_module, curriculum_data
 from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options
+from lit_curriculum.data.subset import shard
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
@@ -39,14 +41,16 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     model's answers, so that the same model is not asked twice). Works on as many processes as ``trainer`` says.
 
     Raises:
-        ValueError: no metric is configured, or ``--out`` holds the journal of another model.
+        ValueError: no metric is configured, ``--shard`` names no part, or ``--out`` holds the journal of another model.
     """
     parser = own_options("score", "Score the training data with the metrics of the curriculum.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--checkpoint", default=None, help="score with the weights of this checkpoint of a run")
     parser.add_argument("--token_budget", default="device", help="padded tokens in a batch, auto or device")
     parser.add_argument("--autocast", choices=get_args(Autocast), default="none", help="type of the matrix products")
+    parser.add_argument("--shard", default="1/1", help="I/N: only the I-th of N parts; lit-curriculum merge joins them")
     own, rest = parser.parse_known_args(list(args))
+    part = _part(own.shard)
     cli = make_cli(rest, False)
     metrics = curriculum_of(cli.trainer).metrics
     if not metrics:
@@ -57,7 +61,7 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     )
     trainer = cli.trainer
     bars = [c for c in trainer.callbacks if isinstance(c, ProgressBar)]  # type: ignore[attr-defined]
-    trainer.callbacks = [*bars, ScoreAll(metrics, engine, own.out)]  # type: ignore[attr-defined]
+    trainer.callbacks = [*bars, ScoreAll(metrics, engine, own.out, part)]  # type: ignore[attr-defined]
     trainer.loggers = []
     # Lightning's own way to start processes, place the model and restore a checkpoint; no batch is ever drawn.
     cli.datamodule.predict_dataloader = _no_batches
@@ -71,14 +75,20 @@ class ScoreAll(Callback):
         metrics: All metrics by name.
         engine: For those of the model.
         out: Folder to write to.
+        part: (number, of how many) of the parts of the data, from 1 on; none for all of it.
     """
 
-    def __init__(self, metrics: Mapping[str, DifficultyMetric], engine: ScoringEngine, out: Path) -> None:
-        self.metrics, self.engine, self.out = dict(metrics), engine, out
+    def __init__(
+        self, metrics: Mapping[str, DifficultyMetric], engine: ScoringEngine, out: Path,
+        part: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        self.metrics, self.engine, self.out, self.part = dict(metrics), engine, out, part
 
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        examples = curriculum_data(trainer).train_store
+        store = curriculum_data(trainer).train_store
+        part = None if self.part is None else shard(store, *self.part)
+        examples: ExampleStore = store if part is None else part
         values: dict[str, FloatArray] = {}
         reasons: dict[str, dict[int, str]] = {}
         cost: dict[str, Any] = {"examples": len(examples), "processes": trainer.world_size}
@@ -89,7 +99,8 @@ class ScoreAll(Callback):
             self._score_model(trainer, pl_module, examples, fingerprint, values, reasons, cost)
         for name, metric in self.metrics.items():
             if isinstance(metric, TextMetric):
-                values[name] = metric.score(examples)
+                found = metric.score(store)  # of all, since a metric may look at them together
+                values[name] = found if part is None else found[part.indices]
                 missing = np.flatnonzero(np.isnan(values[name]))
                 reasons[name] = {int(i): f"{metric.formula} has no value" for i in missing}
         if trainer.is_global_zero:
@@ -162,6 +173,14 @@ def score_key(
         formulas=dict(formulas),
         version=__version__,
     )
+
+
+def _part(text: str) -> tuple[int, int] | None:
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    number, of = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise ValueError(f"--shard must be I/N with I from 1 to N, such as 2/8, got {text}.")
+    return None if of == 1 else (number, of)
 
 
 class _Nothing(IterableDataset[Any]):

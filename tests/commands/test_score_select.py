@@ -16,57 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from lit_curriculum.cli import main
 from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 from lit_curriculum.difficulty.score_store import read_scores
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-METRICS = {
-    "ifd": {"class_path": "lit_curriculum.difficulty.InstructionFollowingDifficulty"},
-    "nll": {"class_path": "lit_curriculum.difficulty.NegativeLogLikelihood"},
-    "length": {"class_path": "lit_curriculum.difficulty.Length"},
-}
-ORDERED = {"class_path": "lit_curriculum.curriculum.OrderedPolicy",
-           "init_args": {"metric": "nll", "direction": "hard_to_easy", "fraction": 0.25}}  # fmt: skip
+from tests.commands.tiny_commands import CONFIGS, METRICS, ORDERED, arguments, layer, make_place, score
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with a tiny model, data and the layer of metrics and policy."""
-    tokenizer = build_tiny_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=96,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
-    rows = [{"instruction": f"say {i}", "output": f"{i * 7} is " + "a fish " * (1 + i % 5), "topic": i % 3}
-            for i in range(60)]  # fmt: skip
-    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(r) for r in rows) + "\n")
-    layer(tmp_path, METRICS)
-    return tmp_path
-
-
-def layer(place: Path, metrics: dict[str, Any], policy: dict[str, Any] = ORDERED) -> None:
-    (place / "layer.yaml").write_text(json.dumps({"curriculum": {"metrics": metrics, "policy": policy}}))
-
-
-def arguments(place: Path, *extra: str) -> list[str]:
-    return [
-        "--config", str(CONFIGS / "base.yaml"), "--config", str(place / "layer.yaml"),
-        "--model", "lit_curriculum.models.CausalLMModule", f"--model.source={place / 'model'}",
-        f"--data.path={place / 'data.jsonl'}", f"--data.cache_dir={place / 'cache'}", "--trainer.accelerator=cpu",
-        f"--trainer.default_root_dir={place / 'runs'}", "--trainer.enable_progress_bar=false",
-        "--trainer.enable_model_summary=false", *extra,
-    ]  # fmt: skip
-
-
-def score(place: Path, out: str, *extra: str) -> dict[str, Any]:
-    assert main(["score", "--out", str(place / out), *arguments(place, *extra)]) == 0
-    return json.loads((place / out / "score.json").read_text())
+    return make_place(tmp_path)
 
 
 def _reference_nll(place: Path, row: dict[str, Any]) -> float:
