@@ -171,13 +171,13 @@ class InstructionDataModule(LightningDataModule):
 
     @override
     def prepare_data(self) -> None:
-        encoder = self._encoder()
+        encoder = self.encoder()
         for split in self.splits():
             self._open(split, encoder)
 
     @override
     def setup(self, stage: str) -> None:
-        encoder = self._encoder()
+        encoder = self.encoder()
         if getattr(self, "train_store", None) is None or self.train_store.encoding != encoder.fingerprint:
             self.train_store = self._open("train", encoder)
             self.val_store = self._open("val", encoder) if "val" in self.splits() else None
@@ -225,7 +225,8 @@ class InstructionDataModule(LightningDataModule):
         request = None if key is None else [key, split, encoder.fingerprint, asdict(self.policy)]
         return requested_store(request, cache_dir, build)
 
-    def _encoder(self) -> Encoder:
+    def encoder(self) -> Encoder:
+        """What makes the tokens: tokenizer, chat template and options in use."""
         self.tokenizer = self.build_tokenizer()
         template = resolve_template(self.tokenizer, self.template)
         # So that whoever saves the tokenizer saves the template that the model was trained with.
