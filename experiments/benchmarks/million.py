@@ -1,0 +1,224 @@
+"""1,000,000 short synthetic examples through store, table, scores on disk, selection and sampler: seconds and memory.
+
+python -m experiments.benchmarks.million --out DIR [--work DIR] [--quick]
+
+Every part runs in a process of its own, whose peak resident memory is stated beside what it was before the part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.common import Row, print_rows, write_results
+from lit_curriculum.curriculum import IterITPolicy, OrderedPolicy
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.data.cache import build_store
+from lit_curriculum.data.encode import EncodeOptions, Encoder
+from lit_curriculum.data.formats import to_example
+from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
+from lit_curriculum.data.sampler import CurriculumSampler
+from lit_curriculum.data.store import EncodedStore
+from lit_curriculum.data.template import resolve_template
+from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
+from lit_curriculum.difficulty.score_store import ScoreKey, read_scores, write_scores
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import CONDITIONED, Example, FloatArray, Plan, make_generator
+
+METRICS = ("ifd", "nll")
+NUM_WORDS = 20_000
+Part = Callable[[int, Path], dict[str, float]]
+
+
+def examples(num: int) -> Iterator[Example]:
+    """Short instructions and responses of 3 to 8 words, made as they are read."""
+    generator = np.random.default_rng(0)
+    for low in range(0, num, 10_000):
+        words = generator.integers(0, NUM_WORDS, (min(10_000, num - low), 8))
+        sizes = generator.integers(3, 9, len(words))
+        for row in range(len(words)):
+            index = low + row
+            output = " ".join(f"w{word:x}" for word in words[row, : sizes[row]])
+            fields = {"id": f"e{index}", "instruction": f"say {index}", "output": output}
+            yield to_example(fields, f"synthetic:{index + 1}", index)
+
+
+def scores(num: int) -> dict[str, FloatArray]:
+    """Random scores in [0.2, 1.1), so that some are too hard to be eligible."""
+    generator = np.random.default_rng(1)
+    return {name: generator.uniform(0.2, 1.1, num) for name in METRICS}
+
+
+def filled_table(num: int) -> DifficultyTable:
+    """A table with all scores entered at stage 0."""
+    table = DifficultyTable(num, METRICS)
+    for name, values in scores(num).items():
+        table.update(name, np.arange(num), values, 0)
+    return table
+
+
+def stored(work: Path) -> EncodedStore:
+    """What :func:`build` has written."""
+    (folder,) = (work / "encoded").iterdir()
+    return EncodedStore([folder])
+
+
+def build(num: int, work: Path) -> dict[str, float]:
+    """Tokenise all examples into memory-mapped files."""
+    tokenizer = build_tiny_tokenizer()
+    encoder = Encoder(resolve_template(tokenizer), EncodeOptions(max_length=128))
+    store = build_store(examples(num), encoder, ProblemPolicy(), ProblemReport(), work)
+    size = sum(path.stat().st_size for path in store.folders[0].rglob("*") if path.is_file())
+    return {"bytes on disk": size}
+
+
+def read(num: int, work: Path) -> dict[str, float]:
+    """Open the store, look at all its columns and draw 100,000 examples at random."""
+    store = stored(work)
+    assert len(store) == num
+    assert len(store.content_hashes) == len(store.lengths(CONDITIONED)) == len(store.num_scored(CONDITIONED)) == num
+    drawn = np.random.default_rng(2).integers(0, num, min(num, 100_000))
+    return {"tokens drawn": sum(len(store.encoded(int(i), CONDITIONED).input_ids) for i in drawn)}
+
+
+def table(num: int, work: Path) -> dict[str, float]:
+    """Fill the difficulty table twice, save its state as a checkpoint does, and load it again."""
+    first = filled_table(num)
+    for name, values in scores(num).items():
+        first.update(name, np.arange(num), values, 1)
+    torch.save(first.state_dict(), work / "table.pt")
+    second = DifficultyTable(num, METRICS)
+    second.load_state_dict(torch.load(work / "table.pt", weights_only=True))
+    assert (second.scores["ifd"] == first.scores["ifd"]).all()
+    return {"bytes on disk": (work / "table.pt").stat().st_size}
+
+
+def score_store(num: int, work: Path) -> dict[str, float]:
+    """Write the scores of all examples to Parquet, read them and enter them by content hash."""
+    store, path = stored(work), work / "scores.parquet"
+    key = ScoreKey(
+        data=store.data_hash, model="synthetic", source="synthetic", encoding=store.identity, dtype="float32",
+        autocast="none", formulas=dict.fromkeys(METRICS, "synthetic/1"), version="1",
+    )  # fmt: skip
+    write_scores(path, key, store, scores(num), {})
+    found = DifficultyTable(num, METRICS)
+    read_scores(path).enter(found, store)
+    assert (found.scores["nll"] == scores(num)["nll"]).all()
+    return {"bytes on disk": path.stat().st_size}
+
+
+def _stages(policy: CurriculumPolicy, num: int, work: Path) -> dict[str, float]:
+    scored = filled_table(num)
+    policy.setup(stored(work), 3)
+    for stage in range(3):
+        policy.candidates(scored, stage)
+        plan = policy.step(scored, stage, make_generator(0, stage, "policy"))
+    policy.load_state_dict(policy.state_dict())
+    return {"examples chosen": len(plan)}
+
+
+def iterit_complexity(num: int, work: Path) -> dict[str, float]:
+    """Three stages of IterIT by complexity alone."""
+    return _stages(IterITPolicy(score="complexity"), num, work)
+
+
+def iterit_novelty(num: int, work: Path) -> dict[str, float]:
+    """Three stages of IterIT in full: n-grams of all texts, the first choice from all, the others from short lists."""
+    return _stages(IterITPolicy(), num, work)
+
+
+def ordered(num: int, work: Path) -> dict[str, float]:
+    """Three stages of all examples, sorted from easy to hard."""
+    return _stages(OrderedPolicy("ifd"), num, work)
+
+
+def sampler(num: int, work: Path) -> dict[str, float]:
+    """Two epochs of all examples on two ranks, and one continued in the middle from a saved state."""
+    del work
+    plan = Plan(indices=np.random.default_rng(3).permutation(num), weights=np.ones(num, dtype=np.float32))
+    seen = 0
+    ranks = [CurriculumSampler(num, 2, rank, batch_size=64) for rank in range(2)]
+    for stage in range(2):
+        for rank in ranks:
+            rank.set_plan(plan, stage)
+            seen += sum(1 for _ in rank)
+    half = num // 128 * 64
+    for rank in ranks:
+        rank.load_state_dict(rank.state_dict(), half)
+        seen += sum(1 for _ in rank)
+    assert seen == 2 * num + num - half
+    return {"entries drawn": seen}
+
+
+PARTS: dict[str, tuple[str, Part]] = {
+    "build": ("store: tokenise and write", build),
+    "read": ("store: open, all columns, 100,000 random rows", read),
+    "table": ("difficulty table: enter twice, save, load", table),
+    "score_store": ("score store: write, read, enter", score_store),
+    "iterit_complexity": ("IterIT by complexity, three stages", iterit_complexity),
+    "iterit_novelty": ("IterIT with n-gram novelty, three stages", iterit_novelty),
+    "ordered": ("all sorted from easy to hard, three stages", ordered),
+    "sampler": ("sampler: two epochs on two ranks, half of one resumed", sampler),
+}
+
+
+def run_part(name: str, num: int, work: Path, out: Any) -> None:
+    """In a process of its own: what the part says, its seconds, and resident bytes before and at the peak."""
+    before = _peak()
+    started = time.perf_counter()
+    extra = PARTS[name][1](num, work)
+    found = {"seconds": time.perf_counter() - started, "before": before, "peak": _peak()}
+    out.put({**found, "extra": extra})
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for results.json")
+    parser.add_argument("--work", type=Path, default=None, help="folder for the data; finished parts are kept there")
+    parser.add_argument("--quick", action="store_true", help="5,000 examples, to see that it runs")
+    options = parser.parse_args()
+    num = 5_000 if options.quick else 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        work = options.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        rows: list[Row] = [{"name": "examples", "value": num, "unit": "examples"}]
+        for name, (title, _) in PARTS.items():
+            found = _finished(work / f"{name}-{num}.json", name, num, work)
+            rows.append({"name": title, "value": found["seconds"], "unit": "s"})
+            rows.append({"name": f"{title}: memory added", "value": found["peak"] - found["before"], "unit": "bytes"})
+            rows += [{"name": f"{title}: {k}", "value": v, "unit": k.split()[0]} for k, v in found["extra"].items()]
+            print_rows(rows[-2 - len(found["extra"]) :])
+    config = {"examples": num, "metrics": list(METRICS), "seed": 0, "quick": options.quick}
+    print(f"\nwritten to {write_results(options.out, rows, config)}")
+
+
+def _finished(path: Path, name: str, num: int, work: Path) -> dict[str, Any]:
+    if not path.exists():
+        context = multiprocessing.get_context("spawn")
+        queue = context.Queue()
+        process = context.Process(target=run_part, args=(name, num, work, queue))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"part {name} ended with status {process.exitcode}.")
+        path.write_text(json.dumps(queue.get()), encoding="utf-8")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+if __name__ == "__main__":
+    main()
