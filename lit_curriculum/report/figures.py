@@ -109,3 +109,20 @@ def score_histogram(axes: Axes, scores: Sequence[float], name: str, unit: str) -
     axes.hist(np.clip(known, low, high), bins=60, color=BLUE)
     axes.axvline(float(median), color=ORANGE, label=f"median {median:.4g}")
     axes.legend(loc="upper right", frameon=False)
+
+
+def mixture(axes: Axes, shares: Sequence[Mapping[str, float]]) -> None:
+    """Share of each ability in every stage, stacked.
+
+    Args:
+        axes: Drawn into.
+        shares: Ability -> share of the stage's rows, stage by stage; an ability that is not named has none.
+    """
+    names = sorted({a for stage in shares for a in stage})
+    colours = plt.get_cmap("cividis")(np.linspace(0.05, 0.95, len(names)))
+    values = [[stage.get(a, 0.0) for stage in shares] for a in names]
+    axes.stackplot(range(len(shares)), values, labels=names, colors=colours)
+    axes.set_xlabel("stage")
+    axes.set_ylabel("share of the stage's rows")
+    axes.set_ylim(0, 1)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
