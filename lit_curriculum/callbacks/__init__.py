@@ -6,6 +6,7 @@ from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.selection_log import SelectionLog
+from lit_curriculum.callbacks.tapir import TapirRounds
 
 __all__ = [
     "AbilityMonitor",
@@ -16,5 +17,6 @@ __all__ = [
     "ExceptionCheckpoint",
     "SelectionLog",
     "StageReport",
+    "TapirRounds",
     "latest_checkpoint",
 ]

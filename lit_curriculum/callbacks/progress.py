@@ -12,13 +12,15 @@ from lit_curriculum.difficulty.engine import Progress
 
 
 @contextmanager
-def scoring_bar(trainer: Trainer, stage: int | None = None) -> Iterator[Progress | None]:
-    """A bar over scored tokens with rate and time left, on rank zero and only where progress bars are on."""
+def scoring_bar(
+    trainer: Trainer, stage: int | None = None, title: str = "Scoring", unit: str = "tok"
+) -> Iterator[Progress | None]:
+    """A bar over tokens, or over ``unit``, with rate and time left, on rank zero and only where bars are on."""
     if trainer.progress_bar_callback is None or not trainer.is_global_zero:
         yield None
         return
-    title = "Scoring" if stage is None else f"Scoring for stage {stage}"
-    with tqdm(desc=title, unit="tok", unit_scale=True, leave=False, dynamic_ncols=True) as bar:
+    title = title if stage is None else f"{title} for stage {stage}"
+    with tqdm(desc=title, unit=unit, unit_scale=True, leave=False, dynamic_ncols=True) as bar:
 
         def advance(done: int, total: int) -> None:
             bar.total = total

@@ -1,21 +1,31 @@
 """Curriculum policies: what each stage trains on."""
 
+from lit_curriculum.curriculum.banded import BandedPolicy
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.budget import BudgetedRefresh
+from lit_curriculum.curriculum.campus import CampusPolicy
+from lit_curriculum.curriculum.competence import CompetencePolicy
 from lit_curriculum.curriculum.growth_pace import GrowthPacePolicy
 from lit_curriculum.curriculum.iterit import IterITPolicy
 from lit_curriculum.curriculum.mixture import AbilityMixturePolicy
 from lit_curriculum.curriculum.ordered import OrderedPolicy
 from lit_curriculum.curriculum.recent import ReuseRecent
+from lit_curriculum.curriculum.self_paced import SelfPacedPolicy
+from lit_curriculum.curriculum.tapir import TapirPolicy
 from lit_curriculum.curriculum.uniform import UniformPolicy
 
 __all__ = [
     "AbilityMixturePolicy",
+    "BandedPolicy",
     "BudgetedRefresh",
+    "CampusPolicy",
+    "CompetencePolicy",
     "CurriculumPolicy",
     "GrowthPacePolicy",
     "IterITPolicy",
     "OrderedPolicy",
     "ReuseRecent",
+    "SelfPacedPolicy",
+    "TapirPolicy",
     "UniformPolicy",
 ]

@@ -1,0 +1,218 @@
+"""TAPIR's rounds on the common loop: the student is judged, and the teacher writes the data of the next round."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from typing_extensions import override
+
+from lit_curriculum.callbacks.preparer import StagePreparer
+from lit_curriculum.callbacks.tapir_judging import Decoding, checked_parts, judge_student, on_rank_zero
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.tapir import TapirPolicy
+from lit_curriculum.data.append import append_examples, encode_examples
+from lit_curriculum.data.datamodule import InstructionDataModule
+from lit_curriculum.difficulty.mfd import ModelFittingDifficulty, Sign
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.distill.provenance import (
+    provenance_rows,
+    row_from_state,
+    row_state,
+    to_example,
+    write_costs,
+    write_provenance,
+)
+from lit_curriculum.distill.roles import Expander, Judgement, PairJudge, ProvenanceRow, Refiner, TaskClassifier, Teacher
+from lit_curriculum.distill.rounds import Roles, refine_hard, write_new
+
+Rejudge = Literal["never", "each"]
+Init = Literal["previous", "base"]
+_OWNER = "TapirRounds"
+
+
+class TapirRounds(Callback, StagePreparer):
+    """Before round 1 the student answers and is judged; before every round the hard pool grows and is appended.
+
+    It drives a :class:`~lit_curriculum.curriculum.tapir.TapirPolicy`. Judge, teacher, expander, refiner and
+    classifier are asked by rank zero alone. A run that is killed anywhere comes to the same data again: what a model
+    has said stands in the client's cache and in the student's journal, and a checkpoint holds all rows that have
+    been appended. In the run's folder, ``tapir/`` gets the provenance of every example, the costs and the histogram.
+
+    Args:
+        judge: Scores the student's answer beside the one in the data.
+        teacher: Answers new instructions.
+        expander: Writes new instructions from hard ones; null, as an empty ``pool_sizes``, for none.
+        refiner: Rewrites the answers of hard rows and of new ones; null for none.
+        classifier: Finds the task of hard rows that have none, and of new ones; null to trust what was asked for.
+        pool_sizes: Rows of the hard pool in round 1, 2, ...; the last holds for later rounds.
+        max_new_tokens: Tokens at most of a student's answer.
+        temperature: Of the student's answers; 0 takes the most likely token.
+        rejudge: ``each`` judges all rows in use again before every round with the student as it is then; ``never``
+            after the first time.
+        init: What a round starts from: the ``previous`` round's weights, or the ``base`` weights, those before the
+            first stage, with an empty optimizer.
+        sign: See :class:`~lit_curriculum.difficulty.mfd.ModelFittingDifficulty`.
+        seed: Of the draws of seeds and of the student's answers.
+
+    Raises:
+        ValueError: an option is out of range.
+
+    References:
+        Yue et al., arXiv 2405.13448, section 3.
+    """
+
+    def __init__(
+        self,
+        judge: PairJudge,
+        teacher: Teacher,
+        expander: Expander | None = None,
+        refiner: Refiner | None = None,
+        classifier: TaskClassifier | None = None,
+        pool_sizes: list[int] | None = None,
+        max_new_tokens: int = 512,
+        temperature: float = 0.0,
+        rejudge: Rejudge = "never",
+        init: Init = "previous",
+        sign: Sign = "teacher_minus_student",
+        seed: int = 0,
+    ) -> None:
+        check_choice(f"{_OWNER}.rejudge", rejudge, get_args(Rejudge))
+        check_choice(f"{_OWNER}.init", init, get_args(Init))
+        sizes = list(pool_sizes or [])
+        if any(size < 1 for size in sizes) or sorted(sizes) != sizes:
+            raise ValueError(f"{_OWNER}.pool_sizes must be positive and never fall, got {sizes}.")
+        if sizes and expander is None:
+            raise ValueError(
+                f"{_OWNER}.pool_sizes={sizes} asks for new instructions, but there is no expander; set one."
+            )
+        self.roles = Roles(judge=judge, teacher=teacher, expander=expander, refiner=refiner, classifier=classifier)
+        self.pool_sizes, self.max_new_tokens, self.temperature = sizes, max_new_tokens, temperature
+        self.rejudge, self.init, self.seed = rejudge, init, seed
+        self.metric = ModelFittingDifficulty(sign)
+        self.rows: list[ProvenanceRow] = []
+        """What has been appended, in the order of the indices."""
+        self._replaces: list[int | None] = []
+        self._judged: dict[int, tuple[str, Judgement]] = {}  # index -> the student's answer and its scores
+        self._refined: set[int] = set()
+        self._round = 0  # the last round whose data are ready
+        self._restored = False
+
+    # -- the curriculum's calls --------------------------------------------------------------------------------
+
+    @override
+    def prepare_stage(
+        self, trainer: Trainer, module: LightningModule, policy: CurriculumPolicy, table: DifficultyTable, stage: int
+    ) -> None:
+        data, policy = checked_parts(trainer, policy)
+        if stage == 0 and self.init == "base" and trainer.is_global_zero:
+            self._folder(trainer).mkdir(parents=True, exist_ok=True)
+            torch.save(module.state_dict(), self._folder(trainer) / "base.pt")
+        round_ = policy.round_of(stage)
+        if round_ <= self._round:
+            return
+        if round_ == 1 or self.rejudge == "each":
+            decoding = Decoding(self.max_new_tokens, self.temperature, self.seed)
+            self._judged |= judge_student(
+                trainer, module, policy, table, stage, self.roles, self.metric, decoding, self._folder(trainer)
+            )
+        raw = policy.pools(table).hard
+        raw = raw[[int(i) not in self._refined for i in raw]]
+        raw = raw[raw < len(data.train_store) - len(self.rows)]
+        replaced = on_rank_zero(trainer, lambda: refine_hard(self.roles, data.train_store, raw, round_))
+        self._append(data, policy, table, list(replaced.values()), list(replaced))
+        self._refined |= set(raw.tolist())
+        if self.pool_sizes:
+            size = self.pool_sizes[min(round_, len(self.pool_sizes)) - 1]
+            pools = policy.pools(table)
+            new = on_rank_zero(
+                trainer, lambda: write_new(self.roles, policy, pools, data.train_store, size, round_, self.seed)
+            )
+            self._append(data, policy, table, new, [None] * len(new))
+        if self.init == "base" and round_ > 0:
+            self._start_over(trainer, module)
+        self._round = round_
+        if trainer.is_global_zero:
+            self.export(trainer)
+
+    @override
+    def restore_data(self, trainer: Trainer, policy: CurriculumPolicy, table: DifficultyTable) -> None:
+        data, policy = checked_parts(trainer, policy)
+        if self._restored and self.rows:
+            rows, replaces, self.rows, self._replaces = self.rows, self._replaces, [], []
+            self._append(data, policy, table, rows, replaces)
+            if self.rows != rows:
+                raise ValueError(
+                    f"{len(rows)} rows of the checkpoint were appended to the data, but {len(self.rows)} fit now; "
+                    "resume with the data options that the run was started with."
+                )
+        self._restored = False
+
+    # -- parts of a round --------------------------------------------------------------------------------------
+
+    def _append(
+        self, data: InstructionDataModule, policy: TapirPolicy, table: DifficultyTable,
+        rows: list[ProvenanceRow], replaces: list[int | None],
+    ) -> None:  # fmt: skip
+        """Put rows behind the data; those that do not fit are left out and logged."""
+        examples = [to_example(row, index) for row, index in zip(rows, replaces, strict=True)]
+        store = encode_examples(data, examples)
+        if store is None:
+            return
+        kept = {store[i].id for i in range(len(store))}
+        if len(kept) < len(rows):
+            rank_zero_info(
+                f"TAPIR: {len(rows) - len(kept)} of {len(rows)} new rows do not fit: {store.problems.summary()}"
+            )
+        append_examples(data, store)
+        table.grow(len(data.train_store))
+        policy.setup(data.train_store, data.trainer.max_epochs or 0)  # type: ignore[union-attr]
+        for row, index in zip(rows, replaces, strict=True):
+            if row.id in kept:
+                self.rows.append(row)
+                self._replaces.append(index)
+
+    def _start_over(self, trainer: Trainer, module: LightningModule) -> None:
+        path = self._folder(trainer) / "base.pt"
+        if not path.exists():
+            raise ValueError(f"{_OWNER}.init=base needs the weights of the start in {path}, which is not there.")
+        module.load_state_dict(torch.load(path, map_location=module.device, weights_only=True))
+        for optimizer in trainer.optimizers:
+            optimizer.state.clear()
+
+    # -- files and state ---------------------------------------------------------------------------------------
+
+    def export(self, trainer: Trainer) -> None:
+        """Write the provenance of every example, raw ones included, and the costs so far."""
+        store = trainer.datamodule.train_store  # type: ignore[attr-defined]
+        rows = provenance_rows(store, self.rows, self._judged, self.metric)
+        write_provenance(self._folder(trainer), rows)
+        write_costs(self._folder(trainer), self.roles.costs.by_role)
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Only a run that is not over can ask for the student's answers again.
+        if trainer.is_global_zero:
+            shutil.rmtree(self._folder(trainer) / "answers", ignore_errors=True)
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "version": 1, "round": self._round, "rows": [row_state(r) for r in self.rows], "replaces": self._replaces,
+            "refined": sorted(self._refined), "costs": self.roles.costs.by_role,
+        }  # fmt: skip
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._round, self._replaces = state_dict["round"], list(state_dict["replaces"])
+        self.rows = [row_from_state(row) for row in state_dict["rows"]]
+        self._refined, self.roles.costs.by_role = set(state_dict["refined"]), dict(state_dict["costs"])
+        self._restored = True
+
+    def _folder(self, trainer: Trainer) -> Path:
+        return Path(trainer.default_root_dir) / "tapir"

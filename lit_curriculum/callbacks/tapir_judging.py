@@ -1,0 +1,117 @@
+"""The student answers, the judge scores, and the difficulty goes into the table; on any number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_curriculum.callbacks.progress import scoring_bar
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.tapir import TapirPolicy
+from lit_curriculum.data.datamodule import InstructionDataModule
+from lit_curriculum.difficulty.fingerprint import model_fingerprint
+from lit_curriculum.difficulty.mfd import ModelFittingDifficulty, gap_histogram
+from lit_curriculum.difficulty.ranks import from_rank_zero
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.distill.chat import DistillStoppedError
+from lit_curriculum.distill.roles import Judgement
+from lit_curriculum.distill.rounds import Roles, judge_rows
+from lit_curriculum.distill.student import StudentAnswers, prompts_of
+from lit_curriculum.types import IntArray
+
+T = TypeVar("T")
+
+
+class Decoding(NamedTuple):
+    """How the student answers."""
+
+    max_new_tokens: int
+    temperature: float
+    seed: int
+
+
+def judge_student(
+    trainer: Trainer,
+    module: LightningModule,
+    policy: TapirPolicy,
+    table: DifficultyTable,
+    stage: int,
+    roles: Roles,
+    metric: ModelFittingDifficulty,
+    decoding: Decoding,
+    folder: Path,
+) -> dict[int, tuple[str, Judgement]]:
+    """Enter the difficulty of all rows in use under the student as it is.
+
+    Args:
+        trainer: Its data module holds the rows.
+        module: The student.
+        policy: Says which rows are in use.
+        table: Gets the difficulty in the policy's column; what cannot be judged is marked unscorable.
+        stage: The stage that is being prepared.
+        roles: The judge is asked by rank zero alone.
+        metric: Makes the difficulty of two scores.
+        decoding: How the student answers.
+        folder: Gets the student's journal and the histogram.
+
+    Returns:
+        The student's answer and its scores, by index.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    store = data.train_store
+    indices: IntArray = np.flatnonzero(~policy.replaced)
+    answers = StudentAnswers(
+        folder / "answers", model_fingerprint(module), decoding.max_new_tokens, decoding.temperature, decoding.seed
+    )
+    with scoring_bar(trainer, stage, "Student answers", " answers") as progress:
+        tokens = answers.answer(module, prompts_of(store, indices), progress)  # type: ignore[arg-type]
+    texts = [str(data.tokenizer.decode(t, skip_special_tokens=True)).strip() for t in tokens]
+    found = on_rank_zero(trainer, lambda: judge_rows(roles, store, indices, texts))
+    scores = np.array([(j.score_teacher, j.score_student) for j in found], dtype=np.float64).reshape(-1, 2)
+    gaps = metric.gap(scores[:, 0], scores[:, 1])
+    gaps[[not j.valid for j in found]] = np.nan
+    known = np.isfinite(gaps)
+    table.update(policy.metric, indices[known], gaps[known], stage)
+    table.mark_unscorable(policy.metric, indices[~known], stage)
+    text = gap_histogram(gaps, policy.pools(table).delta)
+    rank_zero_info(text)
+    if trainer.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"mfd-stage-{stage}.txt").write_text(text + "\n", encoding="utf-8")
+    return {int(i): (t, j) for i, t, j in zip(indices, texts, found, strict=True)}
+
+
+def checked_parts(trainer: Trainer, policy: CurriculumPolicy) -> tuple[InstructionDataModule, TapirPolicy]:
+    """The parts that the rounds work on.
+
+    Raises:
+        MisconfigurationException: one of them is of another kind.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, InstructionDataModule) or not isinstance(policy, TapirPolicy):
+        raise MisconfigurationException(
+            f"TapirRounds works on an InstructionDataModule and a TapirPolicy, but got {type(data).__name__} and "
+            f"{type(policy).__name__}; take it out of trainer.callbacks or change data or curriculum.policy."
+        )
+    return data, policy
+
+
+def on_rank_zero(trainer: Trainer, function: Callable[[], T]) -> T:
+    """What ``function`` returns on rank zero, on every rank; where it stops there, all ranks stop."""
+    value: T | None = None
+    stop = ""
+    if trainer.is_global_zero:
+        try:
+            value = function()
+        except DistillStoppedError as error:
+            stop = str(error)
+    value, stop = from_rank_zero((value, stop), trainer.strategy.root_device)
+    if stop:
+        raise DistillStoppedError(stop)
+    return value  # type: ignore[return-value]

@@ -1,0 +1,109 @@
+"""Where every example of a TAPIR run comes from, and what it cost, as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lit_curriculum.data.append import new_example
+from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
+from lit_curriculum.distill.roles import Judgement, ProvenanceRow
+from lit_curriculum.types import Example, ExampleStore
+
+
+def to_example(row: ProvenanceRow, replaces: int | None) -> Example:
+    """The training example of a row; its question is the instruction with the input field behind it.
+
+    Args:
+        row: From a round.
+        replaces: Index of the example whose place it takes; none for a new instruction.
+    """
+    meta: dict[str, Any] = {"origin": row.origin, "round": row.round, "parent": row.parent_id, "task": row.task}
+    if replaces is not None:
+        meta["replaces"] = replaces
+    question = f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
+    return new_example(row.id, question, row.output, row.task, f"tapir:{row.round}", meta)
+
+
+def row_state(row: ProvenanceRow) -> dict[str, Any]:
+    """The row as plain values, for a checkpoint."""
+    return {**asdict(row), "judge_raw": list(row.judge_raw)}
+
+
+def row_from_state(state: Mapping[str, Any]) -> ProvenanceRow:
+    """The row that :func:`row_state` was made of."""
+    return ProvenanceRow(**{**state, "judge_raw": tuple(state["judge_raw"])})
+
+
+def provenance_rows(
+    store: ExampleStore,
+    appended: Sequence[ProvenanceRow],
+    judged: Mapping[int, tuple[str, Judgement]],
+    metric: ModelFittingDifficulty,
+) -> list[ProvenanceRow]:
+    """One row for every example, in the order of the indices.
+
+    Args:
+        store: All examples.
+        appended: The rows of the last of them.
+        judged: The student's answer and its scores, by index.
+        metric: Makes the difficulty of two scores.
+    """
+    rows = []
+    num_raw = len(store) - len(appended)
+    for index in range(len(store)):
+        example = store[index]
+        row = ProvenanceRow(
+            id=example.id, instruction=example.instruction, output=example.response, task=example.ability or ""
+        )
+        if index >= num_raw:
+            row = appended[index - num_raw]
+        if index in judged:
+            text, judgement = judged[index]
+            teacher, student = judgement.score_teacher, judgement.score_student
+            row = replace(
+                row,
+                student_output=text,
+                score_teacher=teacher,
+                score_student=student,
+                gap=float(metric.gap(np.array([teacher]), np.array([student]))[0]),
+                judge_raw=judgement.raw,
+            )
+        rows.append(row)
+    return rows
+
+
+def write_provenance(folder: Path, rows: Sequence[ProvenanceRow]) -> None:
+    """Write ``provenance.jsonl`` and ``provenance.parquet``; a number that is not known is null."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = [{k: None if v != v else v for k, v in row_state(r).items()} for r in rows]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plain)
+    _whole(folder / "provenance.jsonl").write_text(lines, encoding="utf-8")
+    pq.write_table(pa.Table.from_pylist(plain), _whole(folder / "provenance.parquet"))
+    for name in ("provenance.jsonl", "provenance.parquet"):
+        _whole(folder / name).replace(folder / name)
+
+
+def write_costs(folder: Path, by_role: Mapping[str, Mapping[str, int]]) -> None:
+    """Write ``costs.json`` and the same as a table, ``costs.md``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "costs.json").write_text(json.dumps(by_role, indent=1) + "\n", encoding="utf-8")
+    columns = ("calls", "prompt_tokens", "completion_tokens", "failures")
+    lines = [
+        "| role | calls | prompt tokens | completion tokens | failures |",
+        "|---|---:|---:|---:|---:|",
+        *(f"| {role} | " + " | ".join(f"{entry[c]:,}" for c in columns) + " |" for role, entry in by_role.items()),
+    ]
+    (folder / "costs.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _whole(path: Path) -> Path:
+    """Where a file is written before it takes its name."""
+    return path.with_name(f".{path.name}.partial")
