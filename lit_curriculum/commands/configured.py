@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
+from lit_curriculum.difficulty.base import DifficultyMetric
+from lit_curriculum.difficulty.stateful import StatefulMetric
 
 MakeCLI = Callable[[Sequence[str], bool], LightningCLI]
 """Builds model, data module, trainer and curriculum from (arguments, whether to run a subcommand)."""
@@ -24,3 +26,18 @@ def curriculum_of(trainer: Trainer) -> CurriculumCallback:
     """The configured curriculum."""
     callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
     return next(c for c in callbacks if isinstance(c, CurriculumCallback))
+
+
+def refuse_stateful(metrics: Mapping[str, DifficultyMetric], command: str) -> None:
+    """Refuse metrics that learn from the run that they are part of.
+
+    Raises:
+        ValueError: names the first one.
+    """
+    for name, metric in metrics.items():
+        if isinstance(metric, StatefulMetric):
+            raise ValueError(
+                f"curriculum.metrics.{name} ({type(metric).__name__}) learns while a model is trained, so "
+                f"lit-curriculum {command} has no score of it; leave it out of curriculum.metrics, or train with it "
+                "(lit-curriculum fit)."
+            )

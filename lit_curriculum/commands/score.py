@@ -22,7 +22,7 @@ from typing_extensions import override
 from lit_curriculum import __version__
 from lit_curriculum.callbacks.checks import check_module, curriculum_data
 from lit_curriculum.callbacks.progress import scoring_bar
-from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options
+from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options, refuse_stateful
 from lit_curriculum.data.subset import shard
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget
@@ -55,6 +55,7 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     metrics = curriculum_of(cli.trainer).metrics
     if not metrics:
         raise ValueError("curriculum.metrics is empty, so there is nothing to score; lay a curriculum yaml over.")
+    refuse_stateful(metrics, "score")
     budget: TokenBudget = int(own.token_budget) if own.token_budget.isdecimal() else own.token_budget
     engine = ScoringEngine(
         {n: m for n, m in metrics.items() if isinstance(m, ModelMetric)}, budget, autocast=own.autocast

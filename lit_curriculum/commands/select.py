@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from lit_curriculum import __version__
 from lit_curriculum.callbacks.checks import curriculum_data
-from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options
+from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options, refuse_stateful
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.score_store import StoredScores, read_scores
 from lit_curriculum.difficulty.table import DifficultyTable
@@ -37,6 +37,7 @@ def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     stored = None if own.scores is None else read_scores(own.scores)
     curriculum = curriculum_of(cli.trainer)
     policy, metrics = curriculum.policy, curriculum.metrics
+    refuse_stateful(metrics, "select")
     examples = _examples(cli.trainer, cli.model, cli.datamodule)
     num_stages = cli.trainer.max_epochs or 1
     policy.setup(examples, num_stages)
