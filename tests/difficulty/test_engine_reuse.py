@@ -102,6 +102,44 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(toy_store: ListStor
     assert len(set(sizes)) > 3, "no process got anywhere"
 
 
+@pytest.mark.slow
+def test_ten_kills_lose_no_more_than_the_batch_in_flight_each(tmp_path: Path) -> None:
+    """Every batch that any process began leaves a byte behind, so batches that were run again can be counted."""
+    store = ListStore([make_example(i, f"answer {i * i} and {i}", f"question {i}") for i in range(240)])
+    began = tmp_path / "began"
+
+    class Counted(BigramModel):
+        def token_nll(self, batch: Batch) -> TokenNLL:
+            with began.open("ab") as file:
+                file.write(b".")
+            time.sleep(0.01)
+            return super().token_nll(batch)
+
+    expected = score(store, np.arange(240), None)
+    lengths = Work.build(store, np.arange(240), ["conditioned", "unconditioned"]).lengths
+    num_batches = len(pack_by_tokens(lengths, 120))
+    generator = np.random.default_rng(1)
+    kills = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            torch.set_num_threads(1)
+            try:
+                found = score(store, np.arange(240), tmp_path / "journals", Counted())
+                np.save(tmp_path / "ifd.npy", found.values["ifd"])
+            finally:
+                os._exit(0)
+        if kills == 10:
+            os.waitpid(child, 0)
+            break
+        time.sleep(float(generator.uniform(0.02, 0.12)))
+        os.kill(child, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "the pass was over before it was killed"
+        kills += 1
+    np.testing.assert_array_equal(np.load(tmp_path / "ifd.npy"), expected.values["ifd"])
+    assert num_batches <= began.stat().st_size <= num_batches + kills
+
+
 def test_a_cut_journal_goes_on_with_the_same_batches(toy_store: ListStore, tmp_path: Path) -> None:
     expected = score(toy_store, np.arange(40), tmp_path)
     (path,) = tmp_path.glob("*.journal")
