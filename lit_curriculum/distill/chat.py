@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,7 +13,18 @@ FinishReason = Literal["stop", "length", "error"]
 
 
 class DistillStoppedError(RuntimeError):
-    """A run that has to stop: the budget is spent or the server is gone. All that was paid for is saved."""
+    """A run that has to stop: the budget is spent or the server is gone. All that was paid for is saved.
+
+    Args:
+        message: One sentence: what happened and what to do.
+        failures: Requests that got no answer.
+        retries: Attempts that they cost beyond the first.
+    """
+
+    def __init__(self, message: str, failures: int = 0, retries: int = 0) -> None:
+        super().__init__(message)
+        self.failures = failures
+        self.retries = retries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,8 @@ class ChatReply:
     """``error`` where the server refused this request for good; then ``text`` says why."""
     usage: Usage = field(default_factory=Usage)
     cached: bool = False
+    retries: int = 0
+    """Attempts beyond the first."""
 
 
 class ChatClient(ABC):
@@ -63,11 +76,11 @@ class ChatClient(ABC):
         """Name of the model; part of the cache's key."""
 
     @abstractmethod
-    def stream(self, requests: Sequence[ChatRequest], role: str) -> Iterator[tuple[int, ChatReply]]:
+    def stream(self, requests: Iterable[ChatRequest], role: str) -> Iterator[tuple[int, ChatReply]]:
         """Answers as they come, each with the position of its request.
 
         Args:
-            requests: What to ask.
+            requests: What to ask; taken one by one as there is room, so that a caller can end them early.
             role: Who asks (``judge``, ``expander`` ...): costs are counted by it.
 
         Raises:

@@ -1,0 +1,151 @@
+"""Answers on disk, one JSON line each, so that a run which is repeated or was killed pays for nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from lit_curriculum.distill.chat import ChatClient, ChatReply, ChatRequest, DistillStoppedError, Usage
+from lit_curriculum.distill.costs import Budget, CostBook
+
+_log = logging.getLogger(__name__)
+
+
+def request_key(model: str, request: ChatRequest) -> str:
+    """64 hexadecimal digits over all that the answer may depend on: model, messages, sampling options, seed."""
+    content = json.dumps({"model": model, **asdict(request)}, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+class ReplyCache:
+    """An append-only file of replies. A line that was cut off by a crash is reported, and its question asked again.
+
+    Only one process may write the file at a time.
+
+    Args:
+        path: The file; it and its folder are made where they do not exist.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.paid = CostBook()
+        """What all replies in the file have cost, by role."""
+        self.num_torn = 0
+        """Lines that could not be read."""
+        self._replies: dict[str, ChatReply] = {}
+        self._ends_mid_line = False
+        if self.path.exists():
+            self._read()
+
+    def get(self, key: str) -> ChatReply | None:
+        """The reply to a request, if it was ever given."""
+        return self._replies.get(key)
+
+    def put(self, key: str, role: str, request: ChatRequest, reply: ChatReply) -> None:
+        """Append one reply; when this returns, the line is on disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps(
+            {"key": key, "role": role, "request": asdict(request), "reply": asdict(reply)}, ensure_ascii=False
+        )
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if self._ends_mid_line else "") + line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._ends_mid_line = False
+        self._remember(key, role, reply)
+
+    def _remember(self, key: str, role: str, reply: ChatReply) -> None:
+        self.paid.add(role, reply)
+        self._replies[key] = replace(reply, cached=True)
+
+    def _read(self) -> None:
+        content = self.path.read_bytes()
+        self._ends_mid_line = bool(content) and not content.endswith(b"\n")
+        for number, line in enumerate(content.splitlines(), start=1):
+            try:
+                row: dict[str, Any] = json.loads(line)
+                fields = row["reply"]
+                reply = ChatReply(**{**fields, "usage": Usage(**fields["usage"])})
+                self._remember(row["key"], row["role"], reply)
+            except (ValueError, KeyError, TypeError):
+                self.num_torn += 1
+                _log.warning(
+                    "%s:%d is no complete reply (a crash cut it off); it is left out, and its question will be asked "
+                    "again if it comes up.",
+                    self.path,
+                    number,
+                )
+
+
+class CachedClient(ChatClient):
+    """A chat client that asks each question once, counts what it costs, and stops where the budget ends.
+
+    Args:
+        client: Who answers.
+        path: File of the replies; see :class:`ReplyCache`.
+        budget: Limits, or none. What the file has cost before counts.
+    """
+
+    def __init__(self, client: ChatClient, path: str, budget: Budget | None = None) -> None:
+        self.client = client
+        self.cache = ReplyCache(path)
+        self.budget = budget
+        self.costs = CostBook()
+        """What this client was asked since it was made, by role."""
+
+    @property
+    @override
+    def model(self) -> str:
+        return self.client.model
+
+    @override
+    def stream(self, requests: Iterable[ChatRequest], role: str) -> Iterator[tuple[int, ChatReply]]:
+        asked = list(requests)
+        waiting: dict[str, list[int]] = {}
+        for position, request in enumerate(asked):
+            key = request_key(self.model, request)
+            known = self.cache.get(key)
+            if known is None:
+                waiting.setdefault(key, []).append(position)
+            else:
+                self.costs.add(role, known)
+                yield position, known
+        keys = list(waiting)
+        num_answered = 0
+        num_sent = 0
+        stopped = None
+
+        def within_budget() -> Iterator[ChatRequest]:
+            nonlocal num_sent, stopped
+            for key in keys:
+                if self.budget is not None:
+                    stopped = self.budget.spent(self.cache.paid.total, num_sent - num_answered)
+                    if stopped is not None:
+                        return
+                num_sent += 1
+                yield asked[waiting[key][0]]
+
+        failed = self.costs.role(role)
+        try:
+            for number, reply in self.client.stream(within_budget(), role):
+                num_answered += 1
+                self.costs.add(role, reply)
+                # A refusal costs nothing and may not be the server's last word.
+                if reply.finish_reason != "error":
+                    self.cache.put(keys[number], role, asked[waiting[keys[number]][0]], reply)
+                for position in waiting[keys[number]]:
+                    yield position, reply
+        except DistillStoppedError as error:
+            failed.failures += error.failures
+            failed.retries += error.retries
+            raise
+        if stopped is not None:
+            raise stopped
