@@ -17,7 +17,7 @@ class ChatServer:
     """What the server does with its n-th request, and what it has seen."""
 
     behave: Callable[[int, dict[str, Any]], str]
-    """From a request's number (from 0) and body to ``ok``, ``slow``, ``drop``, ``nonsense`` or a status like ``429``."""
+    """From a request's number and body to ``ok``, ``slow``, ``drop``, ``nonsense`` or a status like ``429``."""
     seen: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     num_paid: int = 0

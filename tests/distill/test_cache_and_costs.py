@@ -87,7 +87,11 @@ def test_cost_page(tmp_path: Path) -> None:
     cached.chat_many([request("a b"), request("d e f")], "teacher")
     table = render_costs(cached.costs).splitlines()
     assert table[0] == "| role | calls | prompt tokens | completion tokens | retries | failures | cache hits |"
-    assert table[2:] == ["| judge | 2 | 3 | 3 | 0 | 0 | 0 |", "| teacher | 1 | 3 | 3 | 0 | 0 | 1 |", "| total | 3 | 6 | 6 | 0 | 0 | 1 |"]  # fmt: skip
+    assert table[2:] == [
+        "| judge | 2 | 3 | 3 | 0 | 0 | 0 |",
+        "| teacher | 1 | 3 | 3 | 0 | 0 | 1 |",
+        "| total | 3 | 6 | 6 | 0 | 0 | 1 |",
+    ]
     assert json.loads(render_costs(cached.costs, "json"))["total"]["prompt_tokens"] == 6
 
 

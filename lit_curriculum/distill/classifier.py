@@ -1,0 +1,152 @@
+"""Two task classifiers: a small linear one over hashed words, the offline default, and a zero-shot prompt.
+
+References:
+    TAPIR (arXiv 2405.13448): a trained classifier sorts instructions into task types.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import override
+
+from lit_curriculum.distill.chat import ChatClient
+from lit_curriculum.distill.prompting import load_prompt
+from lit_curriculum.distill.roles import TaskClassifier, TaskPrediction
+from lit_curriculum.distill.taxonomy import load_taxonomy
+from lit_curriculum.types import FloatArray
+
+_TYPE = re.compile(r"<type>(.*?)</type>", re.DOTALL)
+
+
+class LinearTaskClassifier(TaskClassifier):
+    """Logistic regression on hashed words and pairs of words; small, offline, and trained in seconds.
+
+    Args:
+        num_features: Size of the hash table.
+        regularisation: C of scikit-learn's logistic regression: the larger, the less it is regularised.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    def __init__(self, num_features: int = 1 << 15, regularisation: float = 10.0) -> None:
+        if num_features < 1 or regularisation <= 0.0:
+            raise ValueError("tasks.classifier: num_features must be at least 1 and regularisation above 0.")
+        self.num_features = num_features
+        self.regularisation = regularisation
+        self.types: tuple[str, ...] = ()
+        self._weight: FloatArray = np.zeros((0, num_features))
+        self._bias: FloatArray = np.zeros(0)
+
+    @override
+    def fit(self, texts: Sequence[str], labels: Sequence[str]) -> None:
+        """Learn from labelled texts.
+
+        Raises:
+            ValueError: there are fewer than two different labels.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        if len(set(labels)) < 2:
+            raise ValueError("tasks.classifier: the labelled texts need at least two different types.")
+        model = LogisticRegression(C=self.regularisation, max_iter=1000)
+        model.fit(self._features(texts), list(labels))
+        self.types = tuple(str(t) for t in model.classes_)
+        weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
+        # For two classes scikit-learn keeps one row, the log-odds of the second.
+        if len(self.types) == 2:
+            weight, bias = np.vstack([np.zeros_like(weight), weight]), np.concatenate([[0.0], bias])
+        self._weight, self._bias = weight, bias
+
+    @override
+    def predict(self, texts: Sequence[str]) -> TaskPrediction:
+        """The most likely type of each text.
+
+        Raises:
+            ValueError: nothing was learnt or loaded.
+        """
+        if not self.types:
+            raise ValueError("tasks.classifier: the linear classifier is not trained; call fit or load a saved one.")
+        if not texts:
+            return TaskPrediction([], [])
+        logits = np.asarray(self._features(texts) @ self._weight.T) + self._bias
+        logits -= logits.max(axis=1, keepdims=True)
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        best = shares.argmax(axis=1)
+        return TaskPrediction([self.types[i] for i in best], [float(p[i]) for p, i in zip(shares, best, strict=True)])
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``linear.json`` (options and types) and ``linear.npz`` (weights) into a folder."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        options = {"num_features": self.num_features, "regularisation": self.regularisation, "types": self.types}
+        (path / "linear.json").write_text(json.dumps(options), encoding="utf-8")
+        np.savez_compressed(path / "linear.npz", weight=self._weight.astype(np.float32), bias=self._bias)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> LinearTaskClassifier:
+        """A saved classifier.
+
+        Raises:
+            ValueError: the folder holds none.
+        """
+        path = Path(folder)
+        if not (path / "linear.json").is_file() or not (path / "linear.npz").is_file():
+            raise ValueError(f"tasks.classifier: the folder {folder} holds no saved linear classifier.")
+        options = json.loads((path / "linear.json").read_text(encoding="utf-8"))
+        loaded = cls(options["num_features"], options["regularisation"])
+        loaded.types = tuple(options["types"])
+        with np.load(path / "linear.npz", allow_pickle=False) as arrays:
+            loaded._weight, loaded._bias = arrays["weight"].astype(np.float64), arrays["bias"]
+        return loaded
+
+    def _features(self, texts: Sequence[str]) -> Any:
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        return HashingVectorizer(n_features=self.num_features, ngram_range=(1, 2), alternate_sign=False).transform(
+            texts
+        )
+
+
+class PromptClassifier(TaskClassifier):
+    """Asks a chat model for the type, without any training; what it answers otherwise counts as the fallback type.
+
+    Args:
+        client: The chat model.
+        taxonomy: Taxonomy of the package, or a file; see :func:`~lit_curriculum.distill.taxonomy.load_taxonomy`.
+        prompt: Prompt of the package, or a file with the places ``types``, ``instruction``, ``fallback``.
+        max_tokens: Tokens of one reply at most.
+    """
+
+    def __init__(
+        self, client: ChatClient, taxonomy: str = "tapir_33", prompt: str = "classify", max_tokens: int = 64
+    ) -> None:
+        self.client = client
+        self.taxonomy = load_taxonomy(taxonomy)
+        self.prompt = load_prompt(prompt, {"types", "instruction", "fallback"})
+        self.max_tokens = max_tokens
+        self.num_fallback = 0
+        """Replies without exactly one listed name in tags so far."""
+
+    @override
+    def predict(self, texts: Sequence[str]) -> TaskPrediction:
+        values = {"types": ", ".join(self.taxonomy.types), "fallback": self.taxonomy.fallback}
+        requests = [
+            self.prompt.request({**values, "instruction": text}, temperature=0.0, max_tokens=self.max_tokens)
+            for text in texts
+        ]
+        names = {name.casefold(): name for name in self.taxonomy.types}
+        labels: list[str] = []
+        for reply in self.client.chat_many(requests, "classifier"):
+            tagged = [t.strip().casefold() for t in _TYPE.findall(reply.text)]
+            label = names.get(tagged[0]) if len(tagged) == 1 and reply.finish_reason != "error" else None
+            self.num_fallback += label is None
+            labels.append(label if label is not None else self.taxonomy.fallback)
+        return TaskPrediction(labels, [math.nan] * len(labels))
