@@ -41,7 +41,7 @@ class TapirPolicy(CurriculumPolicy):
     before ``warmup_stages`` train on the raw data alone and make S_0, the student that is judged.
 
     Args:
-        count: Rows of a stage; null where ``fraction`` is given.
+        count: Rows of a stage (n), which may be more than the raw data have; null where ``fraction`` is given.
         fraction: Share of the raw data instead.
         metric: Name of the difficulty (MFD) in the table.
         alpha_start: Share of hard rows in round 1 (alpha_1).
@@ -119,7 +119,7 @@ class TapirPolicy(CurriculumPolicy):
         )
         self._rank = content_ranks(examples.content_hashes)
         # The size is a share of the raw data, so it stays when they have grown.
-        self._size = resolve_count(int(self._raw.sum()), fraction=self.fraction, count=self.count, owner=_OWNER)
+        self._size = self._rows_of_stage(int(self._raw.sum()))
 
     def round_of(self, stage: int) -> int:
         """The round, from 1, that ``stage`` belongs to; 0 while S_0 is made."""
@@ -130,8 +130,7 @@ class TapirPolicy(CurriculumPolicy):
         return min(1.0, max(0.0, self.alpha_start + (round_ - 1) * self.alpha_step))
 
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        size = resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)
-        return [size] * num_stages
+        return [self._rows_of_stage(num_examples)] * num_stages
 
     def pools(self, table: DifficultyTable) -> Pools:
         """The hard and the easy rows by the table as it is; no row is in both.
@@ -189,6 +188,11 @@ class TapirPolicy(CurriculumPolicy):
             "quota_shortfall": float(num_hard - len(hard)),
         }  # fmt: skip
         return Plan(indices=rows[order], weights=weights[order] if self.mode == "weight" else None, scalars=scalars)
+
+    def _rows_of_stage(self, num_raw: int) -> int:
+        if self.count is not None:
+            return self.count
+        return resolve_count(num_raw, fraction=self.fraction, count=None, owner=_OWNER)
 
     def _allocate(self, hard: IntArray, num_hard: int) -> Allocation | None:
         if self.targets is None:
