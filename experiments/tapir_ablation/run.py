@@ -1,0 +1,220 @@
+"""TAPIR's ablations on the embedded default, where rules play teacher and judge and so are always right.
+
+For each seed one student S_0 is trained on the raw data. Every row of the table starts from these same weights and
+trains on the same number of rows (``--rows_in_all``) with the same schedule; what differs is which rows. Cells are
+kept in ``--out`` as they end, so the same command goes on where it was stopped; with ``--shards`` several processes
+share the work, and ``--table`` writes the table afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import tempfile
+import warnings
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from experiments.ablation import CellLog, Measures, compare
+from experiments.common import print_rows, write_results
+from lit_curriculum.callbacks import AbilityMonitor, CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
+from lit_curriculum.curriculum import CurriculumPolicy, TapirPolicy, UniformPolicy
+from lit_curriculum.data import AbilityDataModule
+from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
+from lit_curriculum.distill.procedural import (
+    ProceduralClassifier,
+    ProceduralExpander,
+    ProceduralJudge,
+    ProceduralRefiner,
+    ProceduralTeacher,
+)
+from lit_curriculum.models import CausalLMModule
+from lit_curriculum.models.schedules import WarmupCosine
+
+TARGETS = {
+    "sort": 0.2, "add": 0.2, "reverse": 0.1, "brackets": 0.1, "copy": 0.08, "parity": 0.08, "lookup": 0.08,
+    "style": 0.08, "echo": 0.08,
+}  # fmt: skip
+"""Ratios of the hard side: tasks of computing weigh more, as mathematics, reasoning and code do in the paper."""
+MODEL = {
+    "model_type": "llama", "vocab_size": 102, "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 64, "tie_word_embeddings": True,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+UNITS = {"accuracy": "share", "accuracy by target": "share", "hard share": "share", "tokens trained": "tokens"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one row of the table trains on; the defaults are the whole method with three rounds."""
+
+    rounds: int = 3
+    alpha_start: float = 0.3
+    alpha_step: float = 0.2
+    pools: tuple[int, ...] = (1600, 2000, 2400)
+    """Rows of the hard pool by round; none for no expansion."""
+    quota: bool = True
+    refine: bool = True
+    hard_set: str = "mfd"
+    mode: str = "sample"
+    delta: float = 2.0
+    raw: bool = False
+    """Train on the raw data alone."""
+
+
+M = Row()
+END = M.pools[-1:]
+ROWS = {
+    "M": M,
+    "raw": replace(M, raw=True),
+    "S": replace(M, rounds=1, alpha_start=1.0, pools=END),
+    "no MFD": replace(M, hard_set="random"),
+    "no curriculum": replace(M, rounds=1, alpha_start=0.5, pools=END),
+    "constant alpha": replace(M, alpha_start=0.5, alpha_step=0.0),
+    "falling alpha": replace(M, alpha_start=0.7, alpha_step=-0.2),
+    "no task": replace(M, quota=False, refine=False),
+    "quota only": replace(M, refine=False),
+    "refine only": replace(M, quota=False),
+    "no expansion": replace(M, pools=()),
+    "weights": replace(M, mode="weight"),
+    "delta 0": replace(M, delta=0.0),
+    "delta 4": replace(M, delta=4.0),
+    "2 rounds": replace(M, rounds=2, alpha_step=0.4, pools=(1600, 2400)),
+    "4 rounds": replace(M, rounds=4, alpha_start=0.2, pools=(1600, 2000, 2200, 2400)),
+}
+
+
+class Trained(Callback, CurriculumObserver):
+    """Adds up what the stages trained on."""
+
+    def __init__(self) -> None:
+        self.tokens, self.shares = 0, []
+
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        lengths = trainer.datamodule.train_store.lengths("conditioned")  # type: ignore[attr-defined]
+        self.tokens += int(lengths[report.plan.indices].sum())
+        self.shares.append(report.plan.scalars.get("hard_share", 0.0))
+
+
+def fit(
+    given: argparse.Namespace, seed: int, policy: CurriculumPolicy, stages: int, lr: float,
+    start: dict[str, Any] | None, rounds: list[Callback],
+) -> tuple[CausalLMModule, Trained, dict[str, dict[str, float]]]:  # fmt: skip
+    """One run; the model, what it trained on, and its accuracy by ability."""
+    module = CausalLMModule(
+        config=MODEL, loss_reduction="token", init_seed=seed,
+        optimizer=partial(torch.optim.AdamW, lr=lr, betas=(0.9, 0.98), weight_decay=0.01),
+        lr_schedule=partial(WarmupCosine, warmup_fraction=0.05),
+    )  # fmt: skip
+    module.configure_model()
+    if start is not None:
+        module.load_state_dict(start)
+    data = AbilityDataModule(
+        num_train=given.num_raw, num_val_per_ability=given.num_val, data_seed=seed, cache_dir=str(given.work / "cache")
+    )
+    monitor, trained = AbilityMonitor(), Trained()
+    metrics = {"mfd": ModelFittingDifficulty()} if rounds else {}
+    trainer = Trainer(
+        accelerator="cpu", devices=1, max_epochs=stages, logger=False, enable_checkpointing=False,
+        enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0, limit_val_batches=1.0,
+        check_val_every_n_epoch=stages, reload_dataloaders_every_n_epochs=1, gradient_clip_val=1.0,
+        default_root_dir=str(given.work / "run"),
+        callbacks=[*rounds, monitor, trained, CurriculumCallback(policy, metrics, seed=seed)],
+    )  # fmt: skip
+    trainer.fit(module, data)
+    return module, trained, monitor.results
+
+
+def student(given: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """The weights of S_0, trained once for each seed."""
+    path = given.work / f"student-{seed}.pt"
+    if not path.exists():
+        module, _, _ = fit(given, seed, UniformPolicy(), given.student_stages, 2e-3, None, [])
+        partly = path.with_suffix(".partial")
+        torch.save(module.state_dict(), partly)
+        partly.replace(path)
+    loaded: dict[str, Any] = torch.load(path, weights_only=True)
+    return loaded
+
+
+def cell(given: argparse.Namespace, name: str, seed: int) -> Measures:
+    """Train one row of the table."""
+    row, start = ROWS[name], student(given, seed)
+    shutil.rmtree(given.work / "run", ignore_errors=True)
+    size = given.rows_in_all // row.rounds
+    policy: CurriculumPolicy
+    rounds: list[Callback] = []
+    if row.raw:
+        policy = UniformPolicy(fraction=None, count=min(size, given.num_raw))
+    else:
+        policy = TapirPolicy(
+            count=size, alpha_start=row.alpha_start, alpha_step=row.alpha_step, delta=row.delta, max_repeat=8,
+            mode=row.mode, hard_set=row.hard_set, targets=TARGETS if row.quota else None,  # type: ignore[arg-type]
+        )  # fmt: skip
+        rounds = [
+            TapirRounds(
+                ProceduralJudge(), ProceduralTeacher(), ProceduralExpander(max_level=4),
+                ProceduralRefiner() if row.refine else None, ProceduralClassifier(),
+                pool_sizes=[int(p * given.num_raw / 2000) for p in row.pools], max_new_tokens=12, seed=seed,
+            )
+        ]  # fmt: skip
+    _, trained, results = fit(given, seed, policy, row.rounds, 1e-3, start, rounds)
+    accuracy = {a: r["accuracy"] for a, r in results.items() if a in TARGETS}
+    return {
+        "accuracy": float(np.mean(list(accuracy.values()))),
+        "accuracy by target": sum(TARGETS[a] * v for a, v in accuracy.items()),
+        "hard share": float(np.mean(trained.shares)),
+        "tokens trained": float(trained.tokens),
+        **{f"accuracy/{a}": v for a, v in accuracy.items()},
+    }
+
+
+def main() -> None:
+    """Run the cells that are missing and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("results/tapir_ablation"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--num_raw", type=int, default=2000, help="raw rows")
+    parser.add_argument("--num_val", type=int, default=60, help="validation items of each ability")
+    parser.add_argument("--student_stages", type=int, default=8, help="epochs over the raw rows that make S_0")
+    parser.add_argument("--rows_in_all", type=int, default=3600, help="rows trained on after S_0")
+    parser.add_argument("--shard", type=int, default=0)
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="two seeds, three rows, little data")
+    parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
+    given = parser.parse_args()
+    names = list(ROWS)
+    if given.quick:
+        given.seeds, given.num_raw, given.num_val, given.student_stages, given.rows_in_all = 2, 400, 5, 2, 240
+        names = ["M", "raw", "S"]
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    config = {
+        "rows": {n: asdict(ROWS[n]) for n in names}, "seeds": given.seeds, "num_raw": given.num_raw,
+        "num_val": given.num_val, "student_stages": given.student_stages, "rows_in_all": given.rows_in_all,
+        "targets": TARGETS, "model": MODEL,
+    }  # fmt: skip
+    log = CellLog(given.out / "cells.jsonl", config)
+    with tempfile.TemporaryDirectory() as folder:
+        given.work = Path(folder)
+        if not given.table:
+            log.run(names, range(given.seeds), partial(cell, given), given.shard, given.shards)
+    log.read()
+    if given.shards > 1:
+        return
+    units = UNITS | {f"accuracy/{a}": "share" for a in TARGETS}
+    rows = compare(log.found, names, "M", units)
+    write_results(given.out, rows, config)
+    print_rows([r for r in rows if str(r["name"]).endswith((": accuracy", ": accuracy by target"))])
+
+
+if __name__ == "__main__":
+    main()
