@@ -57,7 +57,8 @@ def policy(row: str, size: int, num_train: int) -> list[str]:
         held = num_train // 94  # 64 of 6000 rows, as the paper's quota in its own data
         return [
             f"{prefix}AbilityMixturePolicy", f"{init}recipe=reconstruct",
-            f"{init}quotas={{noise: {held}, echo: {held}}}", f"{init}budget={num_train // 10 * 7}", f"{init}rows_per_stage={size}",
+            f"{init}quotas={{noise: {held}, echo: {held}}}",
+            f"{init}budget={num_train // 10 * 7}", f"{init}rows_per_stage={size}",
         ]  # fmt: skip
     nll = "{class_path: lit_curriculum.difficulty.NegativeLogLikelihood}"
     return [

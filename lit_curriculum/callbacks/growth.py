@@ -42,6 +42,7 @@ class AbilityGrowthTracker(Callback):
         params: Parameters of the model.
         seed: Seed of the run.
         rung: Rows of each ability that the run's rung names.
+        valid: Split the items; otherwise all are ``test``, where no checkpoint has to be chosen.
 
     Attributes:
         history: All records so far; kept in checkpoints.
@@ -56,9 +57,11 @@ class AbilityGrowthTracker(Callback):
         params: float = 1.0,
         seed: int = 0,
         rung: int = 0,
+        valid: bool = True,
     ) -> None:
         self.ood = list(ood or [])
         self.cell, self.arm, self.size, self.params, self.seed, self.rung = cell, arm, size, params, seed, rung
+        self.valid = valid
         self.history: list[GrowthRecord] = []
         self._seen: dict[str, list[int]] = {}
         self._rows: list[Tensor] = []
@@ -137,7 +140,8 @@ class AbilityGrowthTracker(Callback):
         records = []
         for ability in dict.fromkeys(names.tolist()):
             mine = np.flatnonzero(names == ability)
-            for split, items in (("valid", mine[::2]), ("test", mine[1::2])):
+            splits = (("valid", mine[::2]), ("test", mine[1::2])) if self.valid else (("test", mine),)
+            for split, items in splits:
                 if len(items) == 0:
                     continue
                 seen, tokens = self._seen.get(ability, [0, 0])

@@ -79,7 +79,7 @@ def train_cell(make_cli: MakeCLI, study: GrowthStudy, cell: GrowthCell) -> list[
         cli = make_cli(args, False)
         tracker = AbilityGrowthTracker(
             ood=list(study.ood), cell=cell.id, arm=cell.arm, size=cell.size, params=cell.params, seed=cell.seed,
-            rung=cell.rung,
+            rung=cell.rung, valid=study.epochs > 1,
         )  # fmt: skip
         cli.trainer.callbacks.append(tracker)  # type: ignore[attr-defined]
         cli.trainer.fit(cli.model, cli.datamodule)

@@ -56,7 +56,7 @@ class GrowthStudy:
     min_epoch: int = 5
     strictly_after: bool = False
     select_by: str = "score"
-    """``score`` or ``nll``: what picks the checkpoint on validation."""
+    """``score`` or ``nll``: what picks the checkpoint on validation, and what the curves are of."""
     per_ability: bool = False
     delta: float = 0.02
     """Smallest slope per quadrupling that counts."""
@@ -170,13 +170,15 @@ def run_study(
     for cell in todo if only is None else todo[only : only + 1]:
         path = out / "cells" / f"{cell.id}.jsonl"
         if not path.exists():
-            write_records(
-                path,
-                select_checkpoints(
-                    train(cell), study.min_epoch, study.strictly_after, study.per_ability, study.select_by
-                ),
-            )
+            write_records(path, _selected(study, train(cell)))
     return merge(study, out)
+
+
+def _selected(study: GrowthStudy, records: Sequence[GrowthRecord]) -> list[GrowthRecord]:
+    """The records with their checkpoint chosen; the last where there is one a cell."""
+    if study.epochs == 1:
+        return [dataclasses.replace(r, selected=True) for r in records]
+    return select_checkpoints(records, study.min_epoch, study.strictly_after, study.per_ability, study.select_by)
 
 
 def merge(study: GrowthStudy, out: Path) -> list[GrowthRecord]:
