@@ -16,7 +16,8 @@ from lit_curriculum.models.generative import GenerativeMixin
 from lit_curriculum.models.hidden import PooledHiddenMixin
 from lit_curriculum.models.lora import LoRA, add_lora
 from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
-from lit_curriculum.models.token_nll import check_headless, full_logits_nll, token_nll
+from lit_curriculum.models.packing import check_packing
+from lit_curriculum.models.token_nll import causal_lm, check_headless, full_logits_nll, token_nll
 from lit_curriculum.types import Batch, TokenNLL
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
             over tokens. Both are taken over the batches of all ranks together; batches that are accumulated into one
             step count equally.
         loss_chunk: Positions that the output head is applied to at once.
+        packing: Run a batch's rows as one, without padding: for ``flash_attention_2`` (slower and larger elsewhere).
         decay_norm_and_bias: Let weight decay act on norms and biases too.
         init_seed: Of random weights and of the adapter's.
 
@@ -68,6 +70,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
         lr_schedule: LRSchedulerCallable | None = None,
         loss_reduction: Literal["example", "token"] = "example",
         loss_chunk: int = 4096,
+        packing: bool = False,
         decay_norm_and_bias: bool = False,
         init_seed: int = 0,
     ) -> None:
@@ -76,19 +79,14 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
             raise ValueError(f"model: give exactly one of source and config (got {source=}, {config=}).")
         if loss_chunk < 1:
             raise ValueError(f"model.loss_chunk must be at least 1, got {loss_chunk}.")
-        self.source = source
-        self.config = config
+        self.source, self.config = source, config
         self.tokenizer_source = tokenizer if tokenizer is not None else source
-        self.revision = revision
-        self.dtype_name = dtype
-        self.attention = attention
+        self.revision, self.dtype_name, self.attention = revision, dtype, attention
         self.trust_remote_code = trust_remote_code
         self.lora = lora
         self.gradient_checkpointing = gradient_checkpointing
-        self.optimizer = optimizer
-        self.lr_schedule = lr_schedule
-        self.loss_reduction = loss_reduction
-        self.loss_chunk = loss_chunk
+        self.optimizer, self.lr_schedule = optimizer, lr_schedule
+        self.loss_reduction, self.loss_chunk, self.packing = loss_reduction, loss_chunk, packing
         self.decay_norm_and_bias = decay_norm_and_bias
         self.init_seed = init_seed
         self.horizon_steps: int | None = None
@@ -131,6 +129,8 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
                 model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
             self.model = model if self.lora is None else add_lora(model, self.lora)
         self._headless = check_headless(self.model)
+        if self.packing:
+            check_packing(causal_lm(self.model), self._headless and not self._sharded())
         if self._sharded():
             # Applied to chunks, a sharded head would be gathered a different number of times on each rank.
             self._headless = False
@@ -158,7 +158,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
         """Losses at the scored positions of ``batch``; see :class:`~lit_curriculum.types.LanguageModel`."""
         assert self.model is not None, "configure_model has not been called"
         if self._headless:
-            return token_nll(self.model, batch, self.loss_chunk)
+            return token_nll(self.model, batch, self.loss_chunk, self.packing)
         return full_logits_nll(self.model, batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

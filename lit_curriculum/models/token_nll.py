@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
+from lit_curriculum.models.logits import LogitTransform, logit_transform
+from lit_curriculum.models.packing import hidden_without_padding
 from lit_curriculum.models.prefix import SHORTEST, hidden_after_prefix, shared_prefix
 from lit_curriculum.types import Batch, TokenNLL
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 _log = logging.getLogger(__name__)
 _SCORING_CHUNK = 512
@@ -35,42 +36,13 @@ class HeadlessError(ValueError):
     """The parts that the fast path needs cannot be found in this model."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogitTransform:
-    """What a model does to its logits after the output head: a factor, then a soft cap."""
-
-    scale: float = 1.0
-    softcap: float | None = None
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Final logits, in fp32 and of the same shape."""
-        logits = logits.float()
-        if self.scale != 1.0:
-            logits = logits * self.scale
-        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
-
-
-def logit_transform(config: PretrainedConfig) -> LogitTransform:
-    """The transform that ``config`` asks for: Cohere and FalconH1 multiply, Granite divides, Gemma caps."""
-    text = config.get_text_config()
-
-    def number(*names: str) -> float | None:
-        values = (getattr(text, name, None) for name in names)
-        return next((float(v) for v in values if isinstance(v, int | float) and v), None)
-
-    divisor = number("logits_scaling")
-    factor = number("logit_scale", "lm_head_multiplier") or 1.0
-    softcap = number("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
-    return LogitTransform(factor if divisor is None else factor / divisor, softcap)
-
-
 def causal_lm(model: nn.Module) -> PreTrainedModel:
     """The Hugging Face model itself, where ``model`` may be wrapped for LoRA."""
     unwrap = getattr(model, "get_base_model", None)
     return model if unwrap is None else unwrap()  # type: ignore[return-value]
 
 
-def token_nll(model: nn.Module, batch: Batch, chunk: int) -> TokenNLL:
+def token_nll(model: nn.Module, batch: Batch, chunk: int, packed: bool = False) -> TokenNLL:
     """Losses of the scored tokens of ``batch``, equal to those from full logits.
 
     Args:
@@ -78,13 +50,14 @@ def token_nll(model: nn.Module, batch: Batch, chunk: int) -> TokenNLL:
         batch: B rows of L tokens; the token at position t is predicted from the hidden state at t - 1.
         chunk: Number of positions that the head is applied to at once; with vocabulary size V the peak is a few
             tensors [chunk, V] in fp32, in the backward pass too, where a chunk's logits are computed again.
+        packed: Run the rows as one, without padding (see :func:`~lit_curriculum.models.packing.check_packing`).
 
     Raises:
         HeadlessError: the model's decoder or output head cannot be found.
     """
     lm = causal_lm(model)
     learning = torch.is_grad_enabled()
-    hidden, head, skipped = _hidden_states_and_head(lm, batch, share_prefix=not learning)
+    hidden, head, skipped = _hidden_states_and_head(lm, batch, share_prefix=not learning and not packed, packed=packed)
     row, column = _predicting_positions(batch)
     inputs, targets = hidden[row, column - skipped], batch.input_ids[row, column + 1]
     transform = logit_transform(lm.config)
@@ -196,7 +169,7 @@ def _probe_batch(lm: PreTrainedModel, seed: int) -> Batch:
 
 
 def _hidden_states_and_head(
-    lm: PreTrainedModel, batch: Batch, share_prefix: bool = False
+    lm: PreTrainedModel, batch: Batch, share_prefix: bool = False, packed: bool = False
 ) -> tuple[Tensor, nn.Module, int]:
     """Hidden states [B, L, H] that the output head is applied to, the head, and how many columns are left out.
 
@@ -204,11 +177,14 @@ def _hidden_states_and_head(
         lm: The model.
         batch: B rows.
         share_prefix: Run what all rows begin with once; its columns, and those of no use, are then left out.
+        packed: Run the rows as one, without padding.
     """
     head: nn.Module | None = lm.get_output_embeddings()  # type: ignore[no-untyped-call]
     decoder: nn.Module = lm.get_decoder()  # type: ignore[no-untyped-call]
     if head is None or decoder is lm:
         raise HeadlessError("it does not offer its decoder and its output head apart")
+    if packed:
+        return hidden_without_padding(decoder, batch), head, 0
     if share_prefix and len(batch) > 1 and (length := shared_prefix(batch)) >= SHORTEST:
         hidden = hidden_after_prefix(decoder, batch, length)
         if hidden is not None:
