@@ -35,7 +35,7 @@ class AbilityScores(Metric):
         super().__init__()
         self.abilities = tuple(abilities)
         for name, dtype in (
-            ("correct", torch.int64),
+            ("correct", torch.float64),
             ("total", torch.int64),
             ("chance", torch.float64),
             ("nll", torch.float64),
@@ -50,7 +50,7 @@ class AbilityScores(Metric):
 
         Args:
             ability_codes: [B] int64, positions in ``abilities``.
-            exact: [B] bool, whether the whole response was right.
+            exact: [B] bool, whether the whole response was right; or a score between 0 and 1, such as pass@k.
             nll_sum: [B] summed loss of the response in nats.
             num_scored: [B] number of tokens that the sum is over.
             chance: [B] probability that a blind guess is right. Where it is unknown, leave it out or give NaN; chance
@@ -75,8 +75,7 @@ class AbilityScores(Metric):
             chance level c of its examples; ``kappa``, (p - c) / (1 - c): 0 at chance, 1 when all is right; and
             ``num_examples``.
         """
-        # Whole numbers divide to single precision otherwise.
-        accuracy = self.correct.double() / self.total
+        accuracy = self.correct / self.total.double()
         chance = self.chance / self.total
         columns = {
             "accuracy": accuracy,

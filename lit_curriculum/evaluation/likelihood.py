@@ -31,6 +31,10 @@ class Likelihoods(NamedTuple):
         """[K] nats per scored token; its exponential is the perplexity."""
         return self.nll_sum / np.maximum(self.num_scored, 1)
 
+    def rows(self, low: int, high: int) -> Likelihoods:
+        """Those of the sequences from ``low`` up to ``high``."""
+        return Likelihoods(self.nll_sum[low:high], self.num_scored[low:high], self.greedy[low:high])
+
 
 def turn_view(template: ChatTemplate, context: Sequence[Message], answer: str, where: str, limit: int) -> EncodedView:
     """A conversation that ends with ``answer``; scored are its tokens and the end of its turn, and nothing before.

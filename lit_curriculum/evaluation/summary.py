@@ -1,0 +1,93 @@
+"""From item results to the table of a task, right under ranks: every item is judged once and only sums are added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from lit_curriculum.evaluation.ability_scores import AbilityScores
+from lit_curriculum.evaluation.intervals import Interval, score_interval
+from lit_curriculum.evaluation.options import ItemResult
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskScore:
+    """What a model reaches on one task."""
+
+    task: str
+    num_items: int
+    score: float
+    """Mean over items, in [0, 1]."""
+    interval: Interval
+    """95 %: Wilson's where items are right or wrong, else a bootstrap over items."""
+    chance: float
+    """Mean chance of the items."""
+    kappa: float
+    """(score - chance) / (1 - chance)."""
+    nll: float
+    """Mean loss of the gold answers in nats per token; NaN where it was not taken."""
+    extra: dict[str, float] = field(default_factory=dict)
+    """Further measures by name."""
+
+
+def shard(items: Sequence[T], rank: int, world_size: int) -> Sequence[T]:
+    """The items of one rank: every one goes to exactly one rank, and none is repeated to even out the ranks.
+
+    A sampler that pads its last round would count some items of a task of a hundred twice.
+    """
+    return items[rank::world_size]
+
+
+def update_scores(scores: AbilityScores, results: Sequence[ItemResult]) -> None:
+    """Add results to sums that are reduced over ranks; a rank without results adds nothing."""
+    if not results:
+        return
+    code = {task: number for number, task in enumerate(scores.abilities)}
+    scores.update(
+        torch.tensor([code[r.item.task] for r in results], device=scores.device),
+        torch.tensor([r.score for r in results], dtype=torch.float64, device=scores.device),
+        torch.tensor([r.nll_sum for r in results], dtype=torch.float64, device=scores.device),
+        torch.tensor([r.num_tokens for r in results], device=scores.device),
+        torch.tensor([r.item.chance for r in results], dtype=torch.float64, device=scores.device),
+    )
+
+
+def summarise(results: Sequence[ItemResult]) -> list[TaskScore]:
+    """One row a task, in the order in which tasks first occur."""
+    tasks = list(dict.fromkeys(r.item.task for r in results))
+    sums = AbilityScores(tasks)
+    update_scores(sums, results)
+    found = sums.compute()
+    out = []
+    for task in tasks:
+        own = [r for r in results if r.item.task == task]
+        values = np.array([r.score for r in own], dtype=np.float64)
+        names = list(dict.fromkeys(name for r in own for name in r.extra))
+        parts = {name: np.sum([r.extra[name] for r in own if name in r.extra], axis=0) for name in names}
+        of = found[task]
+        out.append(
+            TaskScore(
+                task=task, num_items=len(own), score=of["accuracy"], interval=score_interval(values),
+                chance=of["chance"], kappa=of["kappa"], nll=of["nll"],
+                extra={name: float(part[0] / part[1]) for name, part in parts.items()},
+            )
+        )  # fmt: skip
+    return out
+
+
+def item_line(result: ItemResult) -> dict[str, Any]:
+    """What is written about one item, as plain values."""
+    item = result.item
+    nll = result.nll_sum / result.num_tokens if result.num_tokens else None
+    return {
+        "id": item.id, "task": item.task, "kind": item.kind, "score": result.score, "chance": item.chance,
+        "gold": item.gold if item.gold_index is None else item.gold_index, "answer": result.answer,
+        "reason": result.reason, "nll": nll, "num_tokens": result.num_tokens, "source": item.source,
+        "extra": {name: list(pair) for name, pair in result.extra.items()},
+    }  # fmt: skip
