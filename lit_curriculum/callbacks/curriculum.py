@@ -146,9 +146,15 @@ class CurriculumCallback(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert trainer.max_epochs is not None
         if trainer.current_epoch + 1 < trainer.max_epochs:
-            self._refresh(trainer, pl_module, trainer.current_epoch + 1)
+            self._refresh_or_end(trainer, pl_module, trainer.current_epoch + 1)
 
     # -- the refresh -------------------------------------------------------------------------------------------
+
+    def _refresh_or_end(self, trainer: Trainer, pl_module: LightningModule, stage: int) -> None:
+        if self.policy.finished(stage):
+            trainer.should_stop = True
+        else:
+            self._refresh(trainer, pl_module, stage)
 
     def _refresh(self, trainer: Trainer, pl_module: LightningModule, stage: int) -> None:
         """Score what the policy asks for, step it, and put the new plan in force."""
@@ -257,4 +263,4 @@ class CurriculumCallback(Callback):
         self._restored = None
         assert trainer.max_epochs is not None
         if state["start"] == self._plan_size(trainer) and self.stage + 1 < trainer.max_epochs:
-            self._refresh(trainer, pl_module, self.stage + 1)
+            self._refresh_or_end(trainer, pl_module, self.stage + 1)

@@ -57,6 +57,11 @@ class CurriculumPolicy(ABC):
         """Examples trained on in the whole run, repeats counted."""
         return sum(self.stage_sizes(num_examples, num_stages))
 
+    def finished(self, stage: int) -> bool:
+        """Whether nothing is left to train on before stage ``stage``; the run ends then. Never by default."""
+        del stage
+        return False
+
     def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
         """For each entry of ``plan`` [M], in words, why it is there; by default its place and the scores read."""
         return places_and_scores(type(self).__name__, self.reads, table, plan)

@@ -41,6 +41,9 @@ class PolicyWrapper(CurriculumPolicy):
     def total_examples(self, num_examples: int, num_stages: int) -> int:
         return self.policy.total_examples(num_examples, num_stages)
 
+    def finished(self, stage: int) -> bool:
+        return self.policy.finished(stage)
+
     def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
         return self.policy.explain(table, plan)
 

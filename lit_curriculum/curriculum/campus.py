@@ -1,0 +1,263 @@
+"""CAMPUS: several easy-to-hard schedules of the same data; the band that the current model finds easiest is taught."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from lit_curriculum.curriculum.band_choice import Choice, Pool, band_perplexity, choose, measured_part
+from lit_curriculum.curriculum.band_schedules import BandSchedules, RescoreScope
+from lit_curriculum.curriculum.banded_run import BandedRun, Clock
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.campus_options import check_campus_options
+from lit_curriculum.curriculum.campus_report import Decision, reasons, scalars
+from lit_curriculum.curriculum.ordering import content_ranks
+from lit_curriculum.curriculum.pacing import PacingIndex, cut_bands, scopes
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, IntArray, Plan
+
+RescoreWhich = Literal["chosen", "all_aware", "none"]
+Stop = Literal["budget", "exhaustion"]
+
+_OWNER = "curriculum.policy"
+_VERSION = 1
+
+
+class CampusPolicy(CurriculumPolicy):
+    """Per stage: measure every schedule's current band with the model, train on one of them, advance its clock.
+
+    Each metric sorts all examples from easy to hard (ties by content hash, examples without a score last), and a
+    pacing function cuts every such schedule into bands. A run ends when its budget is spent: the last band is cut to
+    it, easiest first. ``trainer.max_epochs`` is an upper bound on the number of stages, since with clocks per schedule
+    that number depends on what is chosen. When no schedule has a band left, all clocks start again.
+
+    A band's perplexity comes from the losses that the table holds, so that measuring it and re-sorting by loss cost
+    one forward pass. Perplexity of all tokens, the prompt's included, is not offered: views score the response alone.
+    A learned metric is scored after the losses, when it is too late to measure a band that its new scores would make;
+    so its schedule is re-sorted after the choice and counts from the next one on.
+
+    Args:
+        metrics: Names of the metrics, one schedule each (n = 4 in the paper).
+        aware: Those among them that the model in training measures; what else sorts is static.
+        learned: Those that score all examples by themselves, following the model.
+        loss: Name of the metric of mean response loss, from which bands' perplexities come.
+        num_bands: Bands of a schedule (T); null takes the most for which ``trainer.max_epochs`` always suffices.
+        initial_scope: Share of the data in the first band (s1).
+        power: Progress rate of the scope (p).
+        pacing_index: ``literal`` or ``shifted``; see :func:`~lit_curriculum.curriculum.pacing.scopes`.
+        clock: ``per_schedule`` advances the chosen schedule, ``shared`` all of them.
+        choice: ``min_ppl`` (the method), or for comparison ``max_ppl``, ``softmax`` of the negative perplexity,
+            ``random`` and ``round_robin``, of which the last two measure nothing.
+        temperature: Of ``softmax``, in units of perplexity.
+        ppl_pool: Perplexity over all ``tokens`` of a band, or the mean over its ``examples``.
+        ppl_count: Number of a band's examples that are measured, spread evenly over its order; null measures all.
+        rescore_every: Stages between two re-scorings (K).
+        rescore_which: Re-sort the competence-aware schedules that were ``chosen`` since the last re-scoring,
+            ``all_aware`` of them, or ``none`` (frozen as before stage 0).
+        rescore_scope: Re-score ``all`` examples, or the ``remaining`` ones that the schedule has not taught yet; those
+            taught then keep their places.
+        exclude_seen: Fill every band with the next examples of its schedule that were not trained on yet.
+        shuffle: Train a band in random order; otherwise easiest first.
+        stop: Train on the ``budget``, or to ``exhaustion`` of all schedules: n passes, with a shared clock or without
+            repeats one.
+        budget_passes: Budget in passes over the data; null where ``budget_examples`` is given.
+        budget_examples: Budget in examples.
+
+    Raises:
+        ValueError: an option is out of range.
+
+    References:
+        Li et al. 2025, "Teaching According to Talents!", arXiv 2509.13790, section 3.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[str] = ("length", "mtld", "loss", "scorer"),
+        aware: Sequence[str] = ("loss",),
+        learned: Sequence[str] = ("scorer",),
+        loss: str = "loss",
+        num_bands: int | None = None,
+        initial_scope: float = 0.01,
+        power: float = 2.0,
+        pacing_index: PacingIndex = "literal",
+        clock: Clock = "per_schedule",
+        choice: Choice = "min_ppl",
+        temperature: float = 1.0,
+        ppl_pool: Pool = "tokens",
+        ppl_count: int | None = None,
+        rescore_every: int = 1,
+        rescore_which: RescoreWhich = "chosen",
+        rescore_scope: RescoreScope = "all",
+        exclude_seen: bool = False,
+        shuffle: bool = True,
+        stop: Stop = "budget",
+        budget_passes: float | None = 1.0,
+        budget_examples: int | None = None,
+    ) -> None:
+        names = {
+            "pacing_index": (pacing_index, get_args(PacingIndex)), "clock": (clock, get_args(Clock)),
+            "choice": (choice, get_args(Choice)), "ppl_pool": (ppl_pool, get_args(Pool)),
+            "rescore_which": (rescore_which, get_args(RescoreWhich)),
+            "rescore_scope": (rescore_scope, get_args(RescoreScope)), "stop": (stop, get_args(Stop)),
+        }  # fmt: skip
+        counts = {"num_bands": num_bands, "rescore_every": rescore_every, "ppl_count": ppl_count}
+        positive = {"power": power, "temperature": temperature, "initial_scope": initial_scope}
+        check_campus_options(metrics, names, counts, positive, budget_passes, budget_examples)
+        self.metrics, self.aware, self.learned, self.loss = list(metrics), list(aware), list(learned), loss
+        self.num_bands, self.initial_scope, self.power = num_bands, initial_scope, power
+        self.pacing_index, self.clock, self.choice, self.temperature = pacing_index, clock, choice, temperature
+        self.ppl_pool, self.ppl_count, self.exclude_seen, self.shuffle = ppl_pool, ppl_count, exclude_seen, shuffle
+        self.rescore_every, self.rescore_which, self.rescore_scope = rescore_every, rescore_which, rescore_scope
+        self.stop, self.budget_passes, self.budget_examples = stop, budget_passes, budget_examples
+        self._measures = len(self.metrics) > 1 and choice in ("min_ppl", "max_ppl", "softmax")
+        self._schedules: BandSchedules | None = None
+        self._decision: Decision | None = None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        extra = [self.loss] if self._measures and self.loss not in self.metrics else []
+        return (*self.metrics, *extra)
+
+    # -- lengths -----------------------------------------------------------------------------------------------
+
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        size = len(examples)
+        if self._schedules is not None and self._schedules.run.num_examples < size:
+            raise ValueError(
+                f"CampusPolicy has sorted {self._schedules.run.num_examples} examples and cannot take in data that "
+                f"have grown to {size}; start a new run with all of them."
+            )
+        run = self._banded_run(size, num_stages)
+        self._budget = self._resolve_budget(size, run)
+        self._num_tokens = examples.num_scored(CONDITIONED)
+        self._schedules = BandSchedules(run, content_ranks(examples.content_hashes))
+        self._touched = np.zeros(len(self.metrics), dtype=np.bool_)  # chosen since the last re-scoring
+        self._trained, self._last = 0, -1
+
+    def _resolve_budget(self, size: int, run: BandedRun) -> int:
+        if self.stop == "exhaustion":
+            return run.round_examples
+        if self.budget_examples is not None:
+            return self.budget_examples
+        assert self.budget_passes is not None
+        return max(1, int(self.budget_passes * size + 1e-9))
+
+    def _banded_run(self, size: int, num_stages: int) -> BandedRun:
+        """The run with the bands asked for, or with the most bands that ``num_stages`` allow."""
+        tried = range(num_stages, 0, -1) if self.num_bands is None else [self.num_bands]
+        for num_bands in tried:
+            scope = scopes(num_bands, self.initial_scope, self.power, self.pacing_index)
+            run = BandedRun(
+                bands=cut_bands(size, scope), num_schedules=len(self.metrics), clock=self.clock,
+                exclude_seen=self.exclude_seen,
+            )  # fmt: skip
+            needed = run.most_stages(self._resolve_budget(size, run))
+            if needed <= num_stages:
+                return run
+        raise ValueError(
+            f"trainer.max_epochs={num_stages}, but {_OWNER} may take {needed} stages of {len(run.bands)} band(s) to "
+            f"train on its {self._resolve_budget(size, run)} examples; set trainer.max_epochs to {needed} (the run "
+            f"ends by itself when they are spent) or lower {_OWNER}.num_bands."
+        )
+
+    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
+        run = self._banded_run(num_examples, num_stages)
+        return run.planned_sizes(self._resolve_budget(num_examples, run))
+
+    def finished(self, stage: int) -> bool:
+        return self._trained >= self._budget
+
+    # -- the scheduler -----------------------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> BandSchedules:
+        assert self._schedules is not None, "the policy was used before setup"
+        return self._schedules
+
+    def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
+        now = self._now
+        asked = np.zeros(now.run.num_examples, dtype=np.bool_)
+        if stage == 0:
+            for metric in self.reads:
+                asked |= table.never_scored(metric)
+            return np.flatnonzero(asked)
+        for number in np.flatnonzero(self._due(stage, self.aware)).tolist():
+            scope = now.orders[number][now.places(number, self.rescore_scope)]
+            asked[scope] |= ~table.unscorable(self.metrics[number])[scope]
+        if self._measures:
+            for number in np.flatnonzero(now.is_open).tolist():
+                part = measured_part(now.band(number), self.ppl_count)
+                asked[part] |= ~table.unscorable(self.loss)[part]
+        return np.flatnonzero(asked)
+
+    def _due(self, stage: int, kind: Sequence[str]) -> BoolArray:
+        """[n] schedules of ``kind`` that are re-sorted before ``stage``."""
+        of_kind = np.array([m in kind for m in self.metrics])
+        if stage == 0 or self.rescore_which == "none" or stage % self.rescore_every:
+            return np.zeros_like(of_kind)
+        due: BoolArray = of_kind & (self._touched | (self.rescore_which == "all_aware"))
+        return due
+
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        assert not self.finished(stage), "step was called after the budget was spent"
+        now = self._now
+        for number, metric in enumerate(self.metrics):
+            if stage == 0:
+                assert not table.never_scored(metric).any(), "step was called before candidates were scored"
+                now.sort(number, table.hardness(metric), "all", stage)
+            elif self._due(stage, self.aware)[number]:
+                now.sort(number, table.hardness(metric), self.rescore_scope, stage)
+        bands = [now.band(number) for number in range(len(self.metrics))]
+        perplexities = np.array([self._perplexity(table, band) for band in bands])
+        chosen = choose(self.choice, perplexities, now.is_open, self._last, self.temperature, generator)
+        taught = bands[chosen][: self._budget - self._trained]
+        self._decision = Decision(
+            stage=stage, chosen=chosen, perplexities=perplexities.tolist(), clocks=now.clocks.tolist(),
+            round=now.round, sizes=[len(b) for b in bands], sorted_at=now.sorted_at.tolist(), taught=taught.copy(),
+        )  # fmt: skip
+        logged = scalars(self._decision, self.metrics, now.run.bands, now.orders, table)
+        late = self._due(stage, self.learned)
+        if stage % self.rescore_every == 0:
+            self._touched[:] = False
+        self._touched[chosen] = True
+        self._trained += len(taught)
+        self._last = chosen
+        now.advance(chosen, taught)
+        for number in np.flatnonzero(late).tolist():
+            now.sort(number, table.hardness(self.metrics[number]), self.rescore_scope, stage)
+        logged |= {"trained_examples": float(self._trained), "budget_examples": float(self._budget)}
+        return Plan(indices=generator.permutation(taught) if self.shuffle else taught, scalars=logged)
+
+    def _perplexity(self, table: DifficultyTable, band: IntArray) -> float:
+        if not self._measures or not len(band):
+            return float("nan")
+        # Sorted, so that equal bands have equal sums and are a tie.
+        part = np.sort(measured_part(band, self.ppl_count))
+        return band_perplexity(table.scores[self.loss][part], self._num_tokens[part], self.ppl_pool)
+
+    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
+        assert self._decision is not None, "explain was called before step"
+        return reasons(self._decision, self.metrics, self._now.run.bands, self.choice, table, plan)
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "version": _VERSION,
+            "schedules": self._now.state_dict(),
+            "touched": torch.from_numpy(self._touched.copy()),
+            "trained": self._trained,
+            "last": self._last,
+            "decision": None if self._decision is None else self._decision.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["version"] != _VERSION:
+            raise ValueError(f"policy state of version {state['version']} cannot be read; expected {_VERSION}.")
+        self._now.load_state_dict(state["schedules"])
+        self._touched = state["touched"].numpy().copy()
+        self._trained, self._last = state["trained"], state["last"]
+        self._decision = None if state["decision"] is None else Decision.from_state(state["decision"])
