@@ -31,6 +31,7 @@ Tools:
   merge      join the scores of several machines (score --shard I/N) into one file
   growth     study how abilities grow with their data: run, fit, report
   select     write what a policy chooses from stored scores, as JSONL for any trainer
+  evaluate   judge any model on any tasks: a line for every item, a table with intervals
   export     write a Hugging Face folder from a checkpoint
 
 lit-curriculum COMMAND --help lists the options of a command.
@@ -146,7 +147,15 @@ def select_command(args: Sequence[str]) -> None:
     select.select_command(CurriculumCLI, args)
 
 
+def evaluate_command(args: Sequence[str]) -> None:
+    """``lit-curriculum evaluate``; see :mod:`lit_curriculum.commands.evaluate`."""
+    from lit_curriculum.commands import evaluate
+
+    evaluate.evaluate_command(args)
+
+
 _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "evaluate": evaluate_command,
     "export": export_command,
     "growth": growth_command,
     "merge": merge_command,
