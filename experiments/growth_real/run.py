@@ -117,8 +117,9 @@ def main() -> None:
         for a in found for n, m in zip(a.rungs, a.means, strict=True)
     ]  # fmt: skip
     options = {k: v for k, v in dataclasses.asdict(study).items() if k not in ("configs", "args")}
+    options |= {"items": items, "model": given.model, "precision": given.precision, "lr": given.lr}
     write_results(
-        given.out, rows, {**options, "items": items, "model": given.model, "precision": given.precision, "lr": given.lr},
+        given.out, rows, options,
         [given.data / name for name in FILES.values()],
     )  # fmt: skip
     fits = [a.to_json() for a in found]
