@@ -13,9 +13,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
 from lit_curriculum.callbacks import AtomicCheckpointIO, CurriculumCallback, CurriculumObserver, StageReport
-from lit_curriculum.curriculum import IterITPolicy
+from lit_curriculum.curriculum import CurriculumPolicy, IterITPolicy, OrderedPolicy
 from lit_curriculum.data import AbilityDataModule
-from lit_curriculum.difficulty import InstructionFollowingDifficulty
+from lit_curriculum.difficulty import DifficultyMetric, InstructionFollowingDifficulty, NegativeLogLikelihood
+from lit_curriculum.difficulty.learned import LearnedScorer, Pairwise, Reweighting
 from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.schedules import WarmupCosine
 
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--resume", default=None)
     parser.add_argument("--stop_after", type=int, default=None)
     parser.add_argument("--num_train", type=int, default=120)
+    parser.add_argument("--scorer", choices=("reweighting", "pairwise"), default=None)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.strategy == "fsdp2":
@@ -64,12 +66,14 @@ def main() -> None:
         strategy = DDPStrategy(process_group_backend="gloo") if given.ranks > 1 else "auto"
     module = CausalLMModule(config=CONFIG, optimizer=_adam, lr_schedule=WarmupCosine)
     witness = Witness(given.stop_after)
-    curriculum = CurriculumCallback(
-        # 21 of 120 examples: neither the stage nor its last batch divides by the number of ranks.
-        IterITPolicy(fraction=None, count=21, refresh_factor=2.0),
-        {"ifd": InstructionFollowingDifficulty()},
-        token_budget=256,
-    )
+    # 21 of 120 examples: neither the stage nor its last batch divides by the number of ranks.
+    policy: CurriculumPolicy = IterITPolicy(fraction=None, count=21, refresh_factor=2.0)
+    metrics: dict[str, DifficultyMetric] = {"ifd": InstructionFollowingDifficulty()}
+    if given.scorer is not None:
+        learns = Reweighting(num_losses=60) if given.scorer == "reweighting" else Pairwise(num_answers=10)
+        policy = OrderedPolicy("learned", fraction=None, count=21)
+        metrics = {"loss": NegativeLogLikelihood(), "learned": LearnedScorer(learns, steps=20)}
+    curriculum = CurriculumCallback(policy, metrics, token_budget=256)
     trainer = Trainer(
         accelerator="cpu", devices=given.ranks, strategy=strategy, max_epochs=given.stages, logger=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=given.out,
