@@ -1,0 +1,100 @@
+"""How often does a local model, asked as TAPIR's pair judge, prefer the answer that people prefer?
+
+python -m experiments.judge_agreement.run --data preference_pairs.jsonl.gz --source SOURCE --out DIR [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from experiments.common import Row, print_rows, write_results
+from lit_curriculum.data.records import read_records
+from lit_curriculum.distill.cache import CachedClient
+from lit_curriculum.distill.costs import render_costs
+from lit_curriculum.distill.judge import PromptJudge, parse_scores
+from lit_curriculum.distill.local_client import LocalClient
+from lit_curriculum.distill.roles import JudgeItem
+
+SEED = 0
+MAX_CHARACTERS = 1200
+"""Of a prompt with both answers: longer pairs are left out, for time."""
+
+
+def preferred(row: dict[str, Any]) -> int:
+    """1 or 2 as people prefer, 0 where they don't agree."""
+    if row.get("label") in (1, 2):
+        return int(row["label"])
+    votes = row.get("annotators") or []
+    name, count = Counter(int(v) for v in (votes.values() if isinstance(votes, dict) else votes)).most_common(1)[0]
+    return name if count >= 2 else 0
+
+
+def choose(path: Path, num_pairs: int) -> list[tuple[JudgeItem, bool]]:
+    """Pairs on which people agree, half from each source, and whether the reference is the preferred answer."""
+    rows: list[dict[str, Any]] = [dict(r.fields) for r in read_records([str(path)]) if r.fields is not None]
+    rng = np.random.default_rng(SEED)
+    chosen: list[tuple[JudgeItem, bool]] = []
+    for source in ("llmbar", "pandalm"):
+        fitting = [
+            r
+            for r in rows
+            if r["source"] == source
+            and preferred(r)
+            and len(r["prompt"]) + len(r["output_1"]) + len(r["output_2"]) <= MAX_CHARACTERS
+        ]
+        for place in rng.choice(len(fitting), size=num_pairs // 2, replace=False):
+            row = fitting[place]
+            chosen.append((JudgeItem(row["prompt"], row["output_1"], row["output_2"]), preferred(row) == 1))
+    return chosen
+
+
+def share(name: str, hits: int, total: int) -> list[Row]:
+    """A share with Wilson's 95 % interval; no row where there is nothing to count."""
+    if total == 0:
+        return []
+    low, high = binomtest(hits, total).proportion_ci(method="wilson")
+    return [{"name": name, "value": hits / total, "unit": "share", "low": float(low), "high": float(high), "n": total}]
+
+
+def main() -> None:
+    """Run it; answers are kept in ``--cache``, so a run that was killed goes on."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--source", required=True, help="local model: folder, hub id or GGUF file")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, default=Path("runs/judge_agreement/replies.jsonl"))
+    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--quick", action="store_true", help="4 pairs")
+    given = parser.parse_args()
+    num_pairs = 4 if given.quick else given.pairs
+    pairs = choose(given.data, num_pairs)
+    client = CachedClient(LocalClient(given.source, batch_size=16), str(given.cache))
+    judge = PromptJudge(client, max_tokens=96, retries=1)
+    judgements = judge.judge([item for item, _ in pairs])
+    valid = [(j, first) for j, (_, first) in zip(judgements, pairs, strict=True) if j.valid]
+    untied = [(j, first) for j, first in valid if j.score_teacher != j.score_student]
+    agreeing = sum((j.score_teacher > j.score_student) == first for j, first in untied)
+    read = [scores for j in judgements for text in j.raw if (scores := parse_scores(text)) is not None]
+    unequal = [s for s in read if s[0] != s[1]]
+    rows = [
+        *share("single judgements that can be read, after one retry", len(read), 2 * len(pairs)),
+        *share("pairs judged in both orders", len(valid), len(pairs)),
+        *share("of them with equal mean scores", len(valid) - len(untied), len(valid)),
+        *share("agreement with people, of pairs with unequal scores", agreeing, len(untied)),
+        *share("first-placed answer preferred, of single unequal ones", sum(a > b for a, b in unequal), len(unequal)),
+    ]  # fmt: skip
+    config = {"model": given.source.rsplit("/", 1)[-1], "prompt": judge.prompt.version, "pairs": num_pairs,
+              "max_tokens": 96, "retries": 1, "max_characters": MAX_CHARACTERS, "seed": SEED}  # fmt: skip
+    write_results(given.out, rows, config, [given.data])
+    (given.out / "costs.md").write_text(render_costs(client.cache.paid), encoding="utf-8")
+    print_rows(rows)
+
+
+if __name__ == "__main__":
+    main()
