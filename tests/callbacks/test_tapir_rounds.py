@@ -1,0 +1,266 @@
+"""TAPIR's rounds on the generated abilities, where rules play teacher and judge: what is trained on, and resuming."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
+from lit_curriculum.curriculum import TapirPolicy, UniformPolicy
+from lit_curriculum.data import AbilityDataModule
+from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
+from lit_curriculum.distill.chat import DistillStoppedError
+from lit_curriculum.distill.procedural import (
+    ProceduralClassifier,
+    ProceduralExpander,
+    ProceduralJudge,
+    ProceduralRefiner,
+    ProceduralTeacher,
+)
+from lit_curriculum.distill.roles import JudgeItem, Judgement, NewInstruction, TaskItem
+from lit_curriculum.models import CausalLMModule
+from tests.toy import ToyData, ToyModule, toy_trainer
+
+NUM_RAW, COUNT, POOLS = 60, 40, [70, 80, 90]
+TINY = {
+    "model_type": "llama", "vocab_size": 102, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "tie_word_embeddings": True,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+TARGETS = {"sort": 0.3, "add": 0.3, "copy": 0.2, "lookup": 0.2}
+
+
+class CountingJudge(ProceduralJudge):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def judge(self, items: Sequence[JudgeItem]) -> list[Judgement]:
+        self.asked += len(items)
+        return super().judge(items)
+
+
+class FailingExpander(ProceduralExpander):
+    """Stops in one of its calls."""
+
+    def __init__(self, fail_at: int | None = None, error: type[Exception] = DistillStoppedError) -> None:
+        super().__init__(max_level=4)
+        self.calls, self.fail_at, self.error = 0, fail_at, error
+
+    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> list[NewInstruction]:
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise self.error("the budget of calls is spent")
+        return super().expand(seeds, num, known, seed)
+
+
+class Watch(Callback, CurriculumObserver):
+    """Keeps plans by id, losses, and answers generated."""
+
+    def __init__(self) -> None:
+        self.plans: dict[int, list[str]] = {}
+        self.scalars: dict[int, dict[str, float]] = {}
+        self.sizes: dict[int, int] = {}
+        self.losses: list[float] = []
+
+    def on_stage_planned(self, trainer: Any, report: StageReport) -> None:
+        store = trainer.datamodule.train_store
+        self.plans[report.stage] = [store[int(i)].id for i in report.plan.indices]
+        self.scalars[report.stage] = dict(report.plan.scalars)
+        self.sizes[report.stage] = len(store)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+
+class Run:
+    """One run of a warm-up stage and three rounds."""
+
+    def __init__(self, folder: Path, resume: Path | None = None, **options: Any) -> None:
+        self.judge = options.pop("judge", CountingJudge())
+        policy = {"count": COUNT, "warmup_stages": 1, "delta": 2.0, "targets": TARGETS} | options.pop("policy", {})
+        settings: dict[str, Any] = {"expander": FailingExpander(), "refiner": ProceduralRefiner(), **options}
+        self.rounds = TapirRounds(
+            self.judge, ProceduralTeacher(), classifier=ProceduralClassifier(), max_new_tokens=6,
+            pool_sizes=settings.pop("pool_sizes", POOLS), **settings,
+        )  # fmt: skip
+        self.watch = Watch()
+        self.policy = TapirPolicy(**policy)
+        self.curriculum = CurriculumCallback(self.policy, {"mfd": ModelFittingDifficulty()}, seed=1)
+        self.data = AbilityDataModule(
+            num_train=NUM_RAW, num_val_per_ability=1, batch_size=8, cache_dir=str(folder / "cache"), noise_share=0.2
+        )
+        self.module = CausalLMModule(config=TINY, optimizer=partial(torch.optim.AdamW, lr=1e-2))
+        checkpoint = ModelCheckpoint(folder / "checkpoints", "{step}", save_top_k=-1, every_n_train_steps=1)
+        trainer = toy_trainer(
+            folder, 4, callbacks=[self.curriculum, self.rounds, self.watch, checkpoint], enable_checkpointing=True
+        )
+        trainer.fit(self.module, self.data, ckpt_path=resume, weights_only=True)
+
+    @property
+    def hard(self) -> set[str]:
+        store = self.data.train_store
+        return {store[int(i)].id for i in self.policy.pools(self.curriculum.table).hard}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    folder = tmp_path_factory.mktemp("whole")
+    return Run(folder), folder
+
+
+def test_the_hard_share_of_every_round_is_alpha(whole: tuple[Run, Path]) -> None:
+    run, _ = whole
+    assert [run.watch.scalars[s]["hard_share"] for s in (1, 2, 3)] == pytest.approx([0.3, 0.5, 0.7])
+    for stage, alpha in ((1, 0.3), (2, 0.5), (3, 0.7)):
+        assert len(run.watch.plans[stage]) == COUNT
+        assert sum(i in run.hard for i in run.watch.plans[stage]) == round(alpha * COUNT)
+
+
+def test_the_pool_grows_and_no_index_changes(whole: tuple[Run, Path]) -> None:
+    run, _ = whole
+    store = run.data.train_store
+    assert [run.watch.scalars[s]["hard_pool"] for s in (1, 2, 3)] == POOLS
+    assert run.watch.sizes[0] == NUM_RAW
+    assert [store[i].id for i in range(NUM_RAW)] == [f"train-{i}" for i in range(NUM_RAW)]
+    assert [store[i].meta.get("round", 0) for i in range(len(store))] == sorted(
+        store[i].meta.get("round", 0) for i in range(len(store))
+    )
+    assert run.curriculum.table.num_examples == len(store) == NUM_RAW + len(run.rounds.rows)
+
+
+def test_no_expanded_row_repeats_another(whole: tuple[Run, Path]) -> None:
+    store = whole[0].data.train_store
+    raw = {store[i].instruction for i in range(NUM_RAW)}
+    new = [store[i].instruction for i in range(NUM_RAW, len(store)) if store[i].meta["origin"] == "expanded"]
+    assert len(new) == len(set(new)) > 20
+    assert not raw & set(new)
+
+
+def test_replaced_rows_are_trained_on_no_more(whole: tuple[Run, Path]) -> None:
+    run, _ = whole
+    store = run.data.train_store
+    replaced = {store[r].id for r in run.rounds._replaces if r is not None}
+    assert replaced, "planted noise was refined"
+    for stage in (1, 2, 3):
+        assert not replaced & set(run.watch.plans[stage])
+
+
+def test_provenance_is_that_of_the_data(whole: tuple[Run, Path]) -> None:
+    run, folder = whole
+    store = run.data.train_store
+    lines = [json.loads(x) for x in (folder / "tapir" / "provenance.jsonl").read_text().splitlines()]
+    assert [x["id"] for x in lines] == [store[i].id for i in range(len(store))]
+    assert [x["output"] for x in lines] == [store[i].response for i in range(len(store))]
+    ids = {x["id"] for x in lines}
+    assert all(x["parent_id"] in ids for x in lines if x["round"])
+    gaps = [x["score_teacher"] - x["score_student"] for x in lines[:NUM_RAW]]
+    assert gaps == [x["gap"] for x in lines[:NUM_RAW]] == run.curriculum.table.scores["mfd"][:NUM_RAW].tolist()
+    assert all(x["cost_calls"] == 3 for x in lines if x["origin"] == "expanded")
+    assert pq.read_table(folder / "tapir" / "provenance.parquet").num_rows == len(store)
+    costs = json.loads((folder / "tapir" / "costs.json").read_text())
+    assert costs["judge"]["calls"] == NUM_RAW
+    assert costs["teacher"]["calls"] >= sum(x["origin"] == "expanded" for x in lines)
+    assert "| judge | 60 |" in (folder / "tapir" / "costs.md").read_text()
+    assert (folder / "tapir" / "mfd-stage-1.txt").read_text().startswith("MFD of 60 instructions")
+
+
+def test_the_same_run_again_is_the_same(whole: tuple[Run, Path], tmp_path: Path) -> None:
+    again = Run(tmp_path)
+    assert again.watch.plans == whole[0].watch.plans
+    assert again.watch.losses == whole[0].watch.losses
+    assert repr(again.rounds.rows) == repr(whole[0].rounds.rows)
+
+
+@pytest.mark.parametrize("step", [7, 10, 13])
+def test_a_resumed_run_ends_like_the_one_that_was_not_killed(
+    whole: tuple[Run, Path], tmp_path: Path, step: int
+) -> None:
+    """Step 7 is inside round 1, 10 the last of round 1 (its refresh has to be made up for), 13 inside round 2."""
+    run, folder = whole
+    resumed = Run(tmp_path, folder / "checkpoints" / f"step={step}.ckpt")
+    assert resumed.watch.losses == run.watch.losses[step:]
+    assert all(run.watch.plans[s] == plan for s, plan in resumed.watch.plans.items())
+    assert repr(resumed.rounds.rows) == repr(run.rounds.rows)  # NaN is not equal to NaN
+    assert resumed.judge.asked == 0, "the student was judged before the checkpoint"
+
+
+def test_a_round_that_is_killed_inside_goes_on(whole: tuple[Run, Path], tmp_path: Path) -> None:
+    run, _ = whole
+    with pytest.raises(DistillStoppedError, match="the budget of calls is spent"):
+        Run(tmp_path, expander=FailingExpander(fail_at=2))
+    resumed = Run(tmp_path, tmp_path / "checkpoints" / "step=10.ckpt")
+    assert resumed.watch.losses == run.watch.losses[10:]
+    assert repr(resumed.rounds.rows) == repr(run.rounds.rows)  # NaN is not equal to NaN
+    assert resumed.judge.asked == 0
+
+
+def test_answers_that_were_generated_before_a_kill_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConnectionError):
+        Run(tmp_path, expander=FailingExpander(fail_at=1, error=ConnectionError))
+    assert list((tmp_path / "tapir" / "answers").rglob("*.jsonl"))
+    monkeypatch.setattr(CausalLMModule, "generate", lambda *a, **k: pytest.fail("generated again"))
+    resumed = Run(tmp_path, tmp_path / "checkpoints" / "step=5.ckpt")
+    assert resumed.judge.asked == NUM_RAW, "this judge keeps no cache; a chat client does"
+    assert not (tmp_path / "tapir" / "answers").exists()
+
+
+def test_judging_again_moves_rows_and_counts_them_all(tmp_path: Path) -> None:
+    run = Run(tmp_path, rejudge="each")
+    assert run.judge.asked > 2 * NUM_RAW
+    scored_at = run.curriculum.table.scored_at["mfd"]
+    assert set(scored_at.tolist()) >= {3, -1}
+    store = run.data.train_store
+    assert all(
+        scored_at[i] == 3 for i in range(len(store)) if not run.policy.replaced[i] and store[i].meta.get("round", 0) < 3
+    )
+
+
+def test_a_round_may_start_from_the_base(tmp_path: Path) -> None:
+    run = Run(tmp_path, init="base", policy={"warmup_stages": 1, "alpha_start": 1.0})
+    base = torch.load(tmp_path / "tapir" / "base.pt", weights_only=True)
+    begun = torch.load(tmp_path / "checkpoints" / "step=6.ckpt", weights_only=True)["state_dict"]
+    name = "model.model.embed_tokens.weight"
+    # One AdamW step of 1e-2 from an empty optimizer moves no weight by more than the step (and its decay).
+    assert (begun[name] - base[name]).abs().max() < 1.1e-2
+    assert (run.module.state_dict()[name] - base[name]).abs().max() > 1.1e-2
+    (tmp_path / "tapir" / "base.pt").unlink()
+    with pytest.raises(ValueError, match=r"TapirRounds.init=base needs the weights of the start in .*base.pt"):
+        Run(tmp_path, tmp_path / "checkpoints" / "step=10.ckpt", init="base", policy={"alpha_start": 1.0})
+
+
+def test_without_expansion_the_hard_pool_is_the_hard_set(tmp_path: Path) -> None:
+    run = Run(tmp_path, expander=None, pool_sizes=[], refiner=None)
+    assert len(run.data.train_store) == NUM_RAW
+    assert run.watch.scalars[3]["hard_pool"] == np.sum(run.curriculum.table.scores["mfd"] > 2.0)
+
+
+def test_options_are_checked(tmp_path: Path) -> None:
+    judge, teacher = ProceduralJudge(), ProceduralTeacher()
+    with pytest.raises(ValueError, match=r"TapirRounds.pool_sizes must be positive and never fall, got \[5, 3\]"):
+        TapirRounds(judge, teacher, ProceduralExpander(), pool_sizes=[5, 3])
+    with pytest.raises(ValueError, match=r"TapirRounds.pool_sizes=\[5\] asks for new instructions, but"):
+        TapirRounds(judge, teacher, pool_sizes=[5])
+    with pytest.raises(ValueError, match=r"TapirRounds.rejudge"):
+        TapirRounds(judge, teacher, rejudge="often")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"TapirRounds.init"):
+        TapirRounds(judge, teacher, init="zero")  # type: ignore[arg-type]
+
+
+def test_other_data_or_policies_are_refused(tmp_path: Path, toy_examples: list[Any]) -> None:
+    rounds = TapirRounds(ProceduralJudge(), ProceduralTeacher())
+    trainer = toy_trainer(tmp_path, 1, callbacks=[rounds, CurriculumCallback(UniformPolicy())])
+    with pytest.raises(MisconfigurationException, match=r"TapirRounds works on an InstructionDataModule .* ToyData"):
+        trainer.fit(ToyModule(), ToyData(toy_examples))
