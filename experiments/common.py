@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -121,6 +122,21 @@ def write_results(
     for target, content in contents.items():
         target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def benchmark_options(description: str | None, quick: str) -> tuple[argparse.Namespace, list[Path]]:
+    """The options ``out``, ``quick`` and ``data`` of a benchmark that can also measure a file, and the files it reads.
+
+    Args:
+        description: Docstring of the benchmark.
+        quick: What ``--quick`` does.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for results.json")
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--data", type=Path, help="also measure on the responses of this file of instruction data")
+    options = parser.parse_args()
+    return options, [] if options.data is None else [options.data]
 
 
 def print_rows(rows: Sequence[Row]) -> None:

@@ -5,15 +5,13 @@ python -m experiments.benchmarks.mtld --out DIR [--quick] [--data FILE]
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from lexicalrichness import LexicalRichness
 
 from experiments.benchmarks.selection import synthetic_texts
-from experiments.common import Row, print_rows, read_responses, time_interleaved, write_results
+from experiments.common import Row, benchmark_options, print_rows, read_responses, time_interleaved, write_results
 from lit_curriculum.difficulty.mtld import MTLD
 from lit_curriculum.difficulty.words import WordSplitter
 
@@ -56,17 +54,13 @@ def measure(label: str, texts: Sequence[str], rounds: int) -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for results.json")
-    parser.add_argument("--quick", action="store_true", help="1,000 texts, to see that it runs")
-    parser.add_argument("--data", type=Path, help="also measure on the responses of this file of instruction data")
-    options = parser.parse_args()
+    options, files = benchmark_options(__doc__, quick="1,000 texts, to see that it runs")
     num, rounds = (1_000, 2) if options.quick else (17_900, 5)
     rows = measure("synthetic", synthetic_texts(num), rounds)
-    if options.data is not None:
-        rows += measure(options.data.name, read_responses(options.data, num), rounds)
+    for file in files:
+        rows += measure(file.name, read_responses(file, num), rounds)
     config = {"rounds": rounds, "formula": MTLD().formula, "text_seed": 0, "quick": options.quick}
-    path = write_results(options.out, rows, config, [options.data] if options.data is not None else [])
+    path = write_results(options.out, rows, config, files)
     print_rows(rows)
     print(f"\nwritten to {path}")
 

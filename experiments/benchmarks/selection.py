@@ -5,15 +5,22 @@ python -m experiments.benchmarks.selection --out DIR [--quick] [--data FILE]
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from experiments.common import Row, Timing, print_rows, read_responses, summary, time_interleaved, write_results
+from experiments.common import (
+    Row,
+    Timing,
+    benchmark_options,
+    print_rows,
+    read_responses,
+    summary,
+    time_interleaved,
+    write_results,
+)
 from lit_curriculum.curriculum.novelty import greedy_select, ngram_counts, tfidf
 from lit_curriculum.types import FloatArray
 
@@ -130,18 +137,14 @@ def _ratios(loop: Timing, ours: Timing, num_picks: int) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for results.json")
-    parser.add_argument("--quick", action="store_true", help="4,000 texts and 200 picks, to see that it runs")
-    parser.add_argument("--data", type=Path, help="also measure on the responses of this file of instruction data")
-    options = parser.parse_args()
+    options, files = benchmark_options(__doc__, quick="4,000 texts and 200 picks, to see that it runs")
     num, rounds = (4_000, 2) if options.quick else (52_002, 5)
     texts = synthetic_texts(num)
     rows = measure("synthetic", texts, num // 20, rounds)
     rows.append(whole_choice_agrees(texts[:2_000], 500))
-    if options.data is not None:
-        responses = read_responses(options.data, num)
-        rows += measure(options.data.name, responses, len(responses) // 20, rounds)
+    for file in files:
+        responses = read_responses(file, num)
+        rows += measure(file.name, responses, len(responses) // 20, rounds)
     config = {
         "decay": DECAY,
         "max_ngram": 3,
@@ -153,7 +156,7 @@ def main() -> None:
         "complexity": "uniform in [0.3, 1), seed 1",
         "quick": options.quick,
     }
-    path = write_results(options.out, rows, config, [options.data] if options.data is not None else [])
+    path = write_results(options.out, rows, config, files)
     print_rows(rows)
     print(f"\nwritten to {path}")
 
