@@ -48,6 +48,8 @@ MODEL = {
     "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 64, "tie_word_embeddings": True,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
+CORE = ("M", "raw", "S", "no MFD", "no curriculum", "falling alpha", "no task", "no expansion")
+"""What is run unless --all is given."""
 UNITS = {"accuracy": "share", "accuracy by target": "share", "hard share": "share", "tokens trained": "tokens"}
 
 
@@ -134,10 +136,11 @@ def fit(
 
 def student(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     """The weights of S_0, trained once for each seed."""
-    path = given.work / f"student-{seed}.pt"
+    path = given.out / "students" / f"{seed}.pt"
     if not path.exists():
+        path.parent.mkdir(exist_ok=True)
         module, _, _ = fit(given, seed, UniformPolicy(), given.student_stages, 2e-3, None, [])
-        partly = path.with_suffix(".partial")
+        partly = path.with_suffix(f".partial-{given.shard}")
         torch.save(module.state_dict(), partly)
         partly.replace(path)
     loaded: dict[str, Any] = torch.load(path, weights_only=True)
@@ -181,16 +184,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/tapir_ablation"))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--num_raw", type=int, default=2000, help="raw rows")
+    parser.add_argument("--num_raw", type=int, default=1500, help="raw rows")
     parser.add_argument("--num_val", type=int, default=60, help="validation items of each ability")
     parser.add_argument("--student_stages", type=int, default=8, help="epochs over the raw rows that make S_0")
-    parser.add_argument("--rows_in_all", type=int, default=3600, help="rows trained on after S_0")
+    parser.add_argument("--rows_in_all", type=int, default=2400, help="rows trained on after S_0")
     parser.add_argument("--shard", type=int, default=0)
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="two seeds, three rows, little data")
+    parser.add_argument("--all", action="store_true", help="all variants, not only the main ones")
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     given = parser.parse_args()
-    names = list(ROWS)
+    names = list(ROWS if given.all else CORE)
     if given.quick:
         given.seeds, given.num_raw, given.num_val, given.student_stages, given.rows_in_all = 2, 400, 5, 2, 240
         names = ["M", "raw", "S"]
@@ -213,6 +217,7 @@ def main() -> None:
     units = UNITS | {f"accuracy/{a}": "share" for a in TARGETS}
     rows = compare(log.found, names, "M", units)
     write_results(given.out, rows, config)
+    shutil.rmtree(given.out / "students", ignore_errors=True)
     print_rows([r for r in rows if str(r["name"]).endswith((": accuracy", ": accuracy by target"))])
 
 
