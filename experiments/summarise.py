@@ -29,6 +29,10 @@ QUESTIONS = {
         "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 48 --wana PYTHON "
         "--out results/scoring_benchmark",
     ),
+    "million": (
+        "Do a million examples pass through store, table, selection and sampler in bounded memory?",
+        "python -m experiments.benchmarks.million --out results/million",
+    ),
     "iterit_alpaca": (
         "Does IterIT run on real instructions with a pretrained model?",
         "python -m experiments.iterit_alpaca.run --data FILE --out results/iterit_alpaca",
@@ -40,6 +44,7 @@ NOTES = {
     "overhead": "Timed on a shared machine; the two loops are interleaved.",
     "selection": "Timed on a shared machine; contenders are interleaved, and the naive loops are timed on few picks.",
     "mtld": "Timed on a shared machine.",
+    "million": "Once, on a shared two-core machine with other work on it: memory is the point, seconds are an upper bound.",
     "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved.",
 }
 

@@ -208,7 +208,8 @@ def main() -> None:
 
 def _finished(path: Path, name: str, num: int, work: Path) -> dict[str, Any]:
     if not path.exists():
-        context = multiprocessing.get_context("spawn")
+        # Forked, so that what was imported is not read anew; it counts as memory from before the part.
+        context = multiprocessing.get_context("fork")
         queue = context.Queue()
         process = context.Process(target=run_part, args=(name, num, work, queue))
         process.start()
