@@ -77,7 +77,7 @@ def _aicc(p: FloatArray, correct: FloatArray, total: FloatArray, num_params: int
     if len(p) - num_params - 1 < 1:
         return math.inf
     fitted = np.clip(p, _SMALL, 1 - _SMALL)
-    likelihood = float(binom.logpmf(correct, total, fitted).sum())
+    likelihood = float(np.sum(binom.logpmf(correct, total, fitted)))
     return -2 * likelihood + 2 * num_params + 2 * num_params * (num_params + 1) / (len(p) - num_params - 1)
 
 
@@ -138,12 +138,11 @@ def _best(
     p = correct / total
     scale = np.sqrt(total / (p * (1 - p) + 1 / (total + 2)))
     low, high = np.array(bounds[0]), np.array(bounds[1])
-    fits = [
-        least_squares(
-            lambda q: scale * (curve(n, q, chance) - p), np.clip(start, low + 1e-9, high - 1e-9), bounds=(low, high)
-        )
-        for start in starts
-    ]
+
+    def residuals(q: FloatArray) -> FloatArray:
+        return scale * (curve(n, q.tolist(), chance) - p)
+
+    fits = [least_squares(residuals, np.clip(start, low + 1e-9, high - 1e-9), bounds=(low, high)) for start in starts]
     return tuple(float(v) for v in min(fits, key=lambda f: float(f.cost)).x)
 
 
@@ -163,17 +162,15 @@ def fit_loss(n: FloatArray, loss: FloatArray) -> Curve:
         Lin et al. 2024, "Selecting Large Language Model to Fine-tune via Rectified Scaling Law".
     """
     floor = float(loss.min())
+
+    def residuals(q: FloatArray) -> FloatArray:
+        return _rectified(n, q.tolist(), 0.0) - loss
+
     fits = []
     for beta in (0.3, 1.0):
         for known in (0.0, 5.0):
             start = np.clip([max(float(np.ptp(loss)), 0.01) * (1 + known), known, beta, 0.9 * floor], 1e-9, None)
-            fits.append(
-                least_squares(
-                    lambda q: _rectified(n, q, 0.0) - loss,
-                    start,
-                    bounds=([0.0, 0.0, 1e-3, 0.0], [np.inf, np.inf, 5.0, np.inf]),
-                )
-            )
+            fits.append(least_squares(residuals, start, bounds=([0.0, 0.0, 1e-3, 0.0], [np.inf, np.inf, 5.0, np.inf])))
     params = tuple(float(v) for v in min(fits, key=lambda f: float(f.cost)).x)
     return Curve(family="rectified_loss", params=params, chance=0.0, aicc=math.nan)
 

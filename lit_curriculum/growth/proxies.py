@@ -52,7 +52,7 @@ def rank_correlation(
         raise ValueError(f"a rank correlation needs at least 4 abilities, got {len(slopes)}; measure more.")
     x, y = np.array(slopes), np.array(proxy)
     rng = np.random.default_rng(seed)
-    drawn = []
+    drawn: list[float] = []
     while len(drawn) < num_resamples:
         rows = rng.integers(len(x), size=len(x))
         if np.ptp(x[rows]) > 0 and np.ptp(y[rows]) > 0:

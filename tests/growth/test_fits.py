@@ -19,6 +19,7 @@ from lit_curriculum.growth.fits import (
 )
 from lit_curriculum.growth.proxies import complexity_proxy, rank_correlation, transference_proxy
 from lit_curriculum.growth.records import GrowthRecord
+from lit_curriculum.growth.regression import volume_size_method
 from lit_curriculum.growth.sensitivity import (
     Interval,
     analyse,
@@ -26,7 +27,6 @@ from lit_curriculum.growth.sensitivity import (
     line_and_bend,
     report_rows,
     resampled_means,
-    volume_size_method,
 )
 from tests.growth.test_records import record
 

@@ -11,7 +11,8 @@ from lit_curriculum.growth.records import GrowthRecord, overall, read_records, s
 
 
 def record(epoch: int = 1, correct: int = 5, ability: str = "a", split: str = "valid", cell: str = "c",
-           group: str = "in_domain", rung: int = 4, seed: int = 0, total: int = 10, **kept: object) -> GrowthRecord:  # fmt: skip
+           group: str = "in_domain", rung: int = 4, seed: int = 0, total: int = 10,
+           **kept: object) -> GrowthRecord:  # fmt: skip
     base = GrowthRecord(
         cell=cell, arm="curated", size="tiny", params=1.0, seed=seed, rung=rung, ability=ability, group=group,
         split=split, epoch=epoch, step=epoch, n_unique=rung, n_seen=rung, tokens_seen=9, correct=correct, total=total,
@@ -61,5 +62,5 @@ def test_files_read_back_and_keep_items_of_the_chosen_alone(tmp_path: Path) -> N
     write_records(tmp_path / "r.jsonl", [first, replace(first, selected=False)])
     assert read_records(tmp_path / "r.jsonl") == [first, replace(first, selected=False, outcomes="", item_nll=())]
     (tmp_path / "r.jsonl").write_text('{"cell": 1}\n')
-    with pytest.raises(ValueError, match="r.jsonl:1 is no growth record"):
+    with pytest.raises(ValueError, match=r"r\.jsonl:1 is no growth record"):
         read_records(tmp_path / "r.jsonl")

@@ -1,0 +1,86 @@
+"""The runner: cells from a yaml, resuming, array jobs, matched volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lit_curriculum.growth.records import GrowthRecord, read_records
+from lit_curriculum.growth.study import GrowthCell, GrowthStudy, Size, cells, load_study, run_study, stage_size
+from tests.growth.test_records import record
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "growth"
+
+
+def study(**options: object) -> GrowthStudy:
+    base = GrowthStudy(configs=[], abilities={"b": 20, "a": 20}, rungs=(1, 4), seeds=(0, 1), epochs=2, min_epoch=1)
+    return replace(base, **options)  # type: ignore[arg-type]
+
+
+def train(cell: GrowthCell) -> list[GrowthRecord]:
+    return [
+        record(e, e + 1, "a", split=s, cell=cell.id, seed=cell.seed, rung=cell.rung, outcomes="01")
+        for e in (1, 2)
+        for s in ("valid", "test")
+    ]
+
+
+def test_cells_are_arms_by_sizes_by_rungs_by_seeds() -> None:
+    sizes = {"small": Size(params=1.0), "large": Size(params=4.0)}
+    found = cells(study(sizes=sizes, arms=("curated", "synthetic", "maximum"), abilities={"a": 20, "synthetic": 90}))
+    assert len(found) == 2 * (2 * 2 * 2 + 2)
+    assert len({c.id for c in found}) == len(found)
+    pooled = next(c for c in found if c.arm == "synthetic" and c.rung == 4)
+    assert dict(pooled.plan.counts) == {"synthetic": 4}
+    assert [c.id for c in cells(study())] == [c.id for c in cells(study(abilities={"a": 20, "b": 20}))]
+
+
+def test_a_study_goes_on_where_it_stopped_and_merges_array_jobs(tmp_path: Path) -> None:
+    trained: list[str] = []
+
+    def counted(cell: GrowthCell) -> list[GrowthRecord]:
+        trained.append(cell.id)
+        return train(cell)
+
+    run_study(study(), tmp_path, counted, only=2)
+    assert len(trained) == 1
+    records = run_study(study(), tmp_path, counted)
+    assert sorted(trained) == sorted(c.id for c in cells(study()))
+    assert len(records) == 4 * 4
+    assert {r.epoch for r in records if r.selected} == {2}
+    assert read_records(tmp_path / "records.jsonl") == records
+    run_study(study(), tmp_path, counted)
+    assert len(trained) == 4
+    with pytest.raises(ValueError, match="--cell 4 is outside the study's cells, 0 to 3"):
+        run_study(study(), tmp_path, counted, only=4)
+
+
+def test_volume_is_matched_by_epochs_updates_or_tokens() -> None:
+    assert stage_size(study()) == (None, None)
+    assert stage_size(study(match="updates", updates=10, batch_size=8)) == (40, None)
+    assert stage_size(study(match="tokens", tokens=1000)) == (None, 500)
+
+
+def test_wrong_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"study\.match=updates needs study\.updates"):
+        study(match="updates")
+    with pytest.raises(ValueError, match=r"study\.updates=5 is no multiple"):
+        study(match="updates", updates=5)
+    with pytest.raises(ValueError, match=r"study\.select must be one of nested, independent, prefix, got 'best'"):
+        study(select="best")
+    path = tmp_path / "s.yaml"
+    path.write_text("configs: []\nabilities: {a: 1}\nrung: [1]\n")
+    with pytest.raises(ValueError, match=r"s\.yaml: option 'rung' is not accepted"):
+        load_study(path)
+    path.write_text("configs: []\n")
+    with pytest.raises(ValueError, match=r"s\.yaml: option 'abilities' is missing"):
+        load_study(path)
+
+
+@pytest.mark.parametrize("path", sorted(p for p in CONFIGS.glob("*.yaml") if not p.name.startswith("optim")), ids=str)
+def test_every_study_of_the_repository_has_cells(path: Path) -> None:
+    found = load_study(path)
+    assert all(Path(c).exists() for c in found.configs)
+    assert len(cells(found)) > 2
