@@ -44,7 +44,7 @@ NOTES = {
     "overhead": "Timed on a shared machine; the two loops are interleaved.",
     "selection": "Timed on a shared machine; contenders are interleaved, and the naive loops are timed on few picks.",
     "mtld": "Timed on a shared machine.",
-    "million": "Once, on a shared two-core machine with other work on it: memory is the point, seconds are an upper bound.",
+    "million": "Once, on a shared two-core machine with other work on it: the point is memory.",
     "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved.",
 }
 
