@@ -29,6 +29,10 @@ QUESTIONS = {
         "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 48 --wana PYTHON "
         "--out results/scoring_benchmark",
     ),
+    "learned_scorer": (
+        "How well does a learned scorer follow the loss, and for how much?",
+        "python -m experiments.learned_scorer.run --out results/learned_scorer",
+    ),
     "million": (
         "Do a million examples pass through store, table, selection and sampler in bounded memory?",
         "python -m experiments.benchmarks.million --out results/million",

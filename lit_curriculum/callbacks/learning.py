@@ -89,7 +89,12 @@ class StatefulMetrics:
             scorable = ~np.isnan(values)
             table.update(name, everything[scorable], values[scorable], stage)
             table.mark_unscorable(name, everything[~scorable], stage)
-            scalars = {f"{name}/{key}": value for key, value in cost.scalars.items()}
+            own = {
+                "seconds": cost.seconds + timed.seconds,
+                "generated_tokens": float(cost.generated_tokens),
+                "forward_tokens": float(cost.forward_tokens + timed.forward_tokens),
+            }
+            scalars = {f"{name}/{key}": value for key, value in {**cost.scalars, **own}.items()}
             total = UpdateCost(
                 seconds=total.seconds + cost.seconds + timed.seconds,
                 generated_tokens=total.generated_tokens + cost.generated_tokens,

@@ -126,6 +126,8 @@ def test_cost_and_agreement_reach_report_and_loggers(tmp_path: Path) -> None:
     assert learning.seconds > 0
     assert 0 < learning.generated_tokens <= 12 * 6
     assert learning.forward_tokens > 0
+    assert learning.scalars["learned/generated_tokens"] == learning.generated_tokens
+    assert learning.scalars["learned/seconds"] == pytest.approx(learning.seconds)
     logged = (tmp_path / "log" / "metrics.csv").read_text().splitlines()[0]
     for name in ("learning_seconds", "generated_tokens", "learning_forward_tokens", "learned/agreement_before"):
         assert f"curriculum/{name}" in logged
