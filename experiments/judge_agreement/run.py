@@ -22,7 +22,7 @@ from lit_curriculum.distill.local_client import LocalClient
 from lit_curriculum.distill.roles import JudgeItem
 
 SEED = 0
-MAX_CHARACTERS = 1200
+MAX_CHARACTERS = 800
 """Of a prompt with both answers: longer pairs are left out, for time."""
 
 
@@ -69,12 +69,12 @@ def main() -> None:
     parser.add_argument("--source", required=True, help="local model: folder, hub id or GGUF file")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path("runs/judge_agreement/replies.jsonl"))
-    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--quick", action="store_true", help="4 pairs")
     given = parser.parse_args()
     num_pairs = 4 if given.quick else given.pairs
     pairs = choose(given.data, num_pairs)
-    client = CachedClient(LocalClient(given.source, batch_size=16), str(given.cache))
+    client = CachedClient(LocalClient(given.source, dtype="bfloat16", batch_size=16), str(given.cache))
     judge = PromptJudge(client, max_tokens=96, retries=1)
     judgements = judge.judge([item for item, _ in pairs])
     valid = [(j, first) for j, (_, first) in zip(judgements, pairs, strict=True) if j.valid]
@@ -89,7 +89,7 @@ def main() -> None:
         *share("agreement with people, of pairs with unequal scores", agreeing, len(untied)),
         *share("first-placed answer preferred, of single unequal ones", sum(a > b for a, b in unequal), len(unequal)),
     ]  # fmt: skip
-    config = {"model": given.source.rsplit("/", 1)[-1], "prompt": judge.prompt.version, "pairs": num_pairs,
+    config = {"model": given.source.rsplit("/", 1)[-1], "prompt": judge.prompt.version, "dtype": "bfloat16", "pairs": num_pairs,
               "max_tokens": 96, "retries": 1, "max_characters": MAX_CHARACTERS, "seed": SEED}  # fmt: skip
     write_results(given.out, rows, config, [given.data])
     (given.out / "costs.md").write_text(render_costs(client.cache.paid), encoding="utf-8")
