@@ -41,8 +41,18 @@ QUESTIONS = {
         "Does IterIT run on real instructions with a pretrained model?",
         "python -m experiments.iterit_alpaca.run --data FILE --out results/iterit_alpaca",
     ),
+    "task_classifier": (
+        "How well do the task classifiers recover the types that people gave?",
+        "python -m experiments.task_classifier.run --data FILE --encoder FOLDER --out results/task_classifier",
+    ),
+    "judge_agreement": (
+        "How often does a small local judge prefer the answer that people prefer?",
+        "python -m experiments.judge_agreement.run --data FILE --source SOURCE --out results/judge_agreement",
+    ),
 }
 NOTES = {
+    "task_classifier": "Dolly's eight types, not TAPIR's 33; the tables of confusions are in confusion.md.",
+    "judge_agreement": "A model of 135 million parameters is no judge: this measures the path and its failures.",
     "iterit_alpaca": "One seed, a handful of held-out examples: the whole path works; nothing is said of a gain.",
     "demo": "One seed, settings chosen on the same validation items (experiments/LOG.md): no claim about IterIT.",
     "overhead": "Timed on a shared machine; the two loops are interleaved.",
