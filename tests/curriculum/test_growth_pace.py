@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_equal_shares_first_and_then_to_what_gains(store: ListStore) -> None:
     assert last["fast"] > last["slow"] >= last["none"]
     assert last["worse"] == pytest.approx(0.05)
     probes = set(np.concatenate(list(made.probes.values())).tolist())
-    for before, after in zip(plans, plans[1:], strict=False):
+    for before, after in itertools.pairwise(plans):
         assert not probes & set(after.indices.tolist())
         assert len(set(after.indices.tolist())) == len(after) == 100
         old, new = shares(before, store), shares(after, store)
