@@ -89,7 +89,8 @@ def main() -> None:
         *share("agreement with people, of pairs with unequal scores", agreeing, len(untied)),
         *share("first-placed answer preferred, of single unequal ones", sum(a > b for a, b in unequal), len(unequal)),
     ]  # fmt: skip
-    config = {"model": given.source.rsplit("/", 1)[-1], "prompt": judge.prompt.version, "dtype": "bfloat16", "pairs": num_pairs,
+    config = {"model": given.source.rsplit("/", 1)[-1], "prompt": judge.prompt.version,
+              "dtype": "bfloat16", "pairs": num_pairs,
               "max_tokens": 96, "retries": 1, "max_characters": MAX_CHARACTERS, "seed": SEED}  # fmt: skip
     write_results(given.out, rows, config, [given.data])
     (given.out / "costs.md").write_text(render_costs(client.cache.paid), encoding="utf-8")
