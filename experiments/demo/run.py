@@ -20,9 +20,10 @@ from rich.table import Table
 from scipy.stats import mannwhitneyu, spearmanr
 
 from experiments.common import write_results
-from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.curriculum import CampusPolicy
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
@@ -41,6 +42,29 @@ class SelectedLevels(Callback, CurriculumObserver):
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         store = trainer.datamodule.train_store  # type: ignore[attr-defined]
         self.by_stage.append([int(store[int(i)].meta["level"]) for i in report.plan.indices])
+
+
+class ScheduleTrace(Callback, CurriculumObserver):
+    """Keeps which schedule each stage was taught from and every band's perplexity, for policies that have them."""
+
+    def __init__(self, metrics: list[str]) -> None:
+        self.metrics = metrics
+        self.chosen: list[str] = []
+        self.perplexities: dict[str, list[float]] = {m: [] for m in metrics}
+
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        self.chosen.append(self.metrics[int(report.plan.scalars["chosen"])])
+        for metric, values in self.perplexities.items():
+            values.append(report.plan.scalars.get(f"perplexity/{metric}", float("nan")))
+
+    def save(self, folder: Path) -> None:
+        """A figure, and its numbers."""
+        figure, axes = figures.plt.subplots(figsize=(9, 4.5))
+        figures.schedule_trace(axes, self.perplexities, self.chosen)
+        figures.save(figure, folder / "schedule_trace.png")
+        (folder / "schedule_trace.json").write_text(
+            json.dumps({"chosen": self.chosen, "perplexities": self.perplexities})
+        )
 
 
 METRICS = {
@@ -111,18 +135,24 @@ def main() -> None:
     # A model that starts from random weights wants other settings than the paper's; the yaml says which and why.
     ours = f"curriculum/{given.method}_demo"
     method = ours if (CONFIGS / f"{ours}.yaml").exists() else f"curriculum/{given.method}"
-    layers = ["base", "model/tiny", "data/abilities", method, "quickstart"]
+    layers = ["base", "model/tiny", "data/abilities", "quickstart", method]
     args = [f"--config={CONFIGS / layer}.yaml" for layer in layers]
     args += [f"--seed_everything={given.seed}", f"--curriculum.seed={given.seed}"]
     args += [f"--trainer.default_root_dir={given.out}", f"--trainer.logger.init_args.save_dir={given.out}"]
     if given.quick:
         args += ["--trainer.max_epochs=2", "--data.num_train=600", "--data.num_val_per_ability=20"]
+        if given.method.startswith("campus"):
+            args += ["--trainer.max_epochs=9", "--curriculum.policy.num_bands=2", "--curriculum.policy.budget_passes=1"]
     console = Console()
     started = time.perf_counter()
     cli = CurriculumCLI(args, run=False)
     monitor = next(c for c in cli.trainer.callbacks if isinstance(c, AbilityMonitor))  # type: ignore[attr-defined]
     levels = SelectedLevels()
     cli.trainer.callbacks.append(levels)  # type: ignore[attr-defined]
+    curriculum = next(c for c in cli.trainer.callbacks if isinstance(c, CurriculumCallback))  # type: ignore[attr-defined]
+    trace = ScheduleTrace(curriculum.policy.metrics) if isinstance(curriculum.policy, CampusPolicy) else None
+    if trace is not None:
+        cli.trainer.callbacks.append(trace)  # type: ignore[attr-defined]
     given.out.mkdir(parents=True, exist_ok=True)
     cli.parser.save(cli.config, str(given.out / "config.yaml"), skip_validation=True, overwrite=True)
 
@@ -164,6 +194,9 @@ def main() -> None:
     config = {"method": given.method, "seed": given.seed, "quick": given.quick}
     write_results(given.out, rows, config)
     (given.out / "selected_levels.json").write_text(json.dumps(levels.by_stage))
+    if trace is not None:
+        trace.save(given.out)
+        console.print(f"Which schedule was taught when: {given.out / 'schedule_trace.png'}", highlight=False)
     console.print(f"Figure: {given.out / 'demo.png'}    Numbers: {given.out / 'results.json'}")
     console.print(f"Look at the run: tensorboard --logdir {given.out}", highlight=False)
 

@@ -23,7 +23,17 @@ from lit_curriculum.callbacks import ExceptionCheckpoint, latest_checkpoint
 from lit_curriculum.cli import CurriculumCLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-OPTIONS: Mapping[str, Sequence[str]] = {"iterit": ("--curriculum.policy.fraction=0.2",)}
+# A few bands, so that a run has about as many stages as those of the others.
+_CAMPUS = (
+    "--curriculum.policy.num_bands=3", "--curriculum.policy.budget_passes=1.5", "--trainer.check_val_every_n_epoch=1",
+)  # fmt: skip
+OPTIONS: Mapping[str, Sequence[str]] = {
+    "iterit": ("--curriculum.policy.fraction=0.2",),
+    "campus": _CAMPUS,
+    "campus_three_views": _CAMPUS,
+}
+STAGES: Mapping[str, int] = {"campus": 9, "campus_three_views": 7}
+"""Most stages that a run takes, where it ends by itself."""
 MAX_ATTEMPTS = 8
 
 
@@ -50,7 +60,7 @@ def arguments(setting: Setting, folder: Path, workers: int) -> list[str]:
     return [
         *(f"--config={CONFIGS / layer}.yaml" for layer in layers),
         *OPTIONS.get(setting.method, ()),
-        f"--trainer.max_epochs={setting.stages}",
+        f"--trainer.max_epochs={STAGES.get(setting.method, setting.stages)}",
         f"--trainer.accumulate_grad_batches={setting.accumulate}",
         "--trainer.logger=false",
         "--trainer.callbacks=[]",

@@ -126,3 +126,29 @@ def mixture(axes: Axes, shares: Sequence[Mapping[str, float]]) -> None:
     axes.set_ylabel("share of the stage's rows")
     axes.set_ylim(0, 1)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def schedule_trace(axes: Axes, perplexities: Mapping[str, Sequence[float]], chosen: Sequence[str]) -> None:
+    """Perplexity of every schedule's band at each stage, and whose band was taught.
+
+    Args:
+        axes: Drawn into.
+        perplexities: Schedule -> [S] perplexity of its band before each stage; NaN where it had none or none was
+            measured.
+        chosen: [S] the schedule whose band the stage trained on.
+    """
+    stages = np.arange(len(chosen))
+    for (name, values), colour in zip(
+        perplexities.items(), (BLUE, ORANGE, GREEN, BLACK, GREY) * len(perplexities), strict=False
+    ):
+        line = np.asarray(values, dtype=float)
+        taught = np.array([c == name for c in chosen])
+        axes.plot(stages, line, color=colour, linewidth=1, label=f"{name}: taught {int(taught.sum())} times")
+        if np.isfinite(line).any():
+            axes.plot(stages[taught], line[taught], "o", color=colour, markersize=6)
+        else:
+            axes.plot(stages[taught], np.ones(int(taught.sum())), "o", color=colour, markersize=6)
+    axes.set_yscale("log")
+    axes.set_xlabel("stage")
+    axes.set_ylabel("perplexity of the schedule's band; dot: taught")
+    axes.legend(loc="upper right", frameon=False)
