@@ -53,7 +53,7 @@ def cells(
         classifier = (
             LinearTaskClassifier()
             if name == "linear"
-            else HFTaskClassifier(str(encoder), max_length=128, epochs=3, batch_size=16, learning_rate=1e-4)
+            else HFTaskClassifier(str(encoder), max_length=64, epochs=1, batch_size=16, learning_rate=3e-4)
         )
         classifier.fit([texts[i] for i in train], [labels[i] for i in train])
         done.append({"name": name, "fold": fold, "labels": classifier.predict([texts[i] for i in test]).labels})
@@ -114,7 +114,7 @@ def main() -> None:
     (given.out / "confusion.md").write_text(page, encoding="utf-8")
     config = {"folds": NUM_FOLDS, "seed": SEED, "quick": given.quick,
               "encoder": Path(given.encoder or "none").parent.name,
-              "encoder_options": "3 epochs, batch 16, AdamW 1e-4, 128 tokens"}  # fmt: skip
+              "encoder_options": "1 epoch, batch 16, AdamW 3e-4, 64 tokens"}  # fmt: skip
     write_results(given.out, rows, config, [given.data])
     print_rows(rows)
 
