@@ -6,13 +6,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from lightning.pytorch import Trainer
 
 from lit_curriculum.cli import main
-from lit_curriculum.commands.evaluate import as_table, pair_scores
+from lit_curriculum.commands.evaluate import as_table, load, pair_scores
 from lit_curriculum.distill.roles import JudgeItem, Judgement, PairJudge
 from lit_curriculum.evaluation.intervals import Interval
 from lit_curriculum.evaluation.summary import TaskScore
+from lit_curriculum.models import CausalLMModule
 from tests.evaluation.tiny_scorer import save_scorer
 
 
@@ -69,3 +73,25 @@ def test_a_pair_judge_scores_answers() -> None:
     assert scores([("q", "aa", "a"), ("q", "aa", "bb"), ("q", "aa", "ccc")]) == [0.0, 0.5, 1.0]
     with pytest.raises(ValueError, match="longer/1 gave no readable answer on 1 of 2 pairs"):
         scores([("q", "a", ""), ("q", "a", "b")])
+
+
+def test_a_checkpoint_of_a_run_is_evaluated_as_its_folder_would_be(tmp_path: Path) -> None:
+    source = save_scorer(tmp_path / "model")
+    module = CausalLMModule(source=source)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False,
+                      max_steps=0)  # fmt: skip
+    trainer.strategy.connect(module)
+    module.configure_model()
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    first, tokenizer = load(source)
+    second, again = load(str(tmp_path / "last.ckpt"))
+    assert again.chat_template == tokenizer.chat_template
+    prompts = [np.arange(3, 20, dtype=np.int32)]
+    assert first.generate(prompts, 8)[0].tolist() == second.generate(prompts, 8)[0].tolist()
+    assert not second.training
+    trainer.save_checkpoint(tmp_path / "bare.ckpt")
+    state = torch.load(tmp_path / "bare.ckpt", weights_only=True)
+    state["causal_lm"]["tokenizer"] = None
+    torch.save(state, tmp_path / "bare.ckpt")
+    with pytest.raises(ValueError, match="does not say where its tokenizer comes from; export it"):
+        load(str(tmp_path / "bare.ckpt"))
