@@ -13,9 +13,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
 from lit_curriculum.callbacks import AtomicCheckpointIO, CurriculumCallback, CurriculumObserver, StageReport
-from lit_curriculum.curriculum import CurriculumPolicy, IterITPolicy, OrderedPolicy
+from lit_curriculum.curriculum import CampusPolicy, CurriculumPolicy, IterITPolicy, OrderedPolicy
 from lit_curriculum.data import AbilityDataModule
-from lit_curriculum.difficulty import DifficultyMetric, InstructionFollowingDifficulty, NegativeLogLikelihood
+from lit_curriculum.difficulty import DifficultyMetric, InstructionFollowingDifficulty, Length, NegativeLogLikelihood
 from lit_curriculum.difficulty.learned import LearnedScorer, Pairwise, Reweighting
 from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.schedules import WarmupCosine
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--stop_after", type=int, default=None)
     parser.add_argument("--num_train", type=int, default=120)
     parser.add_argument("--scorer", choices=("reweighting", "pairwise"), default=None)
+    parser.add_argument("--campus", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.strategy == "fsdp2":
@@ -73,6 +74,13 @@ def main() -> None:
         learns = Reweighting(num_losses=60) if given.scorer == "reweighting" else Pairwise(num_answers=10)
         policy = OrderedPolicy("learned", fraction=None, count=21)
         metrics = {"loss": NegativeLogLikelihood(), "learned": LearnedScorer(learns, steps=20)}
+    if given.campus:
+        policy = CampusPolicy(["length", "loss", "learned"], learned=["learned"], num_bands=3)
+        metrics = {
+            "length": Length(field="both"),
+            "loss": NegativeLogLikelihood(),
+            "learned": LearnedScorer(steps=20),
+        }
     curriculum = CurriculumCallback(policy, metrics, token_budget=256)
     trainer = Trainer(
         accelerator="cpu", devices=given.ranks, strategy=strategy, max_epochs=given.stages, logger=False,

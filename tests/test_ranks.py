@@ -81,3 +81,14 @@ def test_a_learned_scorer_does_not_depend_on_ranks(tmp_path: Path, objective: st
     assert found[0]["plans"] == found[1]["plans"] == single[0]["plans"]
     assert len({tuple(plan) for plan in single[0]["plans"]}) == 3
     np.testing.assert_allclose(found[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)
+
+
+def test_campus_does_not_depend_on_ranks_and_ends_by_itself_on_all(tmp_path: Path) -> None:
+    options = ("--campus", "--stages=12")
+    single = start(tmp_path / "one", 1, *options)
+    found = start(tmp_path / "two", 2, *options)
+    assert found[0]["plans"] == found[1]["plans"] == single[0]["plans"]
+    assert 3 <= len(single[0]["plans"]) < 12
+    assert sum(len(plan) for plan in single[0]["plans"]) == 120
+    assert global_batches(found) == global_batches(single)
+    np.testing.assert_allclose(found[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's palette: told apart with any kind of colour vision, and in grey by lightness.
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#E69F00", "#009E73", "#999999", "#000000"
@@ -149,6 +150,7 @@ def schedule_trace(axes: Axes, perplexities: Mapping[str, Sequence[float]], chos
         else:
             axes.plot(stages[taught], np.ones(int(taught.sum())), "o", color=colour, markersize=6)
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("stage")
     axes.set_ylabel("perplexity of the schedule's band; dot: taught")
     axes.legend(loc="upper right", frameon=False)
