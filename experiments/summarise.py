@@ -49,6 +49,22 @@ QUESTIONS = {
         "How often does a small local judge prefer the answer that people prefer?",
         "python -m experiments.judge_agreement.run --data FILE --source SOURCE --out results/judge_agreement",
     ),
+    "growth_study": (
+        "Does the growth study recover what was planted?",
+        "python -m experiments.growth_study.run",
+    ),
+    "growth_study_first": (
+        "Did its first design, rungs from one row on?",
+        "python -m experiments.growth_study.run --out results/growth_study_first (at the commit named)",
+    ),
+    "growth_real": (
+        "How do four abilities of real data grow in a pretrained model?",
+        "python -m experiments.growth_real.run --data FOLDER",
+    ),
+    "growth_pace": (
+        "Does a mixture that follows growth learn more than uniform order?",
+        "python -m experiments.growth_pace.run",
+    ),
 }
 NOTES = {
     "task_classifier": "Dolly's eight types, not TAPIR's 33; the tables of confusions are in confusion.md.",
