@@ -38,6 +38,9 @@ def preferred(row: dict[str, Any]) -> int:
 def choose(path: Path, num_pairs: int) -> list[tuple[JudgeItem, bool]]:
     """Pairs on which people agree, half from each source, and whether the reference is the preferred answer."""
     rows: list[dict[str, Any]] = [dict(r.fields) for r in read_records([str(path)]) if r.fields is not None]
+    # An answer such as "true" has been published as a JSON value of its own kind.
+    for row in rows:
+        row |= {name: str(row[name]) for name in ("prompt", "output_1", "output_2")}
     rng = np.random.default_rng(SEED)
     chosen: list[tuple[JudgeItem, bool]] = []
     for source in ("llmbar", "pandalm"):
