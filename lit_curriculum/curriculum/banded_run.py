@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 Clock = Literal["per_schedule", "shared"]
+Stop = Literal["budget", "exhaustion"]
 Bands = Sequence[tuple[int, int]]
 
 
@@ -68,3 +69,40 @@ class BandedRun:
                 sizes.append(min(hi - lo, in_round))
                 in_round -= sizes[-1]
         return sizes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLength:
+    """Where a run ends: ``passes`` over the data or so many ``examples``, or where no schedule has a band left."""
+
+    stop: Stop
+    passes: float | None
+    examples: int | None
+
+    def budget(self, run: BandedRun) -> int:
+        """Examples that the run trains on."""
+        if self.stop == "exhaustion":
+            return run.round_examples
+        if self.examples is not None:
+            return self.examples
+        assert self.passes is not None
+        # The small constant keeps 0.07 * 100 at 7 where the product falls a rounding error below it.
+        return max(1, int(self.passes * run.num_examples + 1e-9))
+
+
+def first_that_fits(runs: Iterable[BandedRun], length: RunLength, num_stages: int) -> BandedRun:
+    """The first of ``runs`` for which ``num_stages`` suffice whatever is chosen.
+
+    Raises:
+        ValueError: there is none; names the stages that the last one needs.
+    """
+    for run in runs:
+        budget = length.budget(run)
+        needed = run.most_stages(budget)
+        if needed <= num_stages:
+            return run
+    raise ValueError(
+        f"trainer.max_epochs={num_stages}, but curriculum.policy may take {needed} stages of {len(run.bands)} band(s) "
+        f"to train on its {budget} examples; set trainer.max_epochs to {needed} (the run ends by itself when they are "
+        "spent) or lower curriculum.policy.num_bands."
+    )

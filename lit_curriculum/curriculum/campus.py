@@ -10,7 +10,7 @@ import torch
 
 from lit_curriculum.curriculum.band_choice import Choice, Pool, band_perplexity, choose, measured_part
 from lit_curriculum.curriculum.band_schedules import BandSchedules, RescoreScope
-from lit_curriculum.curriculum.banded_run import BandedRun, Clock
+from lit_curriculum.curriculum.banded_run import BandedRun, Clock, RunLength, Stop, first_that_fits
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.campus_options import check_campus_options
 from lit_curriculum.curriculum.campus_report import Decision, reasons, scalars
@@ -20,7 +20,6 @@ from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, IntArray, Plan
 
 RescoreWhich = Literal["chosen", "all_aware", "none"]
-Stop = Literal["budget", "exhaustion"]
 
 _OWNER = "curriculum.policy"
 _VERSION = 1
@@ -121,8 +120,6 @@ class CampusPolicy(CurriculumPolicy):
         extra = [self.loss] if self._measures and self.loss not in self.metrics else []
         return (*self.metrics, *extra)
 
-    # -- lengths -----------------------------------------------------------------------------------------------
-
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         size = len(examples)
         if self._schedules is not None and self._schedules.run.num_examples < size:
@@ -131,46 +128,34 @@ class CampusPolicy(CurriculumPolicy):
                 f"have grown to {size}; start a new run with all of them."
             )
         run = self._banded_run(size, num_stages)
-        self._budget = self._resolve_budget(size, run)
+        self._budget = self._length().budget(run)
         self._num_tokens = examples.num_scored(CONDITIONED)
         self._schedules = BandSchedules(run, content_ranks(examples.content_hashes))
         self._touched = np.zeros(len(self.metrics), dtype=np.bool_)  # chosen since the last re-scoring
         self._trained, self._last = 0, -1
 
-    def _resolve_budget(self, size: int, run: BandedRun) -> int:
-        if self.stop == "exhaustion":
-            return run.round_examples
-        if self.budget_examples is not None:
-            return self.budget_examples
-        assert self.budget_passes is not None
-        return max(1, int(self.budget_passes * size + 1e-9))
+    def _length(self) -> RunLength:
+        return RunLength(stop=self.stop, passes=self.budget_passes, examples=self.budget_examples)
 
     def _banded_run(self, size: int, num_stages: int) -> BandedRun:
         """The run with the bands asked for, or with the most bands that ``num_stages`` allow."""
-        tried = range(num_stages, 0, -1) if self.num_bands is None else [self.num_bands]
-        for num_bands in tried:
+
+        def run_of(num_bands: int) -> BandedRun:
             scope = scopes(num_bands, self.initial_scope, self.power, self.pacing_index)
-            run = BandedRun(
+            return BandedRun(
                 bands=cut_bands(size, scope), num_schedules=len(self.metrics), clock=self.clock,
                 exclude_seen=self.exclude_seen,
             )  # fmt: skip
-            needed = run.most_stages(self._resolve_budget(size, run))
-            if needed <= num_stages:
-                return run
-        raise ValueError(
-            f"trainer.max_epochs={num_stages}, but {_OWNER} may take {needed} stages of {len(run.bands)} band(s) to "
-            f"train on its {self._resolve_budget(size, run)} examples; set trainer.max_epochs to {needed} (the run "
-            f"ends by itself when they are spent) or lower {_OWNER}.num_bands."
-        )
+
+        tried = range(num_stages, 0, -1) if self.num_bands is None else [self.num_bands]
+        return first_that_fits(map(run_of, tried), self._length(), num_stages)
 
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
         run = self._banded_run(num_examples, num_stages)
-        return run.planned_sizes(self._resolve_budget(num_examples, run))
+        return run.planned_sizes(self._length().budget(run))
 
     def finished(self, stage: int) -> bool:
         return self._trained >= self._budget
-
-    # -- the scheduler -----------------------------------------------------------------------------------------
 
     @property
     def _now(self) -> BandSchedules:
@@ -241,8 +226,6 @@ class CampusPolicy(CurriculumPolicy):
     def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
         assert self._decision is not None, "explain was called before step"
         return reasons(self._decision, self.metrics, self._now.run.bands, self.choice, table, plan)
-
-    # -- state -------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         return {
