@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 
+from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.sampler import CurriculumSampler
+from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.types import ExampleStore
 
 
@@ -71,4 +74,18 @@ def check_trainer(trainer: Trainer) -> None:
         raise MisconfigurationException(
             f"trainer.reload_dataloaders_every_n_epochs={reload_every}, but stages may "
             "differ in size and a loader's length is read only when it is loaded; set it to 1."
+        )
+
+
+def check_reads(policy: CurriculumPolicy, metrics: Mapping[str, DifficultyMetric]) -> None:
+    """Refuse a policy that reads a metric which there is not.
+
+    Raises:
+        ValueError: names the metric.
+    """
+    missing = sorted(set(policy.reads) - set(metrics))
+    if missing:
+        raise ValueError(
+            f"curriculum.policy {type(policy).__name__} reads the metric {missing[0]!r}, but curriculum.metrics "
+            f"has {sorted(metrics) or 'none'}; add it there under that name."
         )

@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from lit_curriculum.callbacks.checks import check_module, check_trainer, curriculum_data
+from lit_curriculum.callbacks.checks import check_module, check_reads, check_trainer, curriculum_data
 from lit_curriculum.callbacks.learning import StatefulMetrics
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.preparer import prepare_stage, restore_data
@@ -69,15 +69,9 @@ class CurriculumCallback(Callback):
         self.policy = policy
         self.metrics: dict[str, DifficultyMetric] = dict(metrics or {})
         self.seed = seed
-        missing = sorted(set(policy.reads) - set(self.metrics))
-        if missing:
-            raise ValueError(
-                f"curriculum.policy {type(policy).__name__} reads the metric {missing[0]!r}, but curriculum.metrics "
-                f"has {sorted(self.metrics) or 'none'}; add it there under that name."
-            )
+        check_reads(policy, self.metrics)
         self._scorer = TableScorer(self.metrics, token_budget, autocast, reuse_scores)
-        self._stateful = StatefulMetrics(self.metrics)
-        self.stage = -1
+        self._stateful, self.stage = StatefulMetrics(self.metrics), -1
         self._trainer: Trainer | None = None
         self._restored: Mapping[str, Any] | None = None
         self._untouched = True  # no batch of the plan in force has been started
