@@ -53,10 +53,6 @@ QUESTIONS = {
         "Does the growth study recover what was planted?",
         "python -m experiments.growth_study.run",
     ),
-    "growth_study_first": (
-        "Did its first design, rungs from one row on?",
-        "python -m experiments.growth_study.run --out results/growth_study_first (at the commit named)",
-    ),
     "growth_real": (
         "How do four abilities of real data grow in a pretrained model?",
         "python -m experiments.growth_real.run --data FOLDER",

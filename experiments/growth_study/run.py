@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 
 from experiments.common import print_rows, write_results
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.commands.growth import train_cell
+from lit_curriculum.growth.records import write_records
 from lit_curriculum.growth.sensitivity import analyse, report_rows
 from lit_curriculum.growth.study import cells, load_study, run_study
 from lit_curriculum.report.growth import write_report
@@ -65,7 +65,8 @@ def main() -> None:
     (given.out / "fits.json").write_text(json.dumps(fits, indent=1) + "\n", encoding="utf-8")
     write_report(given.out, rows, fits)
     (given.out / "classes.json").unlink()  # the same rows stand in results.json
-    shutil.copy(given.work / "records.jsonl", given.out / "records.jsonl")
+    kept = [dataclasses.replace(r, item_nll=()) for r in records if r.selected and r.split == "test"]
+    write_records(given.out / "records.jsonl", [r for r in kept if r.group == "in_domain"])
     print_rows(rows)
 
 

@@ -176,12 +176,16 @@ def fit_loss(n: FloatArray, loss: FloatArray) -> Curve:
 
 
 def saturation(curve: Curve, epsilon: float, rungs: FloatArray) -> float | None:
-    """Smallest n of a fine grid over the rungs whose next quadrupling is predicted to gain less than ``epsilon``."""
-    grid = np.geomspace(float(rungs.min()), float(rungs.max()), 200)
-    for n in grid:
-        if curve.gain(float(n)) < epsilon:
-            return float(n)
-    return None
+    """Smallest n of a fine grid over the rungs from which on one more quadrupling gains less than ``epsilon``.
+
+    A curve that is flat at first and rises later has not saturated at its start. None where the last rung still gains.
+    """
+    found = None
+    for n in np.geomspace(float(rungs.min()), float(rungs.max()), 200)[::-1]:
+        if curve.gain(float(n)) >= epsilon:
+            break
+        found = float(n)
+    return found
 
 
 def crossover(first: Curve, second: Curve, low: float, high: float) -> float | None:

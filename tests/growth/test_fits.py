@@ -93,6 +93,11 @@ def test_crossover_and_saturation() -> None:
     assert crossover(first, first, 1, 8) is None
     assert saturation(second, 0.05, N) == pytest.approx(1.0)
     assert saturation(first, 0.05, N) is None
+    rising = Curve(family="logistic", params=(0.9, 4.0, 2.5), chance=0.0, aicc=0.0)
+    end = saturation(rising, 0.05, N)
+    assert end is not None
+    assert 4**2.5 < end < 4**4
+    assert rising.gain(1.0) < 0.05
 
 
 def test_two_points_on_a_hundred_items_are_undetermined_and_twelve_are_responsive() -> None:
