@@ -3,12 +3,14 @@
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO, ExceptionCheckpoint, latest_checkpoint
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
+from lit_curriculum.callbacks.growth import AbilityGrowthTracker
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.selection_log import SelectionLog
 from lit_curriculum.callbacks.tapir import TapirRounds
 
 __all__ = [
+    "AbilityGrowthTracker",
     "AbilityMonitor",
     "AtomicCheckpointIO",
     "CurriculumCallback",

@@ -58,9 +58,9 @@ def allocate_by_growth(
         floor: Rows at least of each ability, or all it has.
         weights: Worth of a point of each ability.
         chunk: Rows given at a time.
-        attitude: ``expected``: the means; ``pessimistic``: abilities count no further than the lower bound of their
-            slope allows, so those whose slope may be zero get no more than the floor until all others are full;
-            ``exploring``: slopes are drawn from a normal law with the width of their interval.
+        attitude: ``expected``: the means; ``pessimistic``: every curve is scaled by the lower bound of its slope over
+            the slope, so that one whose slope may be zero gets its floor until all others are full; ``exploring``:
+            scaled by a draw of the slope, normal with the width of its interval.
         generator: For ``exploring``.
 
     Raises:
