@@ -63,8 +63,8 @@ QUESTIONS = {
     ),
 }
 NOTES = {
-    "growth_study": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit 7e527a1bf, "
-    "on a shared machine; the commit below is that of the analysis.",
+    "growth_study": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit "
+    "7e527a1, on a shared machine; the commit below is that of the analysis.",
     "task_classifier": "Dolly's eight types, not TAPIR's 33; the tables of confusions are in confusion.md.",
     "judge_agreement": "A model of 135 million parameters is no judge: this measures the path and its failures.",
     "iterit_alpaca": "One seed, a handful of held-out examples: the whole path works; nothing is said of a gain.",
