@@ -34,7 +34,7 @@ QUESTIONS = {
         "python -m experiments.learned_scorer.run --out results/learned_scorer",
     ),
     "million": (
-        "Do a million examples pass through store, table, selection and sampler in bounded memory?",
+        "Do a million examples pass through table, scores on disk, selection and sampler in bounded memory?",
         "python -m experiments.benchmarks.million --out results/million",
     ),
     "iterit_alpaca": (
