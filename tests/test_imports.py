@@ -11,17 +11,18 @@ PACKAGE = Path(__file__).parents[1] / "lit_curriculum"
 # Each layer with what it may import from; what is not listed here may not be imported.
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
+    "quiet": set(),
     "hub": {"types"},
     "data": {"types", "hub"},
-    "difficulty": {"types"},
+    "difficulty": {"types", "quiet"},
     "curriculum": {"types", "difficulty"},
-    "models": {"types", "hub"},
-    "evaluation": {"types", "hub", "data", "difficulty", "models"},
+    "models": {"types", "quiet", "hub"},
+    "evaluation": {"types", "quiet", "hub", "data", "difficulty", "models"},
     "distill": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "growth": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "report": {"types"},
-    "callbacks": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth"},
-    "commands": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth",
+    "callbacks": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth"},
+    "commands": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth",
                  "callbacks", "report"},
 }  # fmt: skip
 ALLOWED["cli"] = ALLOWED["commands"] | {"commands"}

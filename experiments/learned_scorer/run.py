@@ -23,7 +23,7 @@ from lit_curriculum.curriculum import UniformPolicy
 from lit_curriculum.difficulty import NegativeLogLikelihood, ScoringEngine
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.learned import HashedNgrams, HiddenStates, LearnedScorer, Pairwise, Reweighting
-from lit_curriculum.difficulty.quiet import quiet
+from lit_curriculum.quiet import quiet
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHOWN = 128

@@ -10,10 +10,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule
 
 from lit_curriculum.difficulty.base import DifficultyMetric
-from lit_curriculum.difficulty.quiet import quiet
 from lit_curriculum.difficulty.ranks import from_rank_zero
 from lit_curriculum.difficulty.stateful import StatefulMetric, UpdateContext, UpdateCost
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.quiet import quiet
 from lit_curriculum.types import ExampleStore, IntArray, make_generator
 
 

@@ -15,8 +15,8 @@ from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMe
 from lit_curriculum.difficulty.engine import Autocast, Scores, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.journal import SummaryCache
-from lit_curriculum.difficulty.quiet import quiet
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.quiet import quiet
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 
 

@@ -28,8 +28,8 @@ from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMe
 from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.journal import SummaryCache
-from lit_curriculum.difficulty.quiet import quiet
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
+from lit_curriculum.quiet import quiet
 from lit_curriculum.report.figures import save, score_histogram
 from lit_curriculum.types import ExampleStore, FloatArray
 

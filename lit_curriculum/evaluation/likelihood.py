@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate
 from lit_curriculum.data.tokenize import ViewText, tokenize
-from lit_curriculum.difficulty.quiet import quiet
 from lit_curriculum.difficulty.work import pack_by_tokens, trim
+from lit_curriculum.quiet import quiet
 from lit_curriculum.types import Batch, BoolArray, EncodedView, FloatArray, IntArray, LanguageModel, Message
 
 

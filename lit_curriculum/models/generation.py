@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lit_curriculum.difficulty.quiet import quiet
 from lit_curriculum.models.token_nll import causal_lm
+from lit_curriculum.quiet import quiet
 from lit_curriculum.types import IntArray
 
 TokenIds = NDArray[np.int32]

@@ -17,8 +17,8 @@ from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
-from lit_curriculum.difficulty.quiet import quiet
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.quiet import quiet
 from lit_curriculum.types import Example, ExampleStore, FloatArray, IntArray, Plan
 from tests.conftest import ListStore, make_example
 from tests.toy import ToyData, ToyModule, toy_trainer

@@ -13,7 +13,7 @@ from lit_curriculum.difficulty.base import ModelMetric, sum_and_count
 from lit_curriculum.difficulty.engine import ScoringEngine, pack_by_tokens
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
-from lit_curriculum.difficulty.quiet import quiet
+from lit_curriculum.quiet import quiet
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Batch, EncodedView, Example, TokenNLL
 from tests.conftest import ListStore, make_example
 
