@@ -21,9 +21,10 @@ ALLOWED: dict[str, set[str]] = {
     "distill": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "growth": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "report": {"types"},
-    "callbacks": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth"},
-    "commands": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill", "growth",
-                 "callbacks", "report"},
+    "callbacks": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill",
+                  "growth"},
+    "commands": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill",
+                 "growth", "callbacks", "report"},
 }  # fmt: skip
 ALLOWED["cli"] = ALLOWED["commands"] | {"commands"}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in ALLOWED)
