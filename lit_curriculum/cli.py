@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from lit_curriculum.callbacks.checkpoint_io import latest_checkpoint
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
+from lit_curriculum.distill.chat import DistillStoppedError
 
 _USAGE = """usage: lit-curriculum COMMAND [options]
 
@@ -179,7 +180,7 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             # Lightning reads the process's own arguments where it is given none, and warns where it gets both.
             CurriculumCLI(None if args is None else given)
-    except (ValueError, OSError, MisconfigurationException) as error:
+    except (ValueError, OSError, MisconfigurationException, DistillStoppedError) as error:
         if not _is_ours(error) or os.environ.get("LIT_CURRICULUM_TRACEBACK"):
             raise
         print(f"lit-curriculum: error: {error}", file=sys.stderr)

@@ -20,14 +20,15 @@ from rich.table import Table
 from scipy.stats import mannwhitneyu, spearmanr
 
 from experiments.common import write_results
+from experiments.demo.tapir import RoundTrace, true_level
 from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
-from lit_curriculum.curriculum import CampusPolicy
+from lit_curriculum.curriculum import CampusPolicy, TapirPolicy
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
-from lit_curriculum.difficulty.quiet import quiet
+from lit_curriculum.quiet import quiet
 from lit_curriculum.report import figures
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -41,7 +42,7 @@ class SelectedLevels(Callback, CurriculumObserver):
 
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         store = trainer.datamodule.train_store  # type: ignore[attr-defined]
-        self.by_stage.append([int(store[int(i)].meta["level"]) for i in report.plan.indices])
+        self.by_stage.append([true_level(store[int(i)]) for i in report.plan.indices])
 
 
 class ScheduleTrace(Callback, CurriculumObserver):
@@ -83,8 +84,8 @@ class Truth:
         with quiet(cli.model):
             self.scores = engine.score(cli.model, store, np.arange(len(store))).values  # type: ignore[arg-type]
         examples = [store[i] for i in range(len(store))]
-        self.levels = np.array([int(e.meta["level"]) for e in examples])
-        self.noise = np.array([bool(e.meta["is_noise"]) for e in examples])
+        self.levels = np.array([true_level(e) for e in examples])
+        self.noise = np.array([bool(e.meta.get("is_noise", False)) for e in examples])
         self.abilities = np.array([e.ability for e in examples])
 
     def correlation(self, metric: str) -> dict[str, float]:
@@ -141,6 +142,9 @@ def main() -> None:
     args += [f"--trainer.default_root_dir={given.out}", f"--trainer.logger.init_args.save_dir={given.out}"]
     if given.quick:
         args += ["--trainer.max_epochs=2", "--data.num_train=600", "--data.num_val_per_ability=20"]
+        if given.method == "tapir":
+            policy = "--curriculum.policy.init_args"
+            args += ["--trainer.max_epochs=4", f"{policy}.warmup_stages=1", f"{policy}.epochs_per_round=1"]
         if given.method.startswith("campus"):
             args += ["--trainer.max_epochs=9", "--curriculum.policy.num_bands=2", "--curriculum.policy.budget_passes=1"]
     console = Console()
@@ -153,6 +157,9 @@ def main() -> None:
     trace = ScheduleTrace(curriculum.policy.metrics) if isinstance(curriculum.policy, CampusPolicy) else None
     if trace is not None:
         cli.trainer.callbacks.append(trace)  # type: ignore[attr-defined]
+    rounds = RoundTrace(curriculum.policy) if isinstance(curriculum.policy, TapirPolicy) else None
+    if rounds is not None:
+        cli.trainer.callbacks.append(rounds)  # type: ignore[attr-defined]
     given.out.mkdir(parents=True, exist_ok=True)
     cli.parser.save(cli.config, str(given.out / "config.yaml"), skip_validation=True, overwrite=True)
 
@@ -194,6 +201,9 @@ def main() -> None:
     config = {"method": given.method, "seed": given.seed, "quick": given.quick}
     write_results(given.out, rows, config)
     (given.out / "selected_levels.json").write_text(json.dumps(levels.by_stage))
+    if rounds is not None:
+        rounds.show(console, monitor.history)
+        rounds.save(given.out)
     if trace is not None:
         trace.save(given.out)
         console.print(f"Which schedule was taught when: {given.out / 'schedule_trace.png'}", highlight=False)
