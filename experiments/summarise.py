@@ -41,6 +41,10 @@ QUESTIONS = {
         "Does IterIT run on real instructions with a pretrained model?",
         "python -m experiments.iterit_alpaca.run --data FILE --out results/iterit_alpaca",
     ),
+    "campus_ablation": (
+        "What does each part of CAMPUS do on the generated abilities, beside random order at equal budget?",
+        "python -m experiments.campus_ablation.run --out results/campus_ablation",
+    ),
     "task_classifier": (
         "How well do the task classifiers recover the types that people gave?",
         "python -m experiments.task_classifier.run --data FILE --encoder FOLDER --out results/task_classifier",
@@ -63,6 +67,7 @@ QUESTIONS = {
     ),
 }
 NOTES = {
+    "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
     "growth_study": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit "
     "7e527a1, on a shared machine; the commit below is that of the analysis.",
     "task_classifier": "Dolly's eight types, not TAPIR's 33; the tables of confusions are in confusion.md.",
