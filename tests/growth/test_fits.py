@@ -28,7 +28,7 @@ from lit_curriculum.growth.sensitivity import (
     report_rows,
     resampled_means,
 )
-from tests.growth.test_records import record
+from tests.growth.test_growth_records import record
 
 N = np.array([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0])
 X = np.arange(6.0)

@@ -9,7 +9,7 @@ import pytest
 
 from lit_curriculum.growth.records import GrowthRecord, read_records
 from lit_curriculum.growth.study import GrowthCell, GrowthStudy, Size, cells, load_study, run_study, stage_size
-from tests.growth.test_records import record
+from tests.growth.test_growth_records import record
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "growth"
 
