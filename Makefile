@@ -33,7 +33,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: lint types $(VENV)/.weights
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache *.egg-info
