@@ -15,6 +15,10 @@ QUESTIONS = {
         "Does a run that is killed at any moment end as the one that was not?",
         "python -m experiments.faults.run --kills 100 --out results/faults",
     ),
+    "faults_campus": (
+        "The same for CAMPUS, its learned scorer included?",
+        "python -m experiments.faults.run --method campus --kills 12 --out results/faults_campus",
+    ),
     "overhead": (
         "What does the machinery cost, scoring apart?",
         "python -m experiments.benchmarks.overhead --out results/overhead",

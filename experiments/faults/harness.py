@@ -26,6 +26,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 # A few bands, so that a run has about as many stages as those of the others.
 _CAMPUS = (
     "--curriculum.policy.num_bands=3", "--curriculum.policy.budget_passes=1.5", "--trainer.check_val_every_n_epoch=1",
+    "--trainer.val_check_interval=1.0",  # the first band is a single batch
 )  # fmt: skip
 OPTIONS: Mapping[str, Sequence[str]] = {
     "iterit": ("--curriculum.policy.fraction=0.2",),
@@ -59,12 +60,12 @@ def arguments(setting: Setting, folder: Path, workers: int) -> list[str]:
     layers = ["base", "model/tiny", "data/abilities", f"curriculum/{setting.method}", "debug"]
     return [
         *(f"--config={CONFIGS / layer}.yaml" for layer in layers),
-        *OPTIONS.get(setting.method, ()),
         f"--trainer.max_epochs={STAGES.get(setting.method, setting.stages)}",
         f"--trainer.accumulate_grad_batches={setting.accumulate}",
         "--trainer.logger=false",
         "--trainer.callbacks=[]",
         "--trainer.val_check_interval=3",
+        *OPTIONS.get(setting.method, ()),
         f"--trainer.default_root_dir={folder}",
         '--model.config={"model_type": "llama", "vocab_size": 102, "hidden_size": 32, "intermediate_size": 64, '
         '"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64, '
