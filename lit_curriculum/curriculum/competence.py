@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
-from lit_curriculum.curriculum.ordering import content_ranks, highest_first
+from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.curriculum.pacing import check_competence, root_competence
+from lit_curriculum.curriculum.single_metric import SingleMetricPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, IntArray, Plan
 
 _OWNER = "curriculum.policy"
 
 
-class CompetencePolicy(CurriculumPolicy):
+class CompetencePolicy(SingleMetricPolicy):
     """Each entry is drawn, with replacement, from the easiest c(u) of the data, u being the share of the run so far.
 
     As in the paper the competence rises from batch to batch (here from example to example), and the metric is computed
@@ -45,24 +43,15 @@ class CompetencePolicy(CurriculumPolicy):
         fraction: float | None = 1.0,
         count: int | None = None,
     ) -> None:
-        check_size(fraction=fraction, count=count, owner=_OWNER)
+        super().__init__(metric, fraction, count)
         check_competence(initial_scope, power)
         if not 0.0 < duration <= 1.0:
             raise ValueError(f"{_OWNER}.duration must be in (0, 1], got {duration}.")
-        self.metric, self.initial_scope, self.power, self.duration = metric, initial_scope, power, duration
-        self.fraction, self.count = fraction, count
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (self.metric,)
+        self.initial_scope, self.power, self.duration = initial_scope, power, duration
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
-        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
-        self._tie_rank = content_ranks(examples.content_hashes)
+        super().setup(examples, num_stages)
         self._num_stages = num_stages
-
-    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
         return np.flatnonzero(table.never_scored(self.metric))

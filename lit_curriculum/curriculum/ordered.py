@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
-from lit_curriculum.curriculum.ordering import content_ranks, highest_first
+from lit_curriculum.curriculum.ordering import highest_first
+from lit_curriculum.curriculum.single_metric import SingleMetricPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.types import ExampleStore, IntArray, Plan
+from lit_curriculum.types import IntArray, Plan
 
 Direction = Literal["easy_to_hard", "hard_to_easy"]
 Rescore = Literal["never", "each_stage"]
@@ -19,7 +18,7 @@ Rescore = Literal["never", "each_stage"]
 _OWNER = "curriculum.policy"
 
 
-class OrderedPolicy(CurriculumPolicy):
+class OrderedPolicy(SingleMetricPolicy):
     """All examples in order of one metric, or as many as fit from the front of that order.
 
     Ties go by content hash. Examples that the metric cannot score stand last, and their number is logged.
@@ -44,22 +43,10 @@ class OrderedPolicy(CurriculumPolicy):
         count: int | None = None,
         rescore: Rescore = "never",
     ) -> None:
-        check_size(fraction=fraction, count=count, owner=_OWNER)
+        super().__init__(metric, fraction, count)
         check_choice(f"{_OWNER}.direction", direction, get_args(Direction))
         check_choice(f"{_OWNER}.rescore", rescore, get_args(Rescore))
-        self.metric, self.direction, self.rescore = metric, direction, rescore
-        self.fraction, self.count = fraction, count
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (self.metric,)
-
-    def setup(self, examples: ExampleStore, num_stages: int) -> None:
-        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
-        self._tie_rank = content_ranks(examples.content_hashes)
-
-    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
+        self.direction, self.rescore = direction, rescore
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
         if stage == 0 or self.rescore == "never":

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
-from lit_curriculum.curriculum.ordering import content_ranks, highest_first
+from lit_curriculum.curriculum.ordering import highest_first
+from lit_curriculum.curriculum.single_metric import SingleMetricPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import ExampleStore, IntArray, Plan
+from lit_curriculum.types import IntArray, Plan
 
 _OWNER = "curriculum.policy"
 _VERSION = 1
 
 
-class SelfPacedPolicy(CurriculumPolicy):
+class SelfPacedPolicy(SingleMetricPolicy):
     """Each stage re-scores all examples and trains on those with a score of at most lambda.
 
     Every stage has the same number of entries, so that methods are compared at equal budget: where more examples are
@@ -45,25 +45,13 @@ class SelfPacedPolicy(CurriculumPolicy):
         fraction: float | None = 1.0,
         count: int | None = None,
     ) -> None:
-        check_size(fraction=fraction, count=count, owner=_OWNER)
+        super().__init__(metric, fraction, count)
         if not 0.0 < initial_fraction <= 1.0:
             raise ValueError(f"{_OWNER}.initial_fraction must be in (0, 1], got {initial_fraction}.")
         if not growth > 1.0:
             raise ValueError(f"{_OWNER}.growth must be above 1, got {growth}.")
-        self.metric, self.initial_fraction, self.growth = metric, initial_fraction, growth
-        self.fraction, self.count = fraction, count
+        self.initial_fraction, self.growth = initial_fraction, growth
         self._threshold = float("nan")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (self.metric,)
-
-    def setup(self, examples: ExampleStore, num_stages: int) -> None:
-        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
-        self._tie_rank = content_ranks(examples.content_hashes)
-
-    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
         return np.flatnonzero(~table.unscorable(self.metric))
