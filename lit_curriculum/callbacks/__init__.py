@@ -6,6 +6,7 @@ from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.growth import AbilityGrowthTracker
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+from lit_curriculum.callbacks.run_card import RunCard
 from lit_curriculum.callbacks.selection_log import SelectionLog
 from lit_curriculum.callbacks.tapir import TapirRounds
 
@@ -17,6 +18,7 @@ __all__ = [
     "CurriculumMonitor",
     "CurriculumObserver",
     "ExceptionCheckpoint",
+    "RunCard",
     "SelectionLog",
     "StageReport",
     "TapirRounds",
