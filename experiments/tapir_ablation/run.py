@@ -1,9 +1,9 @@
 """TAPIR's ablations on the embedded default, where rules play teacher and judge and so are always right.
 
 For each seed one student S_0 is trained on the raw data. Every row of the table starts from these same weights and
-trains on the same number of rows (``--rows_in_all``) with the same schedule; what differs is which rows. Cells are
-kept in ``--out`` as they end, so the same command goes on where it was stopped; with ``--shards`` several processes
-share the work, and ``--table`` writes the table afterwards.
+trains on the same number of tokens (``--tokens``, instructions and answers) with the same schedule; what differs is
+which rows. Cells are kept in ``--out`` as they end, so the same command goes on where it was stopped; with
+``--shards`` several processes share the work, and ``--table`` writes the table afterwards.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lightning.pytorch import Callback, Trainer
 
 from experiments.ablation import CellLog, Measures, compare
 from experiments.common import print_rows, write_results
+from experiments.demo.tapir import true_level
 from lit_curriculum.callbacks import AbilityMonitor, CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
 from lit_curriculum.curriculum import CurriculumPolicy, TapirPolicy, UniformPolicy
 from lit_curriculum.data import AbilityDataModule
@@ -37,6 +38,7 @@ from lit_curriculum.distill.procedural import (
 )
 from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.schedules import WarmupCosine
+from lit_curriculum.types import CONDITIONED
 
 TARGETS = {
     "sort": 0.2, "add": 0.2, "reverse": 0.1, "brackets": 0.1, "copy": 0.08, "parity": 0.08, "lookup": 0.08,
@@ -48,9 +50,15 @@ MODEL = {
     "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 64, "tie_word_embeddings": True,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
-CORE = ("M", "raw", "S", "no MFD", "no curriculum", "falling alpha", "no task", "no expansion")
+CORE = (
+    "M", "raw", "raw, new answers", "S", "no MFD", "no curriculum", "constant alpha", "falling alpha", "no task",
+    "no expansion",
+)  # fmt: skip
 """What is run unless --all is given."""
-UNITS = {"accuracy": "share", "accuracy by target": "share", "hard share": "share", "tokens trained": "tokens"}
+UNITS = {
+    "accuracy": "share", "accuracy by target": "share", "hard share": "share", "level in the first stage": "level",
+    "level in the last stage": "level", "tokens trained": "tokens", "rows trained": "rows", "role calls": "calls",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,8 @@ class Row:
     delta: float = 2.0
     raw: bool = False
     """Train on the raw data alone."""
+    new_answers: bool = False
+    """Let the teacher answer the raw data anew."""
 
 
 M = Row()
@@ -76,6 +86,7 @@ END = M.pools[-1:]
 ROWS = {
     "M": M,
     "raw": replace(M, raw=True),
+    "raw, new answers": replace(M, raw=True, new_answers=True),
     "S": replace(M, rounds=1, alpha_start=1.0, pools=END),
     "no MFD": replace(M, hard_set="random"),
     "no curriculum": replace(M, rounds=1, alpha_start=0.5, pools=END),
@@ -97,12 +108,16 @@ class Trained(Callback, CurriculumObserver):
     """Adds up what the stages trained on."""
 
     def __init__(self) -> None:
-        self.tokens, self.shares = 0, []
+        self.tokens, self.rows = 0, 0
+        self.shares: list[float] = []
+        self.levels: list[float] = []
 
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        lengths = trainer.datamodule.train_store.lengths("conditioned")  # type: ignore[attr-defined]
-        self.tokens += int(lengths[report.plan.indices].sum())
+        store, rows = trainer.datamodule.train_store, report.plan.indices  # type: ignore[attr-defined]
+        self.tokens += int(store.lengths(CONDITIONED)[rows].sum())
+        self.rows += len(rows)
         self.shares.append(report.plan.scalars.get("hard_share", 0.0))
+        self.levels.append(float(np.mean([true_level(store[int(i)]) for i in rows])))
 
 
 def fit(
@@ -122,7 +137,7 @@ def fit(
         num_train=given.num_raw, num_val_per_ability=given.num_val, data_seed=seed, cache_dir=str(given.work / "cache")
     )
     monitor, trained = AbilityMonitor(), Trained()
-    metrics = {"mfd": ModelFittingDifficulty()} if rounds else {}
+    metrics = {} if start is None else {"mfd": ModelFittingDifficulty()}
     trainer = Trainer(
         accelerator="cpu", devices=1, max_epochs=stages, logger=False, enable_checkpointing=False,
         enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0, limit_val_batches=1.0,
@@ -151,30 +166,28 @@ def cell(given: argparse.Namespace, name: str, seed: int) -> Measures:
     """Train one row of the table."""
     row, start = ROWS[name], student(given, seed)
     shutil.rmtree(given.work / "run", ignore_errors=True)
-    size = given.rows_in_all // row.rounds
-    policy: CurriculumPolicy
-    rounds: list[Callback] = []
-    if row.raw:
-        policy = UniformPolicy(fraction=None, count=min(size, given.num_raw))
-    else:
-        policy = TapirPolicy(
-            count=size, alpha_start=row.alpha_start, alpha_step=row.alpha_step, delta=row.delta, max_repeat=8,
-            mode=row.mode, hard_set=row.hard_set, targets=TARGETS if row.quota else None,  # type: ignore[arg-type]
-        )  # fmt: skip
-        rounds = [
-            TapirRounds(
-                ProceduralJudge(), ProceduralTeacher(), ProceduralExpander(max_level=4),
-                ProceduralRefiner() if row.refine else None, ProceduralClassifier(),
-                pool_sizes=[int(p * given.num_raw / 2000) for p in row.pools], max_new_tokens=12, seed=seed,
-            )
-        ]  # fmt: skip
-    _, trained, results = fit(given, seed, policy, row.rounds, 1e-3, start, rounds)
+    policy = TapirPolicy(
+        token_budget=given.tokens // row.rounds, alpha_start=row.alpha_start, alpha_step=row.alpha_step,
+        delta=row.delta, max_repeat=8, mode=row.mode, hard_set=row.hard_set,  # type: ignore[arg-type]
+        targets=TARGETS if row.quota else None, warmup_stages=row.rounds if row.raw else 0,
+    )  # fmt: skip
+    rounds = TapirRounds(
+        ProceduralJudge(), ProceduralTeacher(), ProceduralExpander(max_level=4),
+        ProceduralRefiner() if row.refine else None, ProceduralClassifier(),
+        raw_answers="teacher" if row.new_answers else "given",
+        pool_sizes=[p * given.num_raw // 2000 for p in row.pools], max_new_tokens=12, seed=seed,
+    )  # fmt: skip
+    _, trained, results = fit(given, seed, policy, row.rounds, 1e-3, start, [rounds])
     accuracy = {a: r["accuracy"] for a, r in results.items() if a in TARGETS}
     return {
         "accuracy": float(np.mean(list(accuracy.values()))),
         "accuracy by target": sum(TARGETS[a] * v for a, v in accuracy.items()),
         "hard share": float(np.mean(trained.shares)),
+        "level in the first stage": trained.levels[0],
+        "level in the last stage": trained.levels[-1],
         "tokens trained": float(trained.tokens),
+        "rows trained": float(trained.rows),
+        "role calls": float(sum(role["calls"] for role in rounds.roles.costs.by_role.values())),
         **{f"accuracy/{a}": v for a, v in accuracy.items()},
     }
 
@@ -184,26 +197,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/tapir_ablation"))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--num_raw", type=int, default=1500, help="raw rows")
-    parser.add_argument("--num_val", type=int, default=60, help="validation items of each ability")
-    parser.add_argument("--student_stages", type=int, default=8, help="epochs over the raw rows that make S_0")
-    parser.add_argument("--rows_in_all", type=int, default=2400, help="rows trained on after S_0")
+    parser.add_argument("--num_raw", type=int, default=3000, help="raw rows")
+    parser.add_argument("--num_val", type=int, default=100, help="validation items of each ability")
+    parser.add_argument("--student_stages", type=int, default=10, help="epochs over the raw rows that make S_0")
+    parser.add_argument("--tokens", type=int, default=120_000, help="tokens trained on after S_0")
     parser.add_argument("--shard", type=int, default=0)
     parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="two seeds, three rows, little data")
+    parser.add_argument("--quick", action="store_true", help="two seeds, four rows, little data")
     parser.add_argument("--all", action="store_true", help="all variants, not only the main ones")
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     given = parser.parse_args()
     names = list(ROWS if given.all else CORE)
     if given.quick:
-        given.seeds, given.num_raw, given.num_val, given.student_stages, given.rows_in_all = 2, 400, 5, 2, 240
-        names = ["M", "raw", "S"]
+        given.seeds, given.num_raw, given.num_val, given.student_stages, given.tokens = 2, 400, 5, 2, 4800
+        names = ["M", "raw", "S", "raw, new answers"]
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     config = {
-        "rows": {n: asdict(ROWS[n]) for n in names}, "seeds": given.seeds, "num_raw": given.num_raw,
-        "num_val": given.num_val, "student_stages": given.student_stages, "rows_in_all": given.rows_in_all,
+        "rows": {n: asdict(ROWS[n]) for n in names}, "num_raw": given.num_raw,
+        "num_val": given.num_val, "student_stages": given.student_stages, "tokens": given.tokens,
         "targets": TARGETS, "model": MODEL,
     }  # fmt: skip
     log = CellLog(given.out / "cells.jsonl", config)
@@ -216,7 +229,7 @@ def main() -> None:
         return
     units = UNITS | {f"accuracy/{a}": "share" for a in TARGETS}
     rows = compare(log.found, names, "M", units)
-    write_results(given.out, rows, config)
+    write_results(given.out, rows, {**config, "seeds": given.seeds})
     shutil.rmtree(given.out / "students", ignore_errors=True)
     print_rows([r for r in rows if str(r["name"]).endswith((": accuracy", ": accuracy by target"))])
 

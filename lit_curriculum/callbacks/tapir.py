@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
@@ -28,11 +29,13 @@ from lit_curriculum.distill.provenance import (
     write_costs,
     write_provenance,
 )
+from lit_curriculum.distill.raw_answers import answer_raw
 from lit_curriculum.distill.roles import Expander, Judgement, PairJudge, ProvenanceRow, Refiner, TaskClassifier, Teacher
 from lit_curriculum.distill.rounds import Roles, refine_hard, write_new
 
 Rejudge = Literal["never", "each"]
 Init = Literal["previous", "base"]
+RawAnswers = Literal["given", "teacher"]
 _OWNER = "TapirRounds"
 
 
@@ -50,6 +53,8 @@ class TapirRounds(Callback, StagePreparer):
         expander: Writes new instructions from hard ones; null, as an empty ``pool_sizes``, for none.
         refiner: Rewrites the answers of hard rows and of new ones; null for none.
         classifier: Finds the task of hard rows that have none, and of new ones; null to trust what was asked for.
+        raw_answers: ``given`` with the data, or ``teacher``: before the first stage the teacher answers the raw
+            instructions, and its answers are what is trained on and judged.
         pool_sizes: Rows of the hard pool in round 1, 2, ...; the last holds for later rounds.
         max_new_tokens: Tokens at most of a student's answer.
         temperature: Of the student's answers; 0 takes the most likely token.
@@ -74,6 +79,7 @@ class TapirRounds(Callback, StagePreparer):
         expander: Expander | None = None,
         refiner: Refiner | None = None,
         classifier: TaskClassifier | None = None,
+        raw_answers: RawAnswers = "given",
         pool_sizes: list[int] | None = None,
         max_new_tokens: int = 512,
         temperature: float = 0.0,
@@ -84,6 +90,7 @@ class TapirRounds(Callback, StagePreparer):
     ) -> None:
         check_choice(f"{_OWNER}.rejudge", rejudge, get_args(Rejudge))
         check_choice(f"{_OWNER}.init", init, get_args(Init))
+        check_choice(f"{_OWNER}.raw_answers", raw_answers, get_args(RawAnswers))
         sizes = list(pool_sizes or [])
         if any(size < 1 for size in sizes) or sorted(sizes) != sizes:
             raise ValueError(f"{_OWNER}.pool_sizes must be positive and never fall, got {sizes}.")
@@ -93,13 +100,14 @@ class TapirRounds(Callback, StagePreparer):
             )
         self.roles = Roles(judge=judge, teacher=teacher, expander=expander, refiner=refiner, classifier=classifier)
         self.pool_sizes, self.max_new_tokens, self.temperature = sizes, max_new_tokens, temperature
-        self.rejudge, self.init, self.seed = rejudge, init, seed
+        self.rejudge, self.init, self.raw_answers, self.seed = rejudge, init, raw_answers, seed
         self.metric = ModelFittingDifficulty(sign)
         self.rows: list[ProvenanceRow] = []
         """What has been appended, in the order of the indices."""
         self._replaces: list[int | None] = []
         self._judged: dict[int, tuple[str, Judgement]] = {}  # index -> the student's answer and its scores
         self._refined: set[int] = set()
+        self._answered = False  # the teacher has answered the raw instructions
         self._round = 0  # the last round whose data are ready
         self._restored = False
 
@@ -113,6 +121,11 @@ class TapirRounds(Callback, StagePreparer):
         if stage == 0 and self.init == "base" and trainer.is_global_zero:
             self._folder(trainer).mkdir(parents=True, exist_ok=True)
             torch.save(module.state_dict(), self._folder(trainer) / "base.pt")
+        if self.raw_answers == "teacher" and not self._answered:
+            given = np.flatnonzero(policy.raw)
+            answered = on_rank_zero(trainer, lambda: answer_raw(self.roles, data.train_store, given))
+            self._append(data, policy, table, list(answered.values()), list(answered))
+            self._answered = True
         round_ = policy.round_of(stage)
         if round_ <= self._round:
             return
@@ -122,8 +135,7 @@ class TapirRounds(Callback, StagePreparer):
                 trainer, module, policy, table, stage, self.roles, self.metric, decoding, self._folder(trainer)
             )
         raw = policy.pools(table).hard
-        raw = raw[[int(i) not in self._refined for i in raw]]
-        raw = raw[raw < len(data.train_store) - len(self.rows)]
+        raw = raw[policy.raw[raw] & ~np.isin(raw, sorted(self._refined))]
         replaced = on_rank_zero(trainer, lambda: refine_hard(self.roles, data.train_store, raw, round_))
         self._append(data, policy, table, list(replaced.values()), list(replaced))
         self._refined |= set(raw.tolist())
@@ -203,13 +215,14 @@ class TapirRounds(Callback, StagePreparer):
     @override
     def state_dict(self) -> dict[str, Any]:
         return {
-            "version": 1, "round": self._round, "rows": [row_state(r) for r in self.rows], "replaces": self._replaces,
-            "refined": sorted(self._refined), "costs": self.roles.costs.by_role,
+            "version": 1, "answered": self._answered, "round": self._round, "refined": sorted(self._refined),
+            "rows": [row_state(r) for r in self.rows], "replaces": self._replaces, "costs": self.roles.costs.by_role,
         }  # fmt: skip
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._round, self._replaces = state_dict["round"], list(state_dict["replaces"])
+        self._answered, self._round = state_dict["answered"], state_dict["round"]
+        self._replaces = list(state_dict["replaces"])
         self.rows = [row_from_state(row) for row in state_dict["rows"]]
         self._refined, self.roles.costs.by_role = set(state_dict["refined"]), dict(state_dict["costs"])
         self._restored = True

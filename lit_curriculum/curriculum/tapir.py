@@ -13,7 +13,7 @@ from lit_curriculum.curriculum.task_quotas import Allocation, MissingTasks, allo
 from lit_curriculum.difficulty.mfd import is_hard, threshold
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, Plan, make_generator
+from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, FloatArray, IntArray, Plan, make_generator
 
 Mode = Literal["sample", "weight"]
 HardSet = Literal["mfd", "random"]
@@ -21,6 +21,8 @@ HardSet = Literal["mfd", "random"]
 OTHER_TASK = "Others"
 """Task of an example that has none."""
 _OWNER = "curriculum.policy"
+_TRIALS = 12
+"""Sizes that a budget of tokens is tried with."""
 
 
 class Pools(NamedTuple):
@@ -43,6 +45,8 @@ class TapirPolicy(CurriculumPolicy):
     Args:
         count: Rows of a stage (n), which may be more than the raw data have; null where ``fraction`` is given.
         fraction: Share of the raw data instead.
+        token_budget: Tokens of a stage instead, instructions and responses: as many rows as come nearest to it, so
+            that runs can be compared at equal tokens.
         metric: Name of the difficulty (MFD) in the table.
         alpha_start: Share of hard rows in round 1 (alpha_1).
         alpha_step: What each round adds (delta alpha); the sum stays in [0, 1].
@@ -68,6 +72,7 @@ class TapirPolicy(CurriculumPolicy):
         self,
         count: int | None = None,
         fraction: float | None = None,
+        token_budget: int | None = None,
         metric: str = "mfd",
         alpha_start: float = 0.3,
         alpha_step: float = 0.2,
@@ -81,7 +86,13 @@ class TapirPolicy(CurriculumPolicy):
         max_repeat: int = 4,
         missing: MissingTasks = "redistribute",
     ) -> None:
-        check_size(fraction=fraction, count=count, owner=_OWNER)
+        if token_budget is None:
+            check_size(fraction=fraction, count=count, owner=_OWNER)
+        elif token_budget < 1 or (fraction, count) != (None, None):
+            raise ValueError(
+                f"{_OWNER}.token_budget must be at least 1 and stand without count and fraction, got "
+                f"{token_budget=}, {count=}, {fraction=}."
+            )
         check_choice(f"{_OWNER}.mode", mode, get_args(Mode))
         check_choice(f"{_OWNER}.hard_set", hard_set, get_args(HardSet))
         check_choice(f"{_OWNER}.missing", missing, get_args(MissingTasks))
@@ -89,8 +100,7 @@ class TapirPolicy(CurriculumPolicy):
             raise ValueError(f"{_OWNER}.alpha_start must be in [0, 1], got {alpha_start}.")
         counts = {"epochs_per_round": epochs_per_round, "max_repeat": max_repeat, "warmup_stages": warmup_stages}
         for name, value in counts.items():
-            least = 0 if name == "warmup_stages" else 1
-            if value < least:
+            if value < (least := 0 if name == "warmup_stages" else 1):
                 raise ValueError(f"{_OWNER}.{name} must be at least {least}, got {value}.")
         if (delta is None) == (target_keep is None):
             raise ValueError(f"{_OWNER}: give exactly one of delta and target_keep (got {delta=}, {target_keep=}).")
@@ -98,7 +108,7 @@ class TapirPolicy(CurriculumPolicy):
             raise ValueError(f"{_OWNER}.target_keep must be in (0, 1), got {target_keep}.")
         if targets is not None and (not targets or min(targets.values()) < 0.0 or sum(targets.values()) <= 0.0):
             raise ValueError(f"{_OWNER}.targets needs ratios of at least 0 with a positive sum, got {targets}.")
-        self.count, self.fraction, self.metric = count, fraction, metric
+        self.count, self.fraction, self.token_budget, self.metric = count, fraction, token_budget, metric
         self.alpha_start, self.alpha_step = alpha_start, alpha_step
         self.epochs_per_round, self.warmup_stages = epochs_per_round, warmup_stages
         self.mode, self.delta, self.target_keep, self.hard_set = mode, delta, target_keep, hard_set
@@ -110,16 +120,21 @@ class TapirPolicy(CurriculumPolicy):
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         metas = [examples[i].meta for i in range(len(examples))]
-        self._raw = np.array(["round" not in m for m in metas], dtype=np.bool_)
+        rounds = np.array([m.get("round", 0) for m in metas], dtype=np.int64)
+        stands_for = np.array([-1 if m.get("replaces") is None else m["replaces"] for m in metas], dtype=np.int64)
         self.replaced: BoolArray = np.zeros(len(examples), dtype=np.bool_)
         """[N] true for rows that another stands in for."""
-        self.replaced[[int(m["replaces"]) for m in metas if m.get("replaces") is not None]] = True
+        self.replaced[stands_for[stands_for >= 0]] = True
+        self.raw: BoolArray = rounds == 0
+        """[N] true for the raw data; where the teacher has answered them anew, for those answers."""
+        self.raw[stands_for[(stands_for >= 0) & self.raw]] = False
+        self._lengths = examples.lengths(CONDITIONED)
         self._tasks = np.array(
             [str(m.get("task") or a or OTHER_TASK) for m, a in zip(metas, examples.abilities, strict=True)]
         )
         self._rank = content_ranks(examples.content_hashes)
         # The size is a share of the raw data, so it stays when they have grown.
-        self._size = self._rows_of_stage(int(self._raw.sum()))
+        self._size = self._rows_of_stage(int(self.raw.sum()))
 
     def round_of(self, stage: int) -> int:
         """The round, from 1, that ``stage`` belongs to; 0 while S_0 is made."""
@@ -139,11 +154,11 @@ class TapirPolicy(CurriculumPolicy):
             ValueError: there is no hard row.
         """
         gaps: FloatArray = table.scores[self.metric]
-        delta = threshold(gaps[self._raw], delta=self.delta, target_keep=self.target_keep)
+        delta = threshold(gaps[self.raw], delta=self.delta, target_keep=self.target_keep)
         judged: BoolArray = is_hard(gaps, delta)
         if self.hard_set == "random":
             judged = self._random_instead(judged)
-        hard = (judged | (~self._raw & np.isnan(gaps))) & ~self.replaced
+        hard = (judged | (~self.raw & np.isnan(gaps))) & ~self.replaced
         if not hard.any():
             raise ValueError(
                 f"no instruction has a {self.metric} above {delta:g}, so there is nothing hard to train on; lower "
@@ -158,21 +173,34 @@ class TapirPolicy(CurriculumPolicy):
         return [str(t) for t in self._tasks[rows]]
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        if self.token_budget is None:
+            return self._plan(table, stage, self._size, generator)
+        seed, size = int(generator.integers(1 << 62)), self._size
+        plans: dict[int, Plan] = {}
+        # Rows of one draw differ in length from those of another, so that size is approached in a few trials.
+        while size not in plans and len(plans) < _TRIALS:
+            plans[size] = self._plan(table, stage, size, np.random.default_rng(seed))
+            size = max(1, round(size * self.token_budget / max(1, self._tokens_of(plans[size]))))
+        return min(plans.values(), key=lambda plan: abs(self._tokens_of(plan) - int(self.token_budget or 0)))
+
+    def _tokens_of(self, plan: Plan) -> int:
+        return int(self._lengths[plan.indices].sum())
+
+    def _plan(self, table: DifficultyTable, stage: int, size: int, generator: np.random.Generator) -> Plan:
         if self.round_of(stage) == 0:
             raw = np.argsort(self._rank, kind="stable")
-            rows = draw_rows(raw[self._raw[raw]], self._size, generator)
+            rows = draw_rows(raw[self.raw[raw]], size, generator)
             return Plan(indices=generator.permutation(rows), scalars={"alpha": 0.0})
         pools, alpha = self.pools(table), self.alpha(self.round_of(stage))
         if not len(pools.easy):
             alpha = 1.0
         share = alpha if self.mode == "sample" else len(pools.hard) / (len(pools.hard) + len(pools.easy))
-        num_hard = round(share * self._size)
+        num_hard = round(share * size)
         allocation = self._allocate(pools.hard, num_hard)
         hard = self._draw_hard(pools.hard, allocation, num_hard, generator)
-        num_easy = self._size - num_hard
+        num_easy = size - num_hard
         if len(hard) < num_hard and share > 0.0:
-            # So that the share stays what it should be.
-            num_easy = round(len(hard) * (1.0 - share) / share)
+            num_easy = round(len(hard) * (1.0 - share) / share)  # so that the share stays what it should be
         easy = draw_rows(pools.easy, num_easy, generator)
         rows = np.concatenate([hard, easy])
         weights = np.ones(len(rows), dtype=np.float32)
@@ -190,6 +218,8 @@ class TapirPolicy(CurriculumPolicy):
         return Plan(indices=rows[order], weights=weights[order] if self.mode == "weight" else None, scalars=scalars)
 
     def _rows_of_stage(self, num_raw: int) -> int:
+        if self.token_budget is not None:
+            return max(1, round(self.token_budget / float(self._lengths[self.raw].mean())))
         if self.count is not None:
             return self.count
         return resolve_count(num_raw, fraction=self.fraction, count=None, owner=_OWNER)
@@ -213,8 +243,8 @@ class TapirPolicy(CurriculumPolicy):
     def _random_instead(self, judged: BoolArray) -> BoolArray:
         """As many raw rows as are hard, at random by their content."""
         rows = np.argsort(self._rank, kind="stable")
-        rows = rows[self._raw[rows]]
-        num = int(judged[self._raw].sum())
-        other = judged & ~self._raw
+        rows = rows[self.raw[rows]]
+        num = int(judged[self.raw].sum())
+        other = judged & ~self.raw
         other[make_generator(0, 0, "tapir-random-hard").permutation(rows)[:num]] = True
         return other

@@ -29,7 +29,7 @@ def to_example(row: ProvenanceRow, replaces: int | None) -> Example:
     if replaces is not None:
         meta["replaces"] = replaces
     question = f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
-    return new_example(row.id, question, row.output, row.task, f"tapir:{row.round}", meta)
+    return new_example(row.id, question, row.output, row.task or None, f"tapir:{row.round}", meta)
 
 
 def row_state(row: ProvenanceRow) -> dict[str, Any]:

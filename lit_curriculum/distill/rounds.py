@@ -86,7 +86,7 @@ def refine_hard(roles: Roles, store: ExampleStore, indices: IntArray, round_: in
         if answer is not None:
             roles.costs.add("refiner", usage)
         changed = answer is not None and answer.output != example.response
-        if not changed and _task_of(example) is not None:
+        if not changed and task_of(example) is not None:
             continue
         rows[index] = ProvenanceRow(
             id=f"{example.id}/r{round_}",
@@ -213,7 +213,7 @@ def _answered(roles: Roles, new: Sequence[NewInstruction], round_: int, start: i
 
 
 def _tasks(roles: Roles, examples: Sequence[Example]) -> tuple[list[str], list[float]]:
-    known = [_task_of(e) for e in examples]
+    known = [task_of(e) for e in examples]
     missing = [i for i, t in enumerate(known) if t is None]
     tasks, probabilities = [t or OTHER_TASK for t in known], [float("nan")] * len(known)
     if missing and roles.classifier is not None:
@@ -223,9 +223,9 @@ def _tasks(roles: Roles, examples: Sequence[Example]) -> tuple[list[str], list[f
     return tasks, probabilities
 
 
-def _task_of(example: Example) -> str | None:
-    task = example.meta.get("task") or example.ability
-    return None if task is None else str(task)
+def task_of(example: Example) -> str | None:
+    """The task that the data or an earlier round gave to an example, if any."""
+    return str(example.meta.get("task") or example.ability or "") or None
 
 
 def _item(example: Example, task: str) -> TaskItem:

@@ -27,6 +27,7 @@ from lit_curriculum.distill.procedural import (
     ProceduralJudge,
     ProceduralRefiner,
     ProceduralTeacher,
+    ability_of,
 )
 from lit_curriculum.distill.roles import JudgeItem, Judgement, NewInstruction, TaskItem
 from lit_curriculum.models import CausalLMModule
@@ -247,6 +248,23 @@ def test_without_expansion_the_hard_pool_is_the_hard_set(tmp_path: Path) -> None
     assert run.watch.scalars[3]["hard_pool"] == np.sum(run.curriculum.table.scores["mfd"] > 2.0)
 
 
+def test_the_teacher_may_answer_the_raw_instructions(tmp_path: Path) -> None:
+    run = Run(tmp_path, raw_answers="teacher", refiner=None, pool_sizes=[])
+    store = run.data.train_store
+    wrong = [i for i in range(NUM_RAW) if store[i].meta["is_noise"]]
+    answered = [r for r in run.rounds.rows if r.round == 0]
+    assert {i for i in run.rounds._replaces if i is not None} >= set(wrong) != set()
+    assert all(r.output == ability_of(r.instruction).answer(r.instruction) for r in answered if r.task != "noise")
+    replaced = {store[i].id for i in run.rounds._replaces if i is not None}
+    assert not any(replaced & set(plan) for plan in run.watch.plans.values())
+    assert {r.id for r in answered} & set(run.watch.plans[0]), "S_0 is trained on them too"
+    assert run.watch.sizes[0] == len(store) == NUM_RAW + len(answered)
+    assert run.judge.asked == NUM_RAW
+    resumed = Run(tmp_path / "b", tmp_path / "checkpoints" / "step=3.ckpt", raw_answers="teacher", refiner=None,
+                  pool_sizes=[])  # fmt: skip
+    assert resumed.watch.losses == run.watch.losses[3:]
+
+
 def test_options_are_checked(tmp_path: Path) -> None:
     judge, teacher = ProceduralJudge(), ProceduralTeacher()
     with pytest.raises(ValueError, match=r"TapirRounds.pool_sizes must be positive and never fall, got \[5, 3\]"):
@@ -257,6 +275,8 @@ def test_options_are_checked(tmp_path: Path) -> None:
         TapirRounds(judge, teacher, rejudge="often")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"TapirRounds.init"):
         TapirRounds(judge, teacher, init="zero")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"TapirRounds.raw_answers"):
+        TapirRounds(judge, teacher, raw_answers="none")  # type: ignore[arg-type]
 
 
 def test_other_data_or_policies_are_refused(tmp_path: Path, toy_examples: list[Any]) -> None:

@@ -130,6 +130,28 @@ def test_a_random_hard_set_has_the_same_size() -> None:
     assert set(ours.hard.tolist()) != set(random.hard.tolist())
 
 
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_stages_come_to_the_same_number_of_tokens(stage: int) -> None:
+    store, table = make_data()
+    policy = make_policy(store, count=None, token_budget=3000, warmup_stages=1)
+    plan = plan_of(policy, table, stage)
+    lengths = store.lengths("conditioned")
+    assert abs(lengths[plan.indices].sum() - 3000) <= lengths.max() / 2
+    assert plan.scalars.get("hard_share", 0.0) == pytest.approx([0.0, 0.3, 0.5, 0.7][stage], abs=0.01)
+    assert np.array_equal(plan.indices, plan_of(policy, table, stage).indices)
+    assert policy.stage_sizes(120, 4)[stage] == round(3000 / lengths[:120].mean())
+
+
+def test_answers_of_the_teacher_stand_in_for_the_raw_rows() -> None:
+    store, _ = make_data(num_new=0)
+    new = replace(make_example(120, "better", "question 5"), meta={"round": 0, "origin": "raw", "replaces": 5})
+    policy = make_policy(ListStore([*(store[i] for i in range(120)), new]), warmup_stages=1, count=120)
+    assert not policy.raw[5]
+    assert policy.raw[120]
+    plan = policy.step(DifficultyTable(121, ["mfd"]), 0, make_generator(0, 0, "policy"))
+    assert sorted(plan.indices.tolist()) == [i for i in range(121) if i != 5]
+
+
 def test_warm_up_trains_on_raw_rows_alone() -> None:
     store, table = make_data()
     policy = make_policy(store, warmup_stages=2)
@@ -153,6 +175,8 @@ def test_a_choice_does_not_depend_on_file_order() -> None:
 def test_options_are_checked() -> None:
     for options, message in (
         ({"count": None}, r"exactly one of fraction and count"),
+        ({"token_budget": 100}, r"curriculum.policy.token_budget must be at least 1 and stand without count"),
+        ({"count": None, "token_budget": 0}, r"curriculum.policy.token_budget must be at least 1"),
         ({"alpha_start": 1.2}, r"curriculum.policy.alpha_start must be in \[0, 1\], got 1.2"),
         ({"epochs_per_round": 0}, r"curriculum.policy.epochs_per_round must be at least 1"),
         ({"warmup_stages": -1}, r"curriculum.policy.warmup_stages must be at least 0"),

@@ -1,0 +1,41 @@
+"""The teacher's own answers to the raw instructions, in the place of those that the data came with."""
+
+from __future__ import annotations
+
+from lit_curriculum.distill.roles import ProvenanceRow, TaskItem
+from lit_curriculum.distill.rounds import Roles, task_of
+from lit_curriculum.types import ExampleStore, IntArray
+
+
+def answer_raw(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int, ProvenanceRow]:
+    """Rows of round 0 that replace raw examples, answered by the teacher.
+
+    Gap and training target then have one source. An example whose answer is cut off, refused or what the data say
+    already stays as it is.
+
+    Args:
+        roles: The teacher is asked; its costs are counted.
+        store: The data.
+        indices: Raw examples.
+
+    Returns:
+        By the index of the example that each replaces.
+    """
+    examples = [store[int(i)] for i in indices]
+    questions = [TaskItem(id=e.id, instruction=e.instruction) for e in examples]
+    rows: dict[int, ProvenanceRow] = {}
+    for index, example, answer in zip(indices.tolist(), examples, roles.teacher.answer(questions), strict=True):
+        roles.costs.add("teacher", answer.usage, int(not answer.complete))
+        if not answer.complete or answer.text == example.response:
+            continue
+        rows[index] = ProvenanceRow(
+            id=f"{example.id}/teacher",
+            parent_id=example.id,
+            instruction=example.instruction,
+            output=answer.text,
+            task=task_of(example) or "",
+            cost_calls=answer.usage.calls,
+            cost_prompt_tokens=answer.usage.prompt_tokens,
+            cost_completion_tokens=answer.usage.completion_tokens,
+        )
+    return rows
