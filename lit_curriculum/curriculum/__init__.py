@@ -13,6 +13,7 @@ from lit_curriculum.curriculum.recent import ReuseRecent
 from lit_curriculum.curriculum.self_paced import SelfPacedPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
 from lit_curriculum.curriculum.uniform import UniformPolicy
+from lit_curriculum.curriculum.warm_start import WarmStartPolicy
 
 __all__ = [
     "AbilityMixturePolicy",
@@ -28,4 +29,5 @@ __all__ = [
     "SelfPacedPolicy",
     "TapirPolicy",
     "UniformPolicy",
+    "WarmStartPolicy",
 ]

@@ -1,0 +1,164 @@
+"""All baselines on the embedded default with planted noise and copies, against random of equal size and equal tokens.
+
+python -m experiments.baselines.run --out DIR [--seeds N] [--shard I/N] [--rows NAME ...] [--quick]
+
+A cell is a method with a seed, which decides on data, initial weights and order alike. It is trained, and so is a
+control of random examples with as many tokens in every stage; the control of equal size is a row of its own. Cells are
+kept in DIR/cells.jsonl as they end: the same command goes on where it was stopped, and several processes share the
+work by --shard 0/2 and --shard 1/2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from experiments.ablation import CellLog, Measures, compare
+from experiments.baselines import rows_ordering, rows_selection
+from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting, policy_options
+from experiments.common import print_rows, write_results
+from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.cli import CurriculumCLI
+
+METHODS: dict[str, Method] = {m.name: m for m in (*rows_selection.ROWS, *rows_ordering.ROWS)}
+UNITS = {
+    "held-out loss": "nats per token",
+    "accuracy": "share",
+    "held-out loss minus random of equal tokens": "nats per token",
+    "accuracy minus random of equal tokens": "share",
+    "share of planted noise": "share",
+    "share of copies": "share",
+    "mean planted level": "level",
+    "tokens trained": "tokens",
+    "scored tokens over trained tokens": "ratio",
+    "seconds beside training": "s",
+}
+_PAIRED = ("held-out loss", "accuracy")
+
+
+class Witness(Callback, CurriculumObserver):
+    """What was trained on, stage by stage, and what deciding it cost."""
+
+    def __init__(self) -> None:
+        self.plans: list[np.ndarray] = []
+        self.scored_tokens = 0
+        self.batch_seconds = self._began = 0.0
+
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        self.plans.append(report.plan.indices)
+        self.scored_tokens += report.scored_tokens
+        self.scored_tokens += report.learning.forward_tokens + report.learning.generated_tokens
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.batch_seconds += time.perf_counter() - self._began
+
+
+def train(options: Sequence[str], seed: int, setting: Setting, chosen_from: int) -> tuple[Measures, Witness, list[int]]:
+    """Train one run, and measure the model on held-out examples and what it was trained on from a stage on.
+
+    Returns:
+        The measures, the witness, and the tokens of each stage.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        args = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
+        args += [*options, "--trainer.accelerator=cpu", "--trainer.logger=false"]
+        args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+        args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
+        args += [f"--trainer.default_root_dir={folder}", f"--data.num_train={setting.examples}"]
+        args += [f"--data.num_val_per_ability={setting.held_out}", f"--data.data_seed={seed}"]
+        args += ["--data.noise_share=0.1", "--data.duplicate_share=0.1"]
+        args += [f"--seed_everything={seed}", f"--curriculum.seed={seed}"]
+        cli = CurriculumCLI(args, run=False)
+        witness, monitor = Witness(), AbilityMonitor()
+        cli.trainer.callbacks += [witness, monitor]  # type: ignore[attr-defined]
+        started = time.perf_counter()
+        cli.trainer.fit(cli.model, cli.datamodule)
+        seconds = time.perf_counter() - started
+        cli.trainer.limit_val_batches = 1.0
+        loss = float(cli.trainer.validate(cli.model, cli.datamodule, verbose=False)[0]["val/loss"])
+        store = cli.datamodule.train_store
+        lengths = store.lengths("conditioned")
+        tokens = [int(lengths[plan].sum()) for plan in witness.plans]
+        chosen = [[store[int(i)] for i in plan] for plan in witness.plans[chosen_from:]]
+    entries = [example for plan in chosen for example in plan]
+    copies = sum(len(plan) - len({example.content_hash for example in plan}) for plan in chosen)
+    measures = {
+        "held-out loss": loss,
+        "accuracy": float(np.mean([r["accuracy"] for r in monitor.results.values()])),
+        "share of planted noise": float(np.mean([e.meta["is_noise"] for e in entries])),
+        "share of copies": copies / len(entries),
+        "mean planted level": float(np.mean([e.meta["level"] for e in entries])),
+        "tokens trained": float(sum(tokens)),
+        "scored tokens over trained tokens": witness.scored_tokens / sum(tokens),
+        "seconds beside training": seconds - witness.batch_seconds,
+    }
+    return measures, witness, tokens
+
+
+def run_cell(name: str, seed: int, setting: Setting) -> Measures:
+    """One method and its control of equal tokens."""
+    method = METHODS[name]
+    first = setting.warm_stages if method.family == "selection" else 0
+    measures, witness, tokens = train(method.command(setting), seed, setting, first)
+    options = {
+        "tokens": tokens[first:],
+        "sizes": [len(plan) for plan in witness.plans[first:]],
+        "fresh": "once" if method.family == "selection" else "each_stage",
+    }
+    control = {"class_path": "experiments.baselines.controls.SameTokens", "init_args": options}
+    arguments = [
+        "--trainer.callbacks=[]",
+        "--curriculum.metrics={}",
+        *policy_options(control, method.family, setting, len(tokens)),
+    ]
+    other, _, _ = train(arguments, seed, setting, first)
+    return measures | {f"{m} minus random of equal tokens": measures[m] - other[m] for m in _PAIRED}
+
+
+def main() -> None:
+    """Run what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("results/baselines"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--shard", default="0/1", help="this process's share of the cells, such as 0/2")
+    parser.add_argument("--rows", nargs="+", choices=list(METHODS), default=list(METHODS), help="by default all")
+    parser.add_argument("--quick", action="store_true", help="little data, one seed")
+    given = parser.parse_args()
+    setting = Setting(examples=120, warm_stages=1, stages=2, held_out=4) if given.quick else Setting()
+    seeds = range(1 if given.quick else given.seeds)
+    warnings.filterwarnings("ignore", module="lightning")
+    for logger in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    shard, shards = (int(n) for n in given.shard.split("/"))
+    config = {**asdict(setting), "noise_share": 0.1, "duplicate_share": 0.1, "model": "model/tiny"}
+    log = CellLog(given.out / "cells.jsonl", config)
+    log.run(given.rows, seeds, lambda row, seed: run_cell(row, seed, setting), shard, shards)
+    log.read()
+    table = []
+    for family, control in RANDOM.items():
+        names = [name for name in given.rows if METHODS[name].family == family]
+        table += compare(log.found, names, control, UNITS) if names else []
+    write_results(given.out, table, {**config, "seeds": len(seeds), "controls": list(RANDOM.values())})
+    print_rows(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The table of baselines: every row is a configuration that exists, sized alike, and has a control of equal tokens."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.baselines.controls import SameTokens
+from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting
+from experiments.baselines.run import METHODS
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import CONDITIONED, make_generator
+from tests.conftest import ListStore
+
+SETTING = Setting(examples=100, warm_stages=2, stages=4, fraction=0.5)
+
+
+def _option(command: list[str], name: str) -> str:
+    return next(part.removeprefix(f"--{name}=") for part in command if part.startswith(f"--{name}="))
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
+def test_every_row_names_a_configuration(method: Method) -> None:
+    assert (CONFIGS / "curriculum" / f"{method.config}.yaml").exists()
+    block = method.block(SETTING)
+    assert block["policy"]["class_path"].startswith("lit_curriculum.")
+    if method.family == "selection":
+        assert block["policy"]["init_args"]["fraction"] in (SETTING.fraction, 1.0)
+
+
+def test_names_are_unique_and_controls_are_rows() -> None:
+    from experiments.baselines import rows_ordering, rows_selection
+
+    assert len(METHODS) == len(rows_selection.ROWS) + len(rows_ordering.ROWS)
+    assert {METHODS[name].family for name in RANDOM.values()} == set(RANDOM)
+
+
+def test_a_selection_begins_behind_the_common_stages_and_an_ordering_does_not() -> None:
+    assert SETTING.passes == 4
+    chosen = Method(name="x", config="uniform", options={"policy.init_args.fresh": "once"}).command(SETTING)
+    policy = json.loads(_option(chosen, "curriculum.policy"))["init_args"]
+    assert policy["stages"] == 2
+    assert policy["policy"]["init_args"] == {"fraction": 0.5, "fresh": "once"}
+    assert _option(chosen, "trainer.max_epochs") == "6"
+    ordered = Method(name="y", config="uniform", family="ordering").command(SETTING)
+    assert json.loads(_option(ordered, "curriculum.policy"))["init_args"] == {"fraction": 1.0}
+    assert _option(ordered, "trainer.max_epochs") == "4"
+
+
+@pytest.mark.parametrize("fresh", ["once", "each_stage"])
+def test_the_control_has_as_many_tokens_in_every_stage(toy_store: ListStore, fresh: str) -> None:
+    lengths = toy_store.lengths(CONDITIONED)
+    wanted = [int(lengths.sum()) // 3, int(lengths.sum()) // 2, 2 * int(lengths.sum())]
+    control = SameTokens(wanted, [13, 20, 80], fresh)  # type: ignore[arg-type]
+    control.setup(toy_store, 3)
+    table = DifficultyTable(40, [])
+    plans = [control.step(table, s, make_generator(0, s, "policy")).indices for s in range(3)]
+    for plan, tokens in zip(plans, wanted, strict=True):
+        assert abs(int(lengths[plan].sum()) - tokens) <= lengths.max() / 2
+    assert len(np.unique(plans[0])) == len(plans[0])
+    assert (set(plans[0].tolist()) < set(plans[1].tolist())) == (fresh == "once")
+    assert list(control.stage_sizes(40, 2)) == [13, 20]
