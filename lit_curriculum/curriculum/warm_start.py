@@ -33,9 +33,7 @@ class WarmStartPolicy(CurriculumPolicy):
 
     def __init__(self, first: CurriculumPolicy, policy: CurriculumPolicy, stages: int = 1) -> None:
         if stages < 1:
-            raise ValueError(
-                f"{_OWNER}.stages must be at least 1, got {stages}."
-            )
+            raise ValueError(f"{_OWNER}.stages must be at least 1, got {stages}.")
         self.first, self.policy, self.stages = first, policy, stages
         self._last = first
 
