@@ -83,13 +83,17 @@ def main() -> None:
     valid = [(j, first) for j, (_, first) in zip(judgements, pairs, strict=True) if j.valid]
     untied = [(j, first) for j, first in valid if j.score_teacher != j.score_student]
     agreeing = sum((j.score_teacher > j.score_student) == first for j, first in untied)
-    read = [scores for j in judgements for text in j.raw if (scores := parse_scores(text)) is not None]
+    both = [[parse_scores(text) for text in j.raw] for j in judgements]
+    read = [scores for orders in both for scores in orders if scores is not None]
     unequal = [s for s in read if s[0] != s[1]]
+    # The second order shows the answers swapped, so the same answer is preferred where the places differ.
+    told = [(a[0] > a[1], b[0] > b[1]) for a, b in both if a and b and a[0] != a[1] and b[0] != b[1]]
     rows = [
         *share("single judgements that can be read, after one retry", len(read), 2 * len(pairs)),
         *share("pairs judged in both orders", len(valid), len(pairs)),
         *share("of them with equal mean scores", len(valid) - len(untied), len(valid)),
         *share("agreement with people, of pairs with unequal scores", agreeing, len(untied)),
+        *share("same answer preferred in both orders, where both are unequal", sum(a != b for a, b in told), len(told)),
         *share("first-placed answer preferred, of single unequal ones", sum(a > b for a, b in unequal), len(unequal)),
     ]  # fmt: skip
     config = {"model": given.source.rsplit("/", 1)[-1], "prompt": judge.prompt.version,

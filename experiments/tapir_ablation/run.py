@@ -197,10 +197,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/tapir_ablation"))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--num_raw", type=int, default=3000, help="raw rows")
+    parser.add_argument("--num_raw", type=int, default=2000, help="raw rows")
     parser.add_argument("--num_val", type=int, default=100, help="validation items of each ability")
-    parser.add_argument("--student_stages", type=int, default=10, help="epochs over the raw rows that make S_0")
-    parser.add_argument("--tokens", type=int, default=120_000, help="tokens trained on after S_0")
+    parser.add_argument("--student_stages", type=int, default=12, help="epochs over the raw rows that make S_0")
+    parser.add_argument("--tokens", type=int, default=80_000, help="tokens trained on after S_0")
     parser.add_argument("--shard", type=int, default=0)
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="two seeds, four rows, little data")
@@ -215,7 +215,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     config = {
-        "rows": {n: asdict(ROWS[n]) for n in names}, "num_raw": given.num_raw,
+        "rows": {n: asdict(row) for n, row in ROWS.items()}, "num_raw": given.num_raw,
         "num_val": given.num_val, "student_stages": given.student_stages, "tokens": given.tokens,
         "targets": TARGETS, "model": MODEL,
     }  # fmt: skip
