@@ -84,11 +84,11 @@ def compare(
         found: Measures of every finished cell.
         rows: Names in the order of the table.
         control: The row that others are compared with.
-        units: Measure -> unit; the measures to report.
+        units: Measure -> unit; the measures to report, where a row has them.
     """
     table: list[Row] = []
     for measure, unit in units.items():
-        values = {row: {s: m[measure] for (r, s), m in found.items() if r == row} for row in rows}
+        values = {row: {s: m[measure] for (r, s), m in found.items() if r == row and measure in m} for row in rows}
         table += [_mean(f"{row}: {measure}", list(values[row].values()), unit) for row in rows if values[row]]
         differences = {}
         for row in rows:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from experiments.campus_ablation.profiles import Setting
 from lit_curriculum.difficulty import TextMetric
 from lit_curriculum.types import ExampleStore, FloatArray
 
@@ -37,18 +37,17 @@ _FOUR = [*_THREE, "scorer"]
 _STAGES = 200  # more than any of them takes; a run ends by itself when its budget is spent
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all rows share."""
-
-    examples: int = 1600
-    """Training examples (N)."""
-    passes: int = 3
-    """Budget of every row, in passes over the data."""
-    bands: int = 10
-    """Bands of a schedule (T)."""
-    held_out: int = 60
-    """Held-out examples of each ability."""
+def metric(name: str, setting: Setting) -> dict[str, Any]:
+    """A metric with its options, as the command line takes it."""
+    options: dict[str, Any] = {}
+    if name in ("length", "mtld") and setting.field != "response":
+        options = {"field": setting.field}
+    elif name == "scorer":
+        options = {"update_every": setting.rescore_every} if setting.rescore_every > 1 else {}
+        if setting.scorer_losses is not None:
+            learns = {"num_losses": setting.scorer_losses}
+            options["objective"] = {"class_path": "lit_curriculum.difficulty.learned.Reweighting", "init_args": learns}
+    return {"class_path": METRICS[name], **({"init_args": options} if options else {})}
 
 
 Arguments = Callable[[Setting], list[str]]
@@ -60,7 +59,7 @@ def policy(class_name: str, read: list[str], stages: int | None = None, **option
     def arguments(setting: Setting) -> list[str]:
         chosen = {"class_path": f"lit_curriculum.curriculum.{class_name}", "init_args": options}
         return [
-            f"--curriculum.metrics={json.dumps({m: {'class_path': METRICS[m]} for m in read})}",
+            f"--curriculum.metrics={json.dumps({m: metric(m, setting) for m in read})}",
             f"--curriculum.policy={json.dumps(chosen)}",
             f"--trainer.max_epochs={stages or setting.passes}",
         ]
@@ -73,7 +72,9 @@ def campus(metrics: list[str], **options: Any) -> Arguments:
 
     def arguments(setting: Setting) -> list[str]:
         aware = {"aware": [m for m in metrics if m == "loss"], "learned": [m for m in metrics if m == "scorer"]}
-        own = {"num_bands": setting.bands, "budget_passes": setting.passes, **aware, **options}
+        own = {"num_bands": setting.bands, "budget_passes": setting.passes, **aware}
+        own |= {"ppl_count": setting.ppl_count} if setting.ppl_count is not None else {}
+        own |= {"rescore_every": setting.rescore_every, **options}
         read = [*metrics, *(["loss"] if "loss" not in metrics and len(metrics) > 1 else [])]
         needed = [*read, *(["loss"] if "scorer" in read and "loss" not in read else [])]
         return policy("CampusPolicy", needed, _STAGES, metrics=metrics, **own)(setting)
@@ -118,3 +119,9 @@ ROWS: dict[str, Arguments] = {
     "three views, shifted pacing": campus(_THREE, pacing_index="shifted"),
     "three views, half the bands": campus(_THREE, num_bands=5),
 }
+MAIN = [
+    CONTROL, "static order by length", "static order by loss", "CAMPUS, three views", "CAMPUS",
+]  # fmt: skip
+"""The rows that are also run with a pretrained model and real data."""
+LONG = [*MAIN, "random order in CAMPUS's stages", "competence sampling, root, by length"]
+"""The rows that are also run with a longer budget."""

@@ -1,15 +1,18 @@
-"""CAMPUS's ablations on the embedded default, at equal number of examples trained on, against random order.
+"""CAMPUS's ablations, at equal number of examples trained on, against random order.
 
-python -m experiments.campus_ablation.run --out DIR [--seeds N] [--shard I/N] [--quick]
+python -m experiments.campus_ablation.run --out DIR [--profile NAME] [--seeds N] [--shard I/N] [--quick]
 
 Every row is a policy; a cell is a row with a seed, which decides on data, initial weights and order alike, so that
 rows are compared within seeds. Cells are kept in DIR/cells.jsonl as they end: the same command goes on where it was
-stopped, and several processes share the work by --shard 0/2 and --shard 1/2.
+stopped, and several processes share the work by --shard 0/2 and --shard 1/2. Of the profiles, ``abilities`` is the
+whole matrix on the embedded default, ``long`` its main rows on three times the budget, and ``real`` the main rows
+with a pretrained model and real data (--data FOLDER).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import tempfile
 import time
@@ -21,104 +24,143 @@ import datasets
 from lightning.pytorch import Callback, Trainer
 
 from experiments.ablation import CellLog, Measures, compare
-from experiments.campus_ablation.rows import CONTROL, ROWS, Setting
+from experiments.campus_ablation.profiles import PROFILES, QUICK, Setting
+from experiments.campus_ablation.real_rows import EXACT, files
+from experiments.campus_ablation.rows import CONTROL, LONG, MAIN, ROWS
 from experiments.common import print_rows, write_results
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.report import figures
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-UNITS = {
-    "held-out loss": "nats per token", "accuracy": "share", "examples trained": "examples", "steps": "steps",
-    "seconds": "s",
-    "scored tokens over trained tokens": "ratio",
-}  # fmt: skip
-
 
 class Cost(Callback, CurriculumObserver):
-    """What was trained on and what was scored, in examples and tokens."""
+    """What was trained on, and what choosing it cost: all tokens that the model saw or wrote for it, and the time."""
 
     def __init__(self) -> None:
         self.trained = self.trained_tokens = self.scored_tokens = 0
+        self.scoring_seconds = 0.0
 
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         lengths = trainer.datamodule.train_store.lengths("conditioned")  # type: ignore[attr-defined]
         self.trained += len(report.plan)
         self.trained_tokens += int(lengths[report.plan.indices].sum())
-        self.scored_tokens += report.scored_tokens
+        learning = report.learning
+        self.scored_tokens += report.scored_tokens + learning.forward_tokens + learning.generated_tokens
+        self.scoring_seconds += report.scoring_seconds + report.selecting_seconds + learning.seconds
 
 
-def run_cell(row: str, seed: int, setting: Setting) -> Measures:
+def run_cell(row: str, seed: int, setting: Setting, data: Path | None) -> Measures:
     """Train one row with one seed and measure it on held-out examples."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        layers = ["base", "model/tiny", "data/abilities"]
-        args = [f"--config={CONFIGS / layer}.yaml" for layer in layers]
-        args += ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.callbacks=[]"]
+        args = setting.arguments(seed, Path(folder) / "rows", data)
+        args += ["--trainer.logger=false", "--trainer.callbacks=[]"]
         args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
         args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
-        args += [f"--trainer.default_root_dir={folder}", f"--data.num_train={setting.examples}"]
-        args += [f"--data.num_val_per_ability={setting.held_out}", f"--data.data_seed={seed}"]
-        args += [f"--seed_everything={seed}", f"--curriculum.seed={seed}"]
-        args += ROWS[row](setting)
-        cli = CurriculumCLI(args, run=False)
+        args += [f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}", f"--curriculum.seed={seed}"]
+        cli = CurriculumCLI([*args, *ROWS[row](setting)], run=False)
         cost, monitor = Cost(), AbilityMonitor()
         cli.trainer.callbacks += [cost, monitor]  # type: ignore[attr-defined]
+        before = held_out(cli, monitor, setting, " before training") if setting.real and row == CONTROL else {}
+        cli.trainer.limit_val_batches = 0
         cli.trainer.fit(cli.model, cli.datamodule)
-        cli.trainer.limit_val_batches = 1.0
-        loss = float(cli.trainer.validate(cli.model, cli.datamodule, verbose=False)[0]["val/loss"])
         steps = cli.trainer.global_step
-        accuracy = [r["accuracy"] for r in monitor.results.values()]
-    return {
-        "held-out loss": loss,
-        "accuracy": sum(accuracy) / len(accuracy),
-        "examples trained": float(cost.trained),
-        "steps": float(steps),
-        "seconds": time.perf_counter() - started,
-        "scored tokens over trained tokens": cost.scored_tokens / cost.trained_tokens,
-    }
+        return {
+            **held_out(cli, monitor, setting),
+            **before,
+            "examples trained": float(cost.trained),
+            "steps": float(steps),
+            "seconds": time.perf_counter() - started,
+            "seconds of scoring": cost.scoring_seconds,
+            "scored tokens over trained tokens": cost.scored_tokens / cost.trained_tokens,
+        }
 
 
-def forest(table: list[dict[str, Any]], path: Path) -> None:
-    """Differences to the control in held-out loss, with their intervals."""
-    ending = f" minus {CONTROL}: held-out loss"
-    rows = [r for r in table if r["name"].endswith(ending) and "low" in r]
-    figure, axes = figures.plt.subplots(figsize=(8, 0.28 * len(rows) + 1.2))
-    for place, row in enumerate(reversed(rows)):
-        axes.plot([row["low"], row["high"]], [place, place], color=figures.GREY)
-        axes.plot(row["value"], place, "o", color="C0", markersize=4)
-    axes.axvline(0.0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [r["name"].removesuffix(ending) for r in reversed(rows)])
-    axes.set_xlabel(f"held-out loss minus that of {CONTROL} order, nats per token (95 % interval over seeds)")
+def held_out(cli: CurriculumCLI, monitor: AbilityMonitor, setting: Setting, ending: str = "") -> Measures:
+    """Loss and exact match on the held-out examples, with real data by source."""
+    cli.trainer.limit_val_batches = 1.0
+    found = {"held-out loss": float(cli.trainer.validate(cli.model, cli.datamodule, verbose=False)[0]["val/loss"])}
+    results = monitor.results
+    if setting.real:
+        found |= {f"held-out loss, {source}": r["nll"] for source, r in results.items()}
+        found |= {f"exact match, {source}": r["accuracy"] for source, r in results.items() if source in EXACT}
+    else:
+        found["accuracy"] = sum(r["accuracy"] for r in results.values()) / len(results)
+    return {f"{name}{ending}": value for name, value in found.items()}
+
+
+def forest(table: list[dict[str, Any]], path: Path, measures: list[str]) -> None:
+    """Differences to the control with their intervals, a panel for each of ``measures``."""
+    found = {m: [r for r in table if r["name"].endswith(f" minus {CONTROL}: {m}") and "low" in r] for m in measures}
+    shown = {measure: rows for measure, rows in found.items() if rows}
+    if not shown:
+        return
+    height = 0.28 * max(map(len, shown.values())) + 1.2
+    figure, panels = figures.plt.subplots(1, len(shown), figsize=(3 + 5 * len(shown), height), squeeze=False)
+    for axes, (measure, rows) in zip(panels[0], shown.items(), strict=True):
+        for place, row in enumerate(reversed(rows)):
+            axes.plot([row["low"], row["high"]], [place, place], color=figures.GREY)
+            axes.plot(row["value"], place, "o", color="C0", markersize=4)
+        axes.axvline(0.0, color="black", linewidth=0.8)
+        names = [str(r["name"]).partition(f" minus {CONTROL}: ")[0] for r in reversed(rows)]
+        axes.set_yticks(range(len(rows)), names if axes is panels[0][0] else [""] * len(rows))
+        axes.set_xlabel(f"{measure} minus that of {CONTROL} order,\n{rows[0]['unit']} (95 % interval over seeds)")
     figures.save(figure, path)
 
 
 def main() -> None:
     """Run what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("results/campus_ablation"))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--profile", choices=list(PROFILES), default="abilities")
+    parser.add_argument("--out", type=Path, default=None, help="by default results/campus_ablation[_PROFILE]")
+    parser.add_argument("--data", type=Path, default=None, help="folder of the real training data (--profile real)")
+    parser.add_argument("--model", default=None, help="a file of configs/model; by default the profile's")
+    parser.add_argument("--accelerator", default="cpu")
+    parser.add_argument("--precision", default=None, help="by default the profile's")
+    parser.add_argument("--seeds", type=int, default=None, help="by default 5, with real data 3")
     parser.add_argument("--shard", default="0/1", help="this process's share of the cells, such as 0/2")
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="by default all")
-    parser.add_argument("--quick", action="store_true", help="little data, three rows, two seeds")
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=None, help="by default the profile's")
+    parser.add_argument("--quick", action="store_true", help="little data, three rows, two seeds (real: one)")
     given = parser.parse_args()
-    setting = Setting(examples=300, passes=1, bands=3, held_out=5) if given.quick else Setting()
-    rows = [CONTROL, "CAMPUS, three views", "CAMPUS"] if given.quick else given.rows
-    seeds = range(2 if given.quick else given.seeds)
+    profile = PROFILES[given.profile]
+    if profile.real and given.data is None:
+        parser.error("--profile real needs --data FOLDER, the folder of instruction_induction.jsonl.gz and the others")
+    named = {name: getattr(given, name) for name in ("model", "precision") if getattr(given, name) is not None}
+    little = QUICK[given.profile] if given.quick else {}
+    setting = dataclasses.replace(profile, accelerator=given.accelerator, **named, **little)
+    rows = {"abilities": list(ROWS), "long": LONG, "real": MAIN}[given.profile] if given.rows is None else given.rows
+    rows = [CONTROL, "CAMPUS, three views", "CAMPUS"] if given.quick else rows
+    usual, little_of_it = (3, 1) if setting.real else (5, 2)
+    seeds = range(little_of_it if given.quick else given.seeds or usual)
+    out = given.out or Path("results/campus_ablation" + ("" if given.profile == "abilities" else f"_{given.profile}"))
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     shard, shards = (int(n) for n in given.shard.split("/"))
-    config = {"examples": setting.examples, "passes": setting.passes, "bands": setting.bands, "model": "model/tiny"}
-    log = CellLog(given.out / "cells.jsonl", config)
-    log.run(rows, seeds, lambda row, seed: run_cell(row, seed, setting), shard, shards)
+    log = CellLog(out / "cells.jsonl", setting.config)
+    log.run(rows, seeds, lambda row, seed: run_cell(row, seed, setting, given.data), shard, shards)
     log.read()
-    table = compare(log.found, rows, CONTROL, UNITS)
-    write_results(given.out, table, {**config, "seeds": len(seeds), "control": CONTROL})
-    forest(table, given.out / "differences.png")
+    units = {measure: unit(measure) for cell in log.found.values() for measure in cell}
+    table = compare(log.found, rows, CONTROL, units)
+    config = {**setting.config, "seeds": len(seeds), "control": CONTROL}
+    write_results(out, table, config, files(given.data) if setting.real else ())
+    forest(table, out / "differences.png", [m for m in units if not m.endswith("before training") and is_gain(m)])
     print_rows(table)
+
+
+def is_gain(measure: str) -> bool:
+    """Whether it is one of the losses and matches on held-out examples."""
+    return measure.startswith(("held-out loss", "exact match"))
+
+
+def unit(measure: str) -> str:
+    """Unit of a measure."""
+    if is_gain(measure):
+        return "share" if measure.startswith("exact") else "nats per token"
+    return {"accuracy": "share", "examples trained": "examples", "steps": "steps", "seconds": "s",
+            "seconds of scoring": "s", "scored tokens over trained tokens": "ratio"}[measure]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class LoRA:
     """Probability that an input of the added matrices is zeroed in training."""
     target_modules: list[str] | None = None
     """Ends of the names of the layers to adapt, such as q_proj; all linear layers but the output head if left out."""
+    last_blocks: int | None = None
+    """Adapt only so many of the last transformer blocks; gradients then stop below them, which makes a step cheaper."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -38,13 +40,16 @@ class LoRA:
             raise ValueError(f"model.lora.dropout must be in [0, 1), got {self.dropout}.")
         if self.target_modules is not None and not self.target_modules:
             raise ValueError("model.lora.target_modules is an empty list; leave it out to adapt all linear layers.")
+        if self.last_blocks is not None and self.last_blocks < 1:
+            raise ValueError(f"model.lora.last_blocks must be at least 1, got {self.last_blocks}.")
 
 
 def add_lora(model: PreTrainedModel, lora: LoRA) -> nn.Module:
     """``model`` wrapped so that only the added matrices are trained; it starts out computing what ``model`` does.
 
     Raises:
-        ValueError: peft is not installed, or a name in ``target_modules`` fits no layer.
+        ValueError: peft is not installed, a name in ``target_modules`` fits no layer, or the model has fewer blocks
+            than ``last_blocks``.
     """
     if importlib.util.find_spec("peft") is None:
         raise ValueError("model.lora needs the package peft: pip install 'lit-curriculum[lora]'")
@@ -55,12 +60,27 @@ def add_lora(model: PreTrainedModel, lora: LoRA) -> nn.Module:
         if not any(name == target or name.endswith(f".{target}") for name in names):
             known = sorted({name.rsplit(".", 1)[-1] for name in names})
             raise ValueError(f"model.lora.target_modules: no layer is called {target}; the model's layers are {known}.")
+    blocks = None
+    if lora.last_blocks is not None:
+        num_blocks = int(model.config.get_text_config().num_hidden_layers)
+        if lora.last_blocks > num_blocks:
+            raise ValueError(f"model.lora.last_blocks is {lora.last_blocks}, but the model has {num_blocks} blocks.")
+        blocks = list(range(num_blocks - lora.last_blocks, num_blocks))
     config = peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # annotated as an integer, used as a number
         lora_dropout=lora.dropout,
-        target_modules=lora.target_modules or "all-linear",
+        target_modules=lora.target_modules or ("all-linear" if blocks is None else _linear_names(model)),
+        layers_to_transform=blocks,
         task_type=peft.TaskType.CAUSAL_LM,
     )
     wrapped: nn.Module = peft.get_peft_model(model, config)
     return wrapped
+
+
+def _linear_names(model: PreTrainedModel) -> list[str]:
+    """Last parts of the names of all linear layers within blocks, which are those that have a number in their name."""
+    from transformers.pytorch_utils import Conv1D
+
+    linear = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))]
+    return sorted({name.rsplit(".", 1)[-1] for name in linear if any(part.isdigit() for part in name.split("."))})

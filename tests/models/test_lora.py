@@ -45,6 +45,17 @@ def test_named_layers_only() -> None:
         add_lora(tiny(LLAMA), LoRA(target_modules=["q_proj", "c_attn"]))
 
 
+@pytest.mark.parametrize("options", [{**LLAMA, "num_hidden_layers": 3}, {**GPT2, "n_layer": 3}], ids=["llama", "gpt2"])
+def test_last_blocks_only_and_no_gradient_below(options: dict[str, Any]) -> None:
+    pytest.importorskip("peft")
+    everywhere = {n for n, p in add_lora(tiny(options), LoRA(rank=3)).named_parameters() if p.requires_grad}
+    model = add_lora(tiny(options), LoRA(rank=3, last_blocks=2))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name in everywhere if ".0." not in name}
+    with pytest.raises(ValueError, match=r"model.lora.last_blocks is 4, but the model has 3 blocks"):
+        add_lora(tiny(options), LoRA(last_blocks=4))
+
+
 def test_missing_peft_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"model.lora needs the package peft: pip install 'lit-curriculum\[lora\]'"):
@@ -60,3 +71,5 @@ def test_bad_options_are_refused() -> None:
         LoRA(dropout=1.0)
     with pytest.raises(ValueError, match=r"model.lora.target_modules is an empty list"):
         LoRA(target_modules=[])
+    with pytest.raises(ValueError, match=r"model.lora.last_blocks must be at least 1, got 0"):
+        LoRA(last_blocks=0)
