@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "growth": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "report": {"types"},
     "callbacks": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill",
-                  "growth"},
+                  "growth", "report"},
     "commands": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill",
                  "growth", "callbacks", "report"},
 }  # fmt: skip

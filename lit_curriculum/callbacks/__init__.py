@@ -4,6 +4,7 @@ from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO, ExceptionCheckpoint, latest_checkpoint
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.growth import AbilityGrowthTracker
+from lit_curriculum.callbacks.ledger import LedgerWriter
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.run_card import RunCard
@@ -19,6 +20,7 @@ __all__ = [
     "CurriculumObserver",
     "ExceptionCheckpoint",
     "RunCard",
+    "LedgerWriter",
     "SelectionLog",
     "StageReport",
     "TapirRounds",

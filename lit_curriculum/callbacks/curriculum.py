@@ -164,13 +164,13 @@ class CurriculumCallback(Callback):
         plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
         previous = data.sampler.plan
         data.sampler.set_plan(plan, stage)
-        self.stage = stage
-        self._untouched = True
+        self.stage, self._untouched = stage, True
         self._stateful.keep()
         report = StageReport(
-            stage=stage, plan=plan, previous=previous, table=self.table, candidates=candidates,
-            scoring_seconds=scores.seconds if scores else 0.0, scored_tokens=scores.tokens if scores else 0,
-            selecting_seconds=time.perf_counter() - started, learning=learning,
+            stage=stage, plan=plan, previous=previous, policy=self.policy, table=self.table, candidates=candidates,
+            metrics=self.metrics, formulas=self._scorer.formulas, scored_tokens=scores.tokens if scores else 0,
+            scoring_seconds=scores.seconds if scores else 0.0, learning=learning,
+            selecting_seconds=time.perf_counter() - started,
         )  # fmt: skip
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, CurriculumObserver):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lightning.pytorch import Trainer
 
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.stateful import UpdateCost
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import IntArray, Plan
@@ -20,6 +23,11 @@ class StageReport:
     plan: Plan
     previous: Plan | None
     """The plan of the stage before, or none before stage 0."""
+    policy: CurriculumPolicy
+    """What decided; an observer only asks it."""
+    metrics: Mapping[str, DifficultyMetric]
+    formulas: Mapping[str, str]
+    """Formula id of every metric, with the arithmetic of scoring."""
     table: DifficultyTable
     """The live table; an observer reads it and copies what it keeps."""
     candidates: IntArray

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from lit_curriculum.callbacks.checks import curriculum_data
@@ -26,12 +26,18 @@ class SelectionLog(Callback, CurriculumObserver):
 
     def __init__(self, dirpath: str | None = None) -> None:
         self.dirpath = dirpath
+        self._folder = Path()
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # The log's folder is rank zero's, which all ranks have to ask for.
+        self._folder = Path(self.dirpath or trainer.log_dir or trainer.default_root_dir) / "selection"
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         if not trainer.is_global_zero:
             return
-        folder = Path(self.dirpath or trainer.log_dir or trainer.default_root_dir) / "selection"
+        folder = self._folder
         folder.mkdir(parents=True, exist_ok=True)
         store = curriculum_data(trainer).train_store
         weights = report.plan.weights

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lit_curriculum.curriculum.explain import places_and_scores
+from lit_curriculum.curriculum.explain import Verdicts, places_and_scores, verdicts
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import ExampleStore, IntArray, Plan
+from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
 
 class CurriculumPolicy(ABC):
@@ -65,6 +65,23 @@ class CurriculumPolicy(ABC):
     def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
         """For each entry of ``plan`` [M], in words, why it is there; by default its place and the scores read."""
         return places_and_scores(type(self).__name__, self.reads, table, plan)
+
+    def how(self) -> str:
+        """What there is to say of all examples that the last :meth:`step` chose; nothing by default."""
+        return ""
+
+    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        """Reason -> [N] the examples that it kept out of the last :meth:`step`, which saw ``table``; none by default.
+
+        Having no score and being worse than others need not be named. The first that holds counts. The words had
+        better stay the same from stage to stage: the ledger keeps what changed.
+        """
+        del table
+        return {}
+
+    def verdicts(self, table: DifficultyTable, plan: Plan) -> Verdicts:
+        """For all examples, in words that many share, why each is in the ``plan`` just made or is not."""
+        return verdicts(type(self).__name__, self.reads, table, plan, self.how(), self.left_out(table))
 
     def state_dict(self) -> dict[str, Any]:
         """What cannot be recomputed from options, data and table. Nothing by default."""

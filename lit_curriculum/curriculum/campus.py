@@ -227,6 +227,11 @@ class CampusPolicy(CurriculumPolicy):
         assert self._decision is not None, "explain was called before step"
         return reasons(self._decision, self.metrics, self._now.run.bands, self.choice, table, plan)
 
+    def how(self) -> str:
+        assert self._decision is not None, "how was called before step"
+        number = self._decision.chosen
+        return f"schedule {self.metrics[number]}, band {self._decision.clocks[number] + 1}"
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "version": _VERSION,

@@ -13,7 +13,7 @@ from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve
 from lit_curriculum.curriculum.quotas import choose_rows, count_abilities, water_fill
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.types import ExampleStore, IntArray, Plan
+from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
 Attitude = Literal["expected", "pessimistic", "exploring"]
 
@@ -169,6 +169,11 @@ class GrowthPacePolicy(CurriculumPolicy):
             caps[a] = min(room[a], int(np.ceil(high * self._size - 1e-9)))
             floors[a] = min(caps[a], int(np.floor(low * self._size + 1e-9)))
         return floors, caps
+
+    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        probe = np.zeros(table.num_examples, dtype=np.bool_)
+        probe[np.concatenate(list(self.probes.values()))] = True
+        return {"a probe, scored and never trained on": probe}
 
     def state_dict(self) -> dict[str, Any]:
         points = {a: [list(p) for p in points] for a, points in self._points.items()}

@@ -15,7 +15,7 @@ from lit_curriculum.curriculum.novelty import greedy_select, ngram_counts, tfidf
 from lit_curriculum.curriculum.ordering import content_ranks, highest_first, reference_order, refreshed_order
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import TextField, check_choice, field_text
-from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
+from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, Plan
 
 Score = Literal["both", "complexity", "novelty"]
 Strategy = Literal["iterative", "static"]
@@ -223,6 +223,10 @@ class IterITPolicy(CurriculumPolicy):
         if self._shuffle_seed < 0:
             self._shuffle_seed = int(generator.integers(2**62))
         return np.random.default_rng(self._shuffle_seed).permutation(chosen)
+
+    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        too_hard: BoolArray = self._complexity(table) >= self.max_complexity
+        return {f"{self.complexity} at or above max_complexity {self.max_complexity:g}": too_hard}
 
     def state_dict(self) -> dict[str, Any]:
         return {

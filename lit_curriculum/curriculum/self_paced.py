@@ -10,7 +10,7 @@ import numpy as np
 from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.curriculum.single_metric import SingleMetricPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import IntArray, Plan
+from lit_curriculum.types import BoolArray, IntArray, Plan
 
 _OWNER = "curriculum.policy"
 _VERSION = 1
@@ -75,6 +75,10 @@ class SelfPacedPolicy(SingleMetricPolicy):
             "unscorable": float(table.unscorable(self.metric).sum()),
         }
         return Plan(indices=np.concatenate(passes)[: self._size], scalars=scalars)
+
+    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        above: BoolArray = table.hardness(self.metric) > self._threshold
+        return {f"{self.metric} above the threshold": above}
 
     def state_dict(self) -> dict[str, Any]:
         return {"version": _VERSION, "threshold": self._threshold}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -216,6 +216,9 @@ class TapirPolicy(CurriculumPolicy):
             "quota_shortfall": float(num_hard - len(hard)),
         }  # fmt: skip
         return Plan(indices=rows[order], weights=weights[order] if self.mode == "weight" else None, scalars=scalars)
+
+    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        return {"another row stands in its place": self.replaced}
 
     def _rows_of_stage(self, num_raw: int) -> int:
         if self.token_budget is not None:

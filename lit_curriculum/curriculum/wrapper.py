@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.explain import Verdicts
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, IntArray, Plan
 
@@ -46,6 +47,9 @@ class PolicyWrapper(CurriculumPolicy):
 
     def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
         return self.policy.explain(table, plan)
+
+    def verdicts(self, table: DifficultyTable, plan: Plan) -> Verdicts:
+        return self.policy.verdicts(table, plan)
 
     def state_dict(self) -> dict[str, Any]:
         return {"policy": self.policy.state_dict()}

@@ -13,6 +13,7 @@ from torch import Tensor
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.ranks import rank_and_world
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import FloatArray, IntArray
 
 _FORMULA = "nll-mean/1"
 _KEYS = ("index", "nll_sum", "num_scored")
@@ -33,6 +34,11 @@ def check_free_metric(name: str, metrics: Mapping[str, DifficultyMetric]) -> Non
             f"curriculum.free_metric={name!r} has formula {formula}, but training computes {_FORMULA}; name a metric "
             "of class NegativeLogLikelihood."
         )
+
+
+def has_losses(outputs: Any) -> bool:
+    """Whether a training step has returned the losses of its examples."""
+    return isinstance(outputs, Mapping) and all(key in outputs for key in _KEYS)
 
 
 class FreeScores:
@@ -56,7 +62,7 @@ class FreeScores:
         Raises:
             ValueError: the training step returns something else.
         """
-        if not isinstance(outputs, Mapping) or not all(key in outputs for key in _KEYS):
+        if not has_losses(outputs):
             raise ValueError(
                 "curriculum.free_metric needs a training_step that returns index, nll_sum and num_scored of each "
                 "example beside the loss, as CausalLMModule does; set it to null for this model."
@@ -74,14 +80,19 @@ class FreeScores:
 
     def enter(self, table: DifficultyTable, metric: str, stage: int) -> int:
         """Enter the mean losses of stage ``stage`` under ``metric`` and forget them; returns their number."""
+        indices, values = self.take()
+        table.update(metric, indices, values, stage)
+        return len(indices)
+
+    def take(self) -> tuple[IntArray, FloatArray]:
+        """The examples [K], rising, and their last mean losses [K]; forgets them."""
         self._flush()
         index, nll_sum, num_scored = self._kept.numpy()
         self._kept = self._kept[:, :0]
         scored = num_scored > 0
         index, values = index[scored].astype(np.int64), nll_sum[scored] / num_scored[scored]
         unique, last = np.unique(index[::-1], return_index=True)
-        table.update(metric, unique, values[::-1][last], stage)
-        return len(unique)
+        return unique, values[::-1][last]
 
     def state_dict(self) -> dict[str, Tensor]:
         """What was collected of the stage so far."""
