@@ -143,8 +143,10 @@ def test_rows_are_written_only_for_what_has_changed(tmp_path: Path, toy_examples
     assert ledger.changes(2).column("index").to_pylist() == sorted(ledger.order(2).tolist())
 
 
-@pytest.mark.parametrize("policy", [ordered, self_paced])
-@pytest.mark.parametrize(("stage", "batch"), [(0, 1), (2, 1), (1, 0), (1, None), (2, None)])
+@pytest.mark.parametrize(
+    ("policy", "stage", "batch"),
+    [(ordered, 0, 1), (self_paced, 2, 1), (ordered, 1, 0), (ordered, 1, None), (self_paced, 2, None)],
+)
 def test_a_killed_and_continued_run_has_the_ledger_of_an_undisturbed_one(
     tmp_path: Path, toy_examples: list[Example], policy: Any, stage: int, batch: int | None
 ) -> None:
