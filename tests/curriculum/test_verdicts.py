@@ -40,7 +40,8 @@ def test_iterit_names_what_is_too_hard_and_what_has_no_score(toy_store: ListStor
 
 
 def test_self_paced_names_the_threshold(toy_store: ListStore) -> None:
-    words = verdicts(SelfPacedPolicy("loss", 0.25, 1.3, fraction=None, count=20), toy_store, {"loss": np.arange(1.0, 41.0)})
+    policy = SelfPacedPolicy("loss", 0.25, 1.3, fraction=None, count=20)
+    words = verdicts(policy, toy_store, {"loss": np.arange(1.0, 41.0)})
     assert words[:10] == ["chosen by SelfPacedPolicy"] * 10
     assert words[10:] == ["loss above the threshold"] * 30
 
