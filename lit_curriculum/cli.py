@@ -33,6 +33,7 @@ Tools:
   growth     study how abilities grow with their data: run, fit, report
   select     write what a policy chooses from stored scores, as JSONL for any trainer
   evaluate   judge any model on any tasks: a line for every item, a table with intervals
+  report     one HTML page about one or more runs: outcome, cost, what the stages were given
   export     write a Hugging Face folder from a checkpoint
 
 lit-curriculum COMMAND --help lists the options of a command.
@@ -155,11 +156,19 @@ def evaluate_command(args: Sequence[str]) -> None:
     evaluate.evaluate_command(args)
 
 
+def report_command(args: Sequence[str]) -> None:
+    """``lit-curriculum report``; see :mod:`lit_curriculum.commands.report`."""
+    from lit_curriculum.commands import report
+
+    report.report_command(args)
+
+
 _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": evaluate_command,
     "export": export_command,
     "growth": growth_command,
     "merge": merge_command,
+    "report": report_command,
     "score": score_command,
     "select": select_command,
 }
