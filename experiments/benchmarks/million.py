@@ -189,14 +189,15 @@ PARTS: dict[str, tuple[str, Part]] = {
 
 def run_part(name: str, num: int, work: Path, out: Any) -> None:
     """In a process of its own: what the part says, its seconds, and resident bytes before and at the peak."""
-    before = _peak()
+    before = peak()
     started = time.perf_counter()
     extra = PARTS[name][1](num, work)
-    found = {"seconds": time.perf_counter() - started, "before": before, "peak": _peak()}
+    found = {"seconds": time.perf_counter() - started, "before": before, "peak": peak()}
     out.put({**found, "extra": extra})
 
 
-def _peak() -> int:
+def peak() -> int:
+    """Peak resident bytes of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

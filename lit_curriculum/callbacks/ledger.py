@@ -96,7 +96,7 @@ class LedgerWriter(Callback, CurriculumObserver):
         if len(store) > start or report.stage == 0:
             batches = parts.example_tables(store, start, self.text_chars)
             parts.write_part(part(self._folder, EXAMPLES, report.stage), batches, parts.EXAMPLE)
-        rows = parts.planned_table(now, report.plan, parts.changed(now, self._before))
+        rows = parts.planned_table(now, self._before, report.plan)
         self._write(PLANNED, report.stage, rows, parts.planned_info(report, trainer.global_step))
         self._before = now
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from lit_curriculum.callbacks.observer import StageReport
 from lit_curriculum.data.problems import ProblemReport
 from lit_curriculum.report.ledger import STAGE_META, StageState
-from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray, Plan
+from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, FloatArray, IntArray, Plan
 
 _ROWS = 1 << 16
 EXAMPLE = pa.schema(
@@ -52,28 +52,39 @@ def state_of(report: StageReport) -> StageState:
     )
 
 
-def changed(now: StageState, before: StageState | None) -> IntArray:
-    """The examples, rising, that need a row: chosen now or before, new, or different in anything."""
+def moved(metric: str, now: StageState, before: StageState | None) -> BoolArray:
+    """[N] true where an example's score by ``metric``, or its age, is not what it was."""
+    differs = np.ones(len(now.times), np.bool_)
+    if before is not None:
+        new, old = now.scores[metric][: len(before.times)], before.scores[metric]
+        differs[: len(old)] = (new != old) & ~(np.isnan(new) & np.isnan(old))
+        differs[: len(old)] |= now.scored_at[metric][: len(old)] != before.scored_at[metric]
+    return differs
+
+
+def planned_table(now: StageState, before: StageState | None, plan: Plan) -> pa.Table:
+    """The columns of ``planned/stage-<s>.parquet``.
+
+    Args:
+        now: As of this decision.
+        before: As of the one before; none at first.
+        plan: What was decided.
+    """
     differs = now.times > 0
     if before is None:
-        return np.arange(len(differs))
-    old = slice(0, len(before.times))
-    differs[len(before.times) :] = True
-    differs[old] |= (before.times > 0) | (before.candidate != now.candidate[old])
-    for metric, scores in now.scores.items():
-        same = (scores[old] == before.scores[metric]) | (np.isnan(scores[old]) & np.isnan(before.scores[metric]))
-        differs[old] |= ~same | (now.scored_at[metric][old] != before.scored_at[metric])
-    codes = {text: code for code, text in enumerate(now.reasons)}
-    translated = np.array([codes.get(text, -1) for text in before.reasons])
-    differs[old] |= translated[before.reason] != now.reason[old]
-    return np.flatnonzero(differs)
-
-
-def planned_table(now: StageState, plan: Plan, rows: IntArray) -> pa.Table:
-    """The columns of ``planned/stage-<s>.parquet`` for the examples ``rows``, among which are all that were chosen."""
+        differs[:] = True
+    else:
+        old = slice(0, len(before.times))
+        differs[len(before.times) :] = True
+        differs[old] |= (before.times > 0) | (before.candidate != now.candidate[old])
+        codes = {text: code for code, text in enumerate(now.reasons)}
+        differs[old] |= np.array([codes.get(t, -1) for t in before.reasons])[before.reason] != now.reason[old]
+    fresh = {metric: moved(metric, now, before) for metric in now.scores}
+    rows: IntArray = np.flatnonzero(np.logical_or.reduce([differs, *fresh.values()]))
     columns: dict[str, Any] = {"index": pa.array(rows.astype(np.int32))}
-    for metric, scores in now.scores.items():
-        columns[f"score.{metric}"] = pa.array(scores[rows], mask=np.isnan(scores[rows]))
+    for metric in [m for m in fresh if fresh[m].any()]:
+        scores = now.scores[metric][rows]
+        columns[f"score.{metric}"] = pa.array(scores, mask=np.isnan(scores))
         columns[f"scored_at.{metric}"] = pa.array(now.scored_at[metric][rows])
     columns["candidate"] = pa.array(now.candidate[rows])
     # Sorted by example and then by place, the places of all rows lie one behind the other.

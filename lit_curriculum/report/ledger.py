@@ -16,7 +16,8 @@ A run writes the folder ``ledger/`` as it goes, and every file in it is whole or
     What was decided before stage s. One row for each example of which anything differs from its row before; no row
     means that all is as it was and that the example was not chosen. So the state at s of an example is its last row
     up to s: :meth:`Ledger.state` does this. Columns: ``index``; ``score.<metric>`` (null: none) and
-    ``scored_at.<metric>`` (the stage whose model it is of; -1: never looked at); ``candidate`` (scored for this
+    ``scored_at.<metric>`` (the stage whose model it is of; -1: never looked at), both left out where they are as
+    before for all examples; ``candidate`` (scored for this
     decision); ``places`` (list: places in the stage's order, from 0; empty where it was not chosen, several where it
     is repeated); ``weight`` (in the loss; null where all are 1); ``reason``. The metadata key ``stage`` holds JSON:
     ``stage``, ``step``, ``selected``, ``candidates``, ``scored_tokens``, ``scoring_seconds``, ``selecting_seconds``,
@@ -172,7 +173,7 @@ class Ledger:
         for s in [s for s in self.stages if s <= stage]:
             rows = self.changes(s)
             index = rows.column("index").to_numpy()
-            for metric in self.metrics:
+            for metric in [m for m in self.metrics if f"score.{m}" in rows.column_names]:
                 found.scores[metric][index] = rows.column(f"score.{metric}").to_numpy()
                 found.scored_at[metric][index] = rows.column(f"scored_at.{metric}").to_numpy()
             found.candidate[index] = rows.column("candidate").to_numpy()
