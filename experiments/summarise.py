@@ -62,7 +62,7 @@ QUESTIONS = {
         "python -m experiments.growth_study.run",
     ),
     "growth_real": (
-        "How do four abilities of real data grow in a pretrained model?",
+        "How do five abilities of real data grow in a pretrained model?",
         "python -m experiments.growth_real.run --data FOLDER",
     ),
     "growth_pace": (
