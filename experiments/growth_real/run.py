@@ -1,9 +1,9 @@
 """How do five abilities of real instruction data grow with their rows, in a pretrained model?
 
-Mathematics with levels, code, role-play, instruction induction and multiple choice, at three rungs of rows an ability. All
-cells take the same number of steps, so a small rung sees its rows many times. Every ability is measured by the loss on
-held-out answers; induction and choice also by exact match of the whole answer and its end. Few items, few seeds and few
-steps: the class is "undetermined" wherever the interval says so.
+Mathematics with levels, code, role-play, instruction induction and multiple choice, at three rungs of rows an ability.
+All cells take the same number of steps, so a small rung sees its rows many times. Every ability is measured by the loss
+on held-out answers; induction and choice also by exact match of the whole answer and its end. Few items, few seeds and
+few steps: the class is "undetermined" wherever the interval says so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ADAPTED = [f"layers.{n}.{part}" for n in range(20, 30) for part in (
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
 )]  # fmt: skip
-"""The upper third of SmolLM2-135M's layers: nothing below them needs a backward pass, which is what makes it affordable."""
+"""The upper third of SmolLM2-135M's layers: nothing below them needs a backward pass, which makes it affordable."""
 DELTA = 0.02  # nats, or points of the chance-corrected score over 100, per quadrupling
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     by_score = analyse([r for r in records if r.ability in EXACT], study.delta)
     found = [*by_loss, *by_score]
     rows: list[Row] = report_rows(found)
-    rows += [row for a in found for row in rung_rows(a)] + overfitting(records)
+    rows += [row for a in found for row in rung_rows(a)] + repetition(records)
     options = {k: v for k, v in dataclasses.asdict(study).items() if k not in ("configs", "args")}
     options |= {"items": items, "model": given.model, "precision": given.precision, "lr": given.lr, "rank": given.rank}
     files = sorted({given.data / source.file for source in SOURCES.values()})
@@ -110,8 +110,8 @@ def rung_rows(growth: AbilityGrowth) -> list[Row]:
     ]  # fmt: skip
 
 
-def overfitting(records: Sequence[GrowthRecord]) -> list[Row]:
-    """How often a cell of the smallest and of the largest rung has seen each of its rows."""
+def repetition(records: Sequence[GrowthRecord]) -> list[Row]:
+    """How often the cells of a rung have seen each of their rows."""
     rungs = sorted({r.rung for r in records})
     seen = {n: float(np.mean([r.n_seen / r.n_unique for r in records if r.rung == n])) for n in rungs}
     return [{"name": f"{n} rows: times each was seen", "value": seen[n], "unit": "times"} for n in rungs]
