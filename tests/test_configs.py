@@ -20,6 +20,9 @@ BANDED = {
     "campus": _FEW_BANDS,
     "campus_three_views": _FEW_BANDS,
     "campus_demo": _FEW_BANDS,
+    "infobatch": ("--trainer.max_epochs=4", "--curriculum.policy.budget_passes=2.0"),
+    "selective_backprop": ("--trainer.max_epochs=4", "--curriculum.policy.budget_passes=1.5"),
+    "phases": ("--curriculum.policy.num_bands=2", "--curriculum.policy.stages_per_band=1"),
     "one_pass": ("--curriculum.policy.num_bands=2", "--curriculum.policy.budget_passes=1.0"),
     "baby_steps": ("--curriculum.policy.num_bands=2", "--curriculum.policy.budget_passes=1.0"),
 }

@@ -5,6 +5,7 @@ from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO, Exception
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.growth import AbilityGrowthTracker
 from lit_curriculum.callbacks.ledger import LedgerWriter
+from lit_curriculum.callbacks.length_warmup import SequenceLengthWarmup
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.run_card import RunCard
@@ -19,9 +20,10 @@ __all__ = [
     "CurriculumMonitor",
     "CurriculumObserver",
     "ExceptionCheckpoint",
-    "RunCard",
     "LedgerWriter",
+    "RunCard",
     "SelectionLog",
+    "SequenceLengthWarmup",
     "StageReport",
     "TapirRounds",
     "latest_checkpoint",

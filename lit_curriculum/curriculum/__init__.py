@@ -6,14 +6,19 @@ from lit_curriculum.curriculum.budget import BudgetedRefresh
 from lit_curriculum.curriculum.campus import CampusPolicy
 from lit_curriculum.curriculum.competence import CompetencePolicy
 from lit_curriculum.curriculum.growth_pace import GrowthPacePolicy
+from lit_curriculum.curriculum.interleaved import InterleavedPolicy
 from lit_curriculum.curriculum.iterit import IterITPolicy
+from lit_curriculum.curriculum.loss_sampling import LossSamplingPolicy
 from lit_curriculum.curriculum.mixture import AbilityMixturePolicy
 from lit_curriculum.curriculum.ordered import OrderedPolicy
+from lit_curriculum.curriculum.patterns import PatternPolicy
 from lit_curriculum.curriculum.recent import ReuseRecent
 from lit_curriculum.curriculum.self_paced import SelfPacedPolicy
+from lit_curriculum.curriculum.super_loss import SuperLossPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
 from lit_curriculum.curriculum.uniform import UniformPolicy
 from lit_curriculum.curriculum.warm_start import WarmStartPolicy
+from lit_curriculum.curriculum.window import WindowPolicy
 
 __all__ = [
     "AbilityMixturePolicy",
@@ -23,11 +28,16 @@ __all__ = [
     "CompetencePolicy",
     "CurriculumPolicy",
     "GrowthPacePolicy",
+    "InterleavedPolicy",
     "IterITPolicy",
+    "LossSamplingPolicy",
     "OrderedPolicy",
+    "PatternPolicy",
     "ReuseRecent",
     "SelfPacedPolicy",
+    "SuperLossPolicy",
     "TapirPolicy",
     "UniformPolicy",
     "WarmStartPolicy",
+    "WindowPolicy",
 ]

@@ -10,7 +10,7 @@ from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.curriculum.single_metric import SingleMetricPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.types import IntArray, Plan
+from lit_curriculum.types import FloatArray, IntArray, Plan
 
 Direction = Literal["easy_to_hard", "hard_to_easy"]
 Rescore = Literal["never", "each_stage"]
@@ -30,9 +30,15 @@ class OrderedPolicy(SingleMetricPolicy):
             given. Hard to easy by length, a small share is the baseline of the longest responses.
         count: Number of examples that a stage trains on.
         rescore: Whether the metric is computed once (``never`` again) or with the current model ``each_stage``.
+        baseline: Name of a metric that is taken off: with the loss of a reference model under this name and the loss
+            of the model in training as ``metric``, it is the reducible loss of RHO-LOSS. An example that lacks either
+            score has none. Computed once.
 
     Raises:
         ValueError: an option is out of range.
+
+    References:
+        Mindermann et al. 2022, arXiv 2206.07137, equation 3 (with ``baseline``).
     """
 
     def __init__(
@@ -42,26 +48,42 @@ class OrderedPolicy(SingleMetricPolicy):
         fraction: float | None = 1.0,
         count: int | None = None,
         rescore: Rescore = "never",
+        baseline: str | None = None,
     ) -> None:
         super().__init__(metric, fraction, count)
         check_choice(f"{_OWNER}.direction", direction, get_args(Direction))
         check_choice(f"{_OWNER}.rescore", rescore, get_args(Rescore))
-        self.direction, self.rescore = direction, rescore
+        self.direction, self.rescore, self.baseline = direction, rescore, baseline
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.metric,) if self.baseline is None else (self.metric, self.baseline)
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
         if stage == 0 or self.rescore == "never":
-            return np.flatnonzero(table.never_scored(self.metric))
+            never = [table.never_scored(metric) for metric in self.reads]
+            return np.flatnonzero(np.any(never, axis=0))
         return np.flatnonzero(~table.unscorable(self.metric))
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
-        del stage, generator
-        assert not table.never_scored(self.metric).any(), "step was called before candidates were scored"
-        hardness = table.hardness(self.metric)
+        hardness = self.hardness(table)
         order = highest_first(hardness if self.direction == "hard_to_easy" else -hardness, self._tie_rank)
-        chosen = order[: self._size]
+        chosen = self.choose(order, hardness, stage, generator)
         scalars = {
             "selected": float(len(chosen)),
-            "unscorable": float(table.unscorable(self.metric).sum()),
+            "unscorable": float(np.isnan(hardness).sum()),
             "unscorable_selected": float(np.isnan(hardness[chosen]).sum()),
         }
         return Plan(indices=chosen, scalars=scalars)
+
+    def hardness(self, table: DifficultyTable) -> FloatArray:
+        """[N] what the order goes by, higher is harder; NaN where there is no score."""
+        for metric in self.reads:
+            assert not table.never_scored(metric).any(), "step was called before candidates were scored"
+        values = table.hardness(self.metric)
+        return values if self.baseline is None else values - table.hardness(self.baseline)
+
+    def choose(self, order: IntArray, hardness: FloatArray, stage: int, generator: np.random.Generator) -> IntArray:
+        """What stage ``stage`` trains on [M], from the whole ``order`` [N] in the chosen direction."""
+        del hardness, stage, generator
+        return order[: self._size]

@@ -17,6 +17,7 @@ from lit_curriculum.models.hidden import PooledHiddenMixin
 from lit_curriculum.models.lora import LoRA, add_lora
 from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
 from lit_curriculum.models.packing import check_packing
+from lit_curriculum.models.reduction import LossReduction, Weighting, positive, reduce_losses
 from lit_curriculum.models.token_nll import causal_lm, check_headless, full_logits_nll, token_nll
 from lit_curriculum.types import Batch, TokenNLL
 
@@ -46,6 +47,8 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
         loss_reduction: ``example``: weighted mean over examples of their mean token loss; ``token``: weighted mean
             over tokens. Both are taken over the batches of all ranks together; batches that are accumulated into one
             step count equally.
+        weighting: ``relative`` takes the weighted mean over examples or tokens, ``absolute`` the mean of the weighted
+            losses, as unbiased estimates need it (:func:`~lit_curriculum.models.reduction.reduce_losses`).
         loss_chunk: Positions that the output head is applied to at once.
         packing: Run a batch's rows as one, without padding: for ``flash_attention_2`` (slower and larger elsewhere).
         decay_norm_and_bias: Let weight decay act on norms and biases too.
@@ -68,7 +71,8 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
         gradient_checkpointing: bool = False,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_schedule: LRSchedulerCallable | None = None,
-        loss_reduction: Literal["example", "token"] = "example",
+        loss_reduction: LossReduction = "example",
+        weighting: Weighting = "relative",
         loss_chunk: int = 4096,
         packing: bool = False,
         decay_norm_and_bias: bool = False,
@@ -86,7 +90,8 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
         self.lora = lora
         self.gradient_checkpointing = gradient_checkpointing
         self.optimizer, self.lr_schedule = optimizer, lr_schedule
-        self.loss_reduction, self.loss_chunk, self.packing = loss_reduction, loss_chunk, packing
+        self.loss_reduction, self.weighting = loss_reduction, weighting
+        self.loss_chunk, self.packing = loss_chunk, packing
         self.decay_norm_and_bias = decay_norm_and_bias
         self.init_seed = init_seed
         self.horizon_steps: int | None = None
@@ -164,19 +169,19 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         del batch_idx
         sums = self._sums(batch)
-        numerator, denominator = self._reduce(sums["nll_sum"], sums["num_scored"], batch.weight)
+        numerator, denominator = self._reduce(sums, batch.weight)
         # Gradients are averaged over ranks, so a mean over all ranks' examples needs the ranks' common denominator.
         world_size = self.trainer.world_size
         if world_size > 1:
             denominator = self.trainer.strategy.reduce(denominator.clone(), reduce_op="sum")
-        loss = numerator * world_size / _positive(denominator)
+        loss = numerator * world_size / positive(denominator)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch), sync_dist=world_size > 1)
         return {"loss": loss, **{name: value.detach() for name, value in sums.items()}}
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         del batch_idx, dataloader_idx
         sums = self._sums(batch)
-        numerator, denominator = self._reduce(sums["nll_sum"], sums["num_scored"], batch.weight)
+        numerator, denominator = self._reduce(sums, batch.weight)
         # A new tensor each time: those made in a run under inference mode may not be changed in one without.
         self._val_sums = self._val_sums.to(numerator.device) + torch.stack((numerator, denominator)).float()
         return sums
@@ -187,7 +192,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
     def on_validation_epoch_end(self) -> None:
         # Summed over ranks by hand: the Trainer's own mean over ranks rounds odd sums of batch sizes down.
         numerator, denominator = self.trainer.strategy.reduce(self._val_sums.clone(), reduce_op="sum")
-        self.log("val/loss", numerator / _positive(denominator), prog_bar=True)
+        self.log("val/loss", numerator / positive(denominator), prog_bar=True)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         del batch_idx, dataloader_idx
@@ -207,11 +212,8 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
             "exact": (~scored).masked_scatter(scored, tokens.hit).all(dim=1) & (num_scored > 0),
         }
 
-    def _reduce(self, nll_sum: Tensor, num_scored: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Numerator and denominator of the weighted mean loss; examples without a scored token do not count."""
-        if self.loss_reduction == "token":
-            return (weight * nll_sum).sum(), (weight * num_scored).sum()
-        return (weight * nll_sum / num_scored.clamp(min=1)).sum(), (weight * (num_scored > 0)).sum()
+    def _reduce(self, sums: dict[str, Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
+        return reduce_losses(sums["nll_sum"], sums["num_scored"], weight, self.loss_reduction, self.weighting)
 
     def configure_optimizers(self) -> Any:
         assert self.model is not None, "configure_model has not been called"
@@ -248,8 +250,3 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
 
     def _trained_names(self) -> set[str]:
         return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-
-
-def _positive(denominator: Tensor) -> Tensor:
-    """The denominator, or next to nothing in place of zero: the loss of no scored token is zero, not NaN."""
-    return denominator.clamp(min=torch.finfo(denominator.dtype).tiny)
