@@ -128,7 +128,8 @@ class LossSamplingPolicy(TrainingLossPolicy):
         budget = self._budget(self._num_examples)
         whole = self._anneals(self._done, budget)
         kept = np.ones(len(losses)) if whole else self.probabilities(losses)
-        chosen = generator.permutation(systematic_sample(kept, generator))[: budget - self._done]
+        drawn = self._by_content[systematic_sample(kept[self._by_content], generator)]
+        chosen = generator.permutation(drawn)[: budget - self._done]
         self._done += len(chosen)
         known = np.isfinite(losses)
         scalars = {

@@ -63,7 +63,7 @@ class SuperLossPolicy(TrainingLossPolicy):
             threshold = float(losses[known].mean()) if threshold is None else threshold
             weights[known] = confidence(losses[known], threshold, self.strength)
         scalars = {"threshold": threshold or 0.0, "mean_weight": float(weights.mean())}
-        order = generator.permutation(len(losses))
+        order = generator.permutation(self._by_content)
         return Plan(indices=order, weights=weights[order].astype(np.float32), scalars=scalars)
 
 

@@ -42,6 +42,7 @@ class TrainingLossPolicy(CurriculumPolicy):
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         self._num_examples = len(examples)
         self._tie_rank = content_ranks(examples.content_hashes)
+        self._by_content = np.argsort(self._tie_rank)  # so that a draw does not depend on the order of the file
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
         if self.losses == "training":
