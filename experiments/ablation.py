@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from experiments.common import Row
+from lit_curriculum.report import figures
 
 Measures = dict[str, float]
 CONFIDENCE = 0.95
@@ -103,6 +104,27 @@ def compare(
                 name = f"{row} minus {control}: {measure}, false discovery rate"
                 table.append({"name": name, "value": float(rates[row]), "unit": "probability"})
     return table
+
+
+def forest(table: Sequence[Row], path: Path, measures: list[str], control: str) -> None:
+    """A figure of differences to ``control`` with their intervals, a panel for each of ``measures``."""
+    found = {
+        m: [r for r in table if str(r["name"]).endswith(f" minus {control}: {m}") and "low" in r] for m in measures
+    }
+    shown = {measure: rows for measure, rows in found.items() if rows}
+    if not shown:
+        return
+    height = 0.28 * max(map(len, shown.values())) + 1.2
+    figure, panels = figures.plt.subplots(1, len(shown), figsize=(3 + 5 * len(shown), height), squeeze=False)
+    for axes, (measure, rows) in zip(panels[0], shown.items(), strict=True):
+        for place, row in enumerate(reversed(rows)):
+            axes.plot([row["low"], row["high"]], [place, place], color=figures.GREY)
+            axes.plot(row["value"], place, "o", color="C0", markersize=4)
+        axes.axvline(0.0, color="black", linewidth=0.8)
+        names = [str(r["name"]).partition(f" minus {control}: ")[0] for r in reversed(rows)]
+        axes.set_yticks(range(len(rows)), names if axes is panels[0][0] else [""] * len(rows))
+        axes.set_xlabel(f"{measure} minus that of {control},\n{rows[0]['unit']} (95 % interval over seeds)")
+    figures.save(figure, path)
 
 
 def _mean(name: str, values: Sequence[float], unit: str) -> Row:

@@ -18,12 +18,11 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import datasets
 from lightning.pytorch import Callback, Trainer
 
-from experiments.ablation import CellLog, Measures, compare
+from experiments.ablation import CellLog, Measures, compare, forest
 from experiments.campus_ablation.profiles import PROFILES, QUICK, Setting
 from experiments.campus_ablation.real_rows import EXACT, files
 from experiments.campus_ablation.rows import CONTROL, LONG, MAIN, ROWS
@@ -31,7 +30,6 @@ from experiments.common import print_rows, write_results
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
-from lit_curriculum.report import figures
 
 
 class Cost(Callback, CurriculumObserver):
@@ -90,25 +88,6 @@ def held_out(cli: CurriculumCLI, monitor: AbilityMonitor, setting: Setting, endi
     return {f"{name}{ending}": value for name, value in found.items()}
 
 
-def forest(table: list[dict[str, Any]], path: Path, measures: list[str]) -> None:
-    """Differences to the control with their intervals, a panel for each of ``measures``."""
-    found = {m: [r for r in table if r["name"].endswith(f" minus {CONTROL}: {m}") and "low" in r] for m in measures}
-    shown = {measure: rows for measure, rows in found.items() if rows}
-    if not shown:
-        return
-    height = 0.28 * max(map(len, shown.values())) + 1.2
-    figure, panels = figures.plt.subplots(1, len(shown), figsize=(3 + 5 * len(shown), height), squeeze=False)
-    for axes, (measure, rows) in zip(panels[0], shown.items(), strict=True):
-        for place, row in enumerate(reversed(rows)):
-            axes.plot([row["low"], row["high"]], [place, place], color=figures.GREY)
-            axes.plot(row["value"], place, "o", color="C0", markersize=4)
-        axes.axvline(0.0, color="black", linewidth=0.8)
-        names = [str(r["name"]).partition(f" minus {CONTROL}: ")[0] for r in reversed(rows)]
-        axes.set_yticks(range(len(rows)), names if axes is panels[0][0] else [""] * len(rows))
-        axes.set_xlabel(f"{measure} minus that of {CONTROL} order,\n{rows[0]['unit']} (95 % interval over seeds)")
-    figures.save(figure, path)
-
-
 def main() -> None:
     """Run what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,7 +125,9 @@ def main() -> None:
     table = compare(log.found, rows, CONTROL, units)
     config = {**setting.config, "seeds": len(seeds), "control": CONTROL}
     write_results(out, table, config, files(given.data) if setting.real else ())
-    forest(table, out / "differences.png", [m for m in units if not m.endswith("before training") and is_gain(m)])
+    forest(
+        table, out / "differences.png", [m for m in units if not m.endswith("before training") and is_gain(m)], CONTROL
+    )
     print_rows(table)
 
 

@@ -1,0 +1,178 @@
+"""IterIT's ablations at equal number of examples trained on, against random examples drawn anew for each stage.
+
+python -m experiments.iterit_ablation.run --out DIR [--profile abilities | real --data FOLDER] [--seeds N]
+    [--shard I/N] [--rows NAME ...] [--quick]
+
+A cell is a row with a seed, which decides on data, initial weights and order alike. Cells are kept in DIR/cells.jsonl
+as they end: the same command goes on where it was stopped, and several processes share the work by --shard 0/2 and
+--shard 1/2. A model from random weights is first taken through a few passes in random order, the same in all rows, so
+that its scores mean something. Where everything is re-scored, the turnover of hard examples is measured: the share of
+the K highest complexities below 1 that were not among them one stage before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import tempfile
+import time
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import datasets
+import numpy as np
+from lightning.pytorch import Callback, Trainer
+
+from experiments.ablation import CellLog, Measures, compare, forest
+from experiments.campus_ablation import profiles
+from experiments.campus_ablation.real_rows import files
+from experiments.campus_ablation.run import Cost, held_out
+from experiments.common import print_rows, write_results
+from experiments.iterit_ablation.rows import CONTROL, MAIN, ROWS, Budget
+from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.cli import CurriculumCLI
+
+
+class Turnover(Callback, CurriculumObserver):
+    """How much of the hard examples, the choice and the short list changes from stage to stage.
+
+    Args:
+        skip: First stages that choose nothing.
+    """
+
+    def __init__(self, skip: int) -> None:
+        self.skip = skip
+        self.hard: list[set[int]] = []
+        self.chosen: list[set[int]] = []
+
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        if report.stage < self.skip:
+            return
+        size = len(report.plan)
+        self.chosen.append(set(report.plan.indices.tolist()))
+        scores = report.table.scores.get("ifd", np.empty(0))
+        # Policies behind first passes count their own stages, and the table the run's.
+        if len(scores) and len(report.candidates) == len(scores):
+            eligible = np.where(scores < 1.0, scores, -np.inf)
+            hard = np.argsort(-eligible, kind="stable")[:size]
+            self.hard.append({int(i) for i in hard if np.isfinite(eligible[i])})
+
+    def measures(self) -> Measures:
+        """Mean shares that are new against the stage before; the first of the hard ones by itself too."""
+        found: Measures = {}
+        if len(self.chosen) > 1:
+            found["newly chosen"] = _new(self.chosen)
+        if len(self.hard) > 1:
+            found["newly hard"] = _new(self.hard)
+            found["newly hard after the first stage"] = _new(self.hard[:2])
+        return found
+
+
+def _new(sets: list[set[int]]) -> float:
+    return float(np.mean([len(now - before) / max(len(now), 1) for before, now in pairwise(sets)]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """Model and data, and the budget of every row."""
+
+    setting: profiles.Setting
+    budget: Budget
+
+
+PROFILES = {
+    "abilities": Profile(profiles.Setting(examples=1600), Budget(fraction=0.2, stages=6, warm_stages=4)),
+    "real": Profile(
+        dataclasses.replace(profiles.PROFILES["real"], examples=300), Budget(fraction=0.15, stages=3, warm_stages=0)
+    ),
+}
+QUICK = {
+    "abilities": Profile(profiles.Setting(examples=200, held_out=5), Budget(fraction=0.2, stages=2, warm_stages=1)),
+    "real": Profile(
+        dataclasses.replace(profiles.PROFILES["real"], examples=12, held_out=2), Budget(0.5, stages=2, warm_stages=0)
+    ),
+}
+UNITS = {
+    "held-out loss": "nats per token",
+    "accuracy": "share",
+    "exact match, induction": "share",
+    "newly chosen": "share",
+    "newly hard": "share",
+    "newly hard after the first stage": "share",
+    "examples trained": "examples",
+    "trained tokens": "tokens",
+    "scored tokens over trained tokens": "ratio",
+    "seconds of scoring": "s",
+    "seconds": "s",
+}
+
+
+def run_cell(row: str, seed: int, profile: Profile, data: Path | None) -> Measures:
+    """Train one row with one seed and measure it on held-out examples."""
+    started = time.perf_counter()
+    setting, budget = profile.setting, profile.budget
+    with tempfile.TemporaryDirectory() as folder:
+        args = setting.arguments(seed, Path(folder) / "rows", data)
+        args += ["--trainer.logger=false", "--trainer.callbacks=[]"]
+        args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+        args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
+        args += [f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}", f"--curriculum.seed={seed}"]
+        cli = CurriculumCLI([*args, *ROWS[row](budget)], run=False)
+        cost, monitor, turnover = Cost(), AbilityMonitor(), Turnover(budget.warm_stages)
+        cli.trainer.callbacks += [cost, monitor, turnover]  # type: ignore[attr-defined]
+        cli.trainer.fit(cli.model, cli.datamodule)
+        return {
+            **held_out(cli, monitor, setting),
+            **turnover.measures(),
+            "examples trained": float(cost.trained),
+            "trained tokens": float(cost.trained_tokens),
+            "seconds": time.perf_counter() - started,
+            "seconds of scoring": cost.scoring_seconds,
+            "scored tokens over trained tokens": cost.scored_tokens / cost.trained_tokens,
+        }
+
+
+def main() -> None:
+    """Run what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=list(PROFILES), default="abilities")
+    parser.add_argument("--out", type=Path, default=None, help="by default results/iterit_ablation[_PROFILE]")
+    parser.add_argument("--data", type=Path, default=None, help="folder of the real training data (--profile real)")
+    parser.add_argument("--accelerator", default="cpu")
+    parser.add_argument("--seeds", type=int, default=None, help="by default 5, with real data 3")
+    parser.add_argument("--shard", default="0/1", help="this process's share of the cells, such as 0/2")
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=None, help="by default the profile's")
+    parser.add_argument("--quick", action="store_true", help="little data, three rows, two seeds (real: one)")
+    given = parser.parse_args()
+    profile = (QUICK if given.quick else PROFILES)[given.profile]
+    profile = dataclasses.replace(profile, setting=dataclasses.replace(profile.setting, accelerator=given.accelerator))
+    real = profile.setting.real
+    if real and given.data is None:
+        parser.error("--profile real needs --data FOLDER, the folder of instruction_induction.jsonl.gz and the others")
+    rows = given.rows or (MAIN if real else list(ROWS))
+    rows = [CONTROL, "IterIT", "complexity alone, everything re-scored"] if given.quick else rows
+    seeds = range((1 if real else 2) if given.quick else given.seeds or (3 if real else 5))
+    out = given.out or Path("results/iterit_ablation" + ("_real" if real else ""))
+    warnings.filterwarnings("ignore", module="lightning")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    shard, shards = (int(n) for n in given.shard.split("/"))
+    config = {**profile.setting.config, **dataclasses.asdict(profile.budget)}
+    log = CellLog(out / "cells.jsonl", config)
+    log.run(rows, seeds, lambda row, seed: run_cell(row, seed, profile, given.data), shard, shards)
+    log.read()
+    by_source = sorted({m for cell in log.found.values() for m in cell if m.startswith("held-out loss,")})
+    units = UNITS | dict.fromkeys(by_source, "nats per token")
+    table = compare(log.found, rows, CONTROL, units)
+    config |= {"seeds": len(seeds), "control": CONTROL, "accelerator": given.accelerator}
+    write_results(out, table, config, files(given.data) if real else ())
+    forest(table, out / "differences.png", ["held-out loss", "exact match, induction" if real else "accuracy"], CONTROL)
+    print_rows(table)
+
+
+if __name__ == "__main__":
+    main()
