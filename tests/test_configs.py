@@ -27,7 +27,14 @@ BANDED = {
     "baby_steps": ("--curriculum.policy.num_bands=2", "--curriculum.policy.budget_passes=1.0"),
 }
 # Need weights that are not in the repository; their tests are marked slow elsewhere.
-NEEDS_WEIGHTS = {"superfiltering"}
+NEEDS_WEIGHTS = {"superfiltering", "deita"}
+# Options that fit a configuration to 120 examples.
+SMALL = {
+    "cherry_pre_experienced": (
+        "--curriculum.policy.first.init_args.count=20",
+        "--curriculum.policy.first.init_args.diversity.init_args.num_clusters=10",
+    ),
+}
 
 
 def layers(model: str, data: str, curriculum: str, *last: str) -> list[str]:
@@ -56,7 +63,7 @@ def test_every_curriculum_runs_two_stages(curriculum: str, data: str, tmp_path: 
     args = [
         "fit", *layers("tiny", data, curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}",
         f"--trainer.logger.init_args.save_dir={tmp_path}", "--data.num_train=120", "--data.num_val_per_ability=2",
-        f"--data.cache_dir={tmp_path / 'cache'}", *BANDED.get(curriculum, ()),
+        f"--data.cache_dir={tmp_path / 'cache'}", *BANDED.get(curriculum, ()), *SMALL.get(curriculum, ()),
     ]  # fmt: skip
     assert main(args) == 0
     checkpoint = tmp_path / "version_0" / "checkpoints" / "last.ckpt"

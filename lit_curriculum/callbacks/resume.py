@@ -85,14 +85,15 @@ def step_unfinished(loops: Mapping[str, Any]) -> bool:
 
 
 def options_of(thing: object) -> dict[str, Any]:
-    """The constructor's arguments that the object keeps under the same name, where they are plain or policies."""
+    """The constructor's arguments that the object keeps by the same name: plain ones, policies, parts with a name."""
     names = inspect.signature(type(thing).__init__).parameters
     plain = (str, int, float, bool, type(None), list, tuple, dict)
     kept = {n: getattr(thing, n, inspect) for n in names}
     inner = {
         n: {"class": type(v).__qualname__, **options_of(v)} for n, v in kept.items() if isinstance(v, CurriculumPolicy)
     }
-    return {n: v for n, v in kept.items() if isinstance(v, plain)} | inner
+    named = {n: v.name for n, v in kept.items() if isinstance(getattr(v, "name", None), str)}
+    return {n: v for n, v in kept.items() if isinstance(v, plain)} | inner | named
 
 
 def run_identity(trainer: Trainer, policy: CurriculumPolicy) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.budget import BudgetedRefresh
 from lit_curriculum.curriculum.campus import CampusPolicy
 from lit_curriculum.curriculum.competence import CompetencePolicy
+from lit_curriculum.curriculum.coverage import CoveragePolicy
 from lit_curriculum.curriculum.growth_pace import GrowthPacePolicy
 from lit_curriculum.curriculum.interleaved import InterleavedPolicy
 from lit_curriculum.curriculum.iterit import IterITPolicy
@@ -16,6 +17,7 @@ from lit_curriculum.curriculum.recent import ReuseRecent
 from lit_curriculum.curriculum.self_paced import SelfPacedPolicy
 from lit_curriculum.curriculum.super_loss import SuperLossPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
+from lit_curriculum.curriculum.top import TopMetricPolicy
 from lit_curriculum.curriculum.uniform import UniformPolicy
 from lit_curriculum.curriculum.warm_start import WarmStartPolicy
 from lit_curriculum.curriculum.window import WindowPolicy
@@ -26,6 +28,7 @@ __all__ = [
     "BudgetedRefresh",
     "CampusPolicy",
     "CompetencePolicy",
+    "CoveragePolicy",
     "CurriculumPolicy",
     "GrowthPacePolicy",
     "InterleavedPolicy",
@@ -37,6 +40,7 @@ __all__ = [
     "SelfPacedPolicy",
     "SuperLossPolicy",
     "TapirPolicy",
+    "TopMetricPolicy",
     "UniformPolicy",
     "WarmStartPolicy",
     "WindowPolicy",

@@ -33,6 +33,7 @@ class OrderedPolicy(SingleMetricPolicy):
         baseline: Name of a metric that is taken off: with the loss of a reference model under this name and the loss
             of the model in training as ``metric``, it is the reducible loss of RHO-LOSS. An example that lacks either
             score has none. Computed once.
+        tokens: Number of tokens that a stage trains on, in place of ``fraction`` and ``count``.
 
     Raises:
         ValueError: an option is out of range.
@@ -49,8 +50,9 @@ class OrderedPolicy(SingleMetricPolicy):
         count: int | None = None,
         rescore: Rescore = "never",
         baseline: str | None = None,
+        tokens: int | None = None,
     ) -> None:
-        super().__init__(metric, fraction, count)
+        super().__init__(metric, fraction, count, tokens)
         check_choice(f"{_OWNER}.direction", direction, get_args(Direction))
         check_choice(f"{_OWNER}.rescore", rescore, get_args(Rescore))
         self.direction, self.rescore, self.baseline = direction, rescore, baseline
@@ -86,4 +88,4 @@ class OrderedPolicy(SingleMetricPolicy):
     def choose(self, order: IntArray, hardness: FloatArray, stage: int, generator: np.random.Generator) -> IntArray:
         """What stage ``stage`` trains on [M], from the whole ``order`` [N] in the chosen direction."""
         del hardness, stage, generator
-        return order[: self._size]
+        return self.size.cut(order, len(order))

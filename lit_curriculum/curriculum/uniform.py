@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.size import StageSize
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import ExampleStore, IntArray, Plan
@@ -24,6 +25,7 @@ class UniformPolicy(CurriculumPolicy):
     Args:
         fraction: Share of the data that a stage trains on; null where ``count`` is given.
         count: Number of examples that a stage trains on.
+        tokens: Number of tokens that a stage trains on.
         fresh: Whether the subset is drawn anew ``each_stage`` or ``once`` for all stages. Where data have grown,
             the subset drawn once keeps its members and is filled up at random.
 
@@ -31,24 +33,32 @@ class UniformPolicy(CurriculumPolicy):
         ValueError: an option is out of range.
     """
 
-    def __init__(self, fraction: float | None = 1.0, count: int | None = None, fresh: Fresh = "each_stage") -> None:
-        check_size(fraction=fraction, count=count, owner=_OWNER)
+    def __init__(
+        self,
+        fraction: float | None = 1.0,
+        count: int | None = None,
+        fresh: Fresh = "each_stage",
+        tokens: int | None = None,
+    ) -> None:
+        self.size = StageSize(fraction, count, tokens)
         check_choice(f"{_OWNER}.fresh", fresh, get_args(Fresh))
-        self.fraction, self.count, self.fresh = fraction, count, fresh
+        self.fraction, self.count, self.fresh, self.tokens = fraction, count, fresh, tokens
         self._subset: IntArray = np.empty(0, dtype=np.int64)
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         self._num_examples = len(examples)
-        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
+        self.size.setup(examples)
 
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
+        return [self.size.planned(num_examples)] * num_stages
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
         del table
         kept = self._subset if stage > 0 else self._subset[:0]
-        others = np.setdiff1d(np.arange(self._num_examples), kept)
-        subset = np.concatenate([kept, generator.permutation(others)[: self._size - len(kept)]])
+        # Behind a subset that uses up its tokens but for a rest, a short example might still fit.
+        full = self.tokens is not None and len(kept) > 0
+        others = kept[:0] if full else np.setdiff1d(np.arange(self._num_examples), kept)
+        subset = self.size.cut(np.concatenate([kept, generator.permutation(others)]), self._num_examples)
         if self.fresh == "once":
             self._subset = subset
         return Plan(indices=generator.permutation(subset), scalars={"selected": float(len(subset))})
