@@ -12,8 +12,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from typing_extensions import override
 
+from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.preparer import StagePreparer
 from lit_curriculum.callbacks.tapir_judging import Decoding, checked_parts, judge_student, on_rank_zero
+from lit_curriculum.callbacks.tapir_records import RoundRecords
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
 from lit_curriculum.data.append import append_examples, encode_examples
@@ -21,17 +23,11 @@ from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty, Sign
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.distill.provenance import (
-    provenance_rows,
-    row_from_state,
-    row_state,
-    to_example,
-    write_costs,
-    write_provenance,
-)
+from lit_curriculum.distill.provenance import to_example, write_costs
 from lit_curriculum.distill.raw_answers import answer_raw
-from lit_curriculum.distill.roles import Expander, Judgement, PairJudge, ProvenanceRow, Refiner, TaskClassifier, Teacher
+from lit_curriculum.distill.roles import Expander, PairJudge, ProvenanceRow, Refiner, TaskClassifier, Teacher
 from lit_curriculum.distill.rounds import Roles, refine_hard, write_new
+from lit_curriculum.types import Plan
 
 Rejudge = Literal["never", "each"]
 Init = Literal["previous", "base"]
@@ -39,7 +35,7 @@ RawAnswers = Literal["given", "teacher"]
 _OWNER = "TapirRounds"
 
 
-class TapirRounds(Callback, StagePreparer):
+class TapirRounds(Callback, StagePreparer, CurriculumObserver):
     """Before round 1 the student answers and is judged; before every round the hard pool grows and is appended.
 
     It drives a :class:`~lit_curriculum.curriculum.tapir.TapirPolicy`. Judge, teacher, expander, refiner and
@@ -102,13 +98,7 @@ class TapirRounds(Callback, StagePreparer):
         self.pool_sizes, self.max_new_tokens, self.temperature = sizes, max_new_tokens, temperature
         self.rejudge, self.init, self.raw_answers, self.seed = rejudge, init, raw_answers, seed
         self.metric = ModelFittingDifficulty(sign)
-        self.rows: list[ProvenanceRow] = []
-        """What has been appended, in the order of the indices."""
-        self._replaces: list[int | None] = []
-        self._judged: dict[int, tuple[str, Judgement]] = {}  # index -> the student's answer and its scores
-        self._refined: set[int] = set()
-        self._answered = False  # the teacher has answered the raw instructions
-        self._round = 0  # the last round whose data are ready
+        self.records = RoundRecords()
         self._restored = False
 
     # -- the curriculum's calls --------------------------------------------------------------------------------
@@ -121,24 +111,25 @@ class TapirRounds(Callback, StagePreparer):
         if stage == 0 and self.init == "base" and trainer.is_global_zero:
             self._folder(trainer).mkdir(parents=True, exist_ok=True)
             torch.save(module.state_dict(), self._folder(trainer) / "base.pt")
-        if self.raw_answers == "teacher" and not self._answered:
+        if self.raw_answers == "teacher" and not self.records.answered:
             given = np.flatnonzero(policy.raw)
             answered = on_rank_zero(trainer, lambda: answer_raw(self.roles, data.train_store, given))
             self._append(data, policy, table, list(answered.values()), list(answered))
-            self._answered = True
+            self.records.answered = True
         round_ = policy.round_of(stage)
-        if round_ <= self._round:
+        if round_ <= self.records.round:
             return
-        if round_ == 1 or self.rejudge == "each":
+        if self.records.judged_round < (round_ if self.rejudge == "each" else 1):
             decoding = Decoding(self.max_new_tokens, self.temperature, self.seed)
-            self._judged |= judge_student(
+            self.records.judged |= judge_student(
                 trainer, module, policy, table, stage, self.roles, self.metric, decoding, self._folder(trainer)
             )
+            self.records.judged_round = round_
         raw = policy.pools(table).hard
-        raw = raw[policy.raw[raw] & ~np.isin(raw, sorted(self._refined))]
+        raw = raw[policy.raw[raw] & ~np.isin(raw, sorted(self.records.refined))]
         replaced = on_rank_zero(trainer, lambda: refine_hard(self.roles, data.train_store, raw, round_))
         self._append(data, policy, table, list(replaced.values()), list(replaced))
-        self._refined |= set(raw.tolist())
+        self.records.refined |= set(raw.tolist())
         if self.pool_sizes:
             size = self.pool_sizes[min(round_, len(self.pool_sizes)) - 1]
             pools = policy.pools(table)
@@ -148,19 +139,18 @@ class TapirRounds(Callback, StagePreparer):
             self._append(data, policy, table, new, [None] * len(new))
         if self.init == "base" and round_ > 0:
             self._start_over(trainer, module)
-        self._round = round_
-        if trainer.is_global_zero:
-            self.export(trainer)
+        self.records.round = round_
 
     @override
     def restore_data(self, trainer: Trainer, policy: CurriculumPolicy, table: DifficultyTable) -> None:
         data, policy = checked_parts(trainer, policy)
-        if self._restored and self.rows:
-            rows, replaces, self.rows, self._replaces = self.rows, self._replaces, [], []
+        records = self.records
+        if self._restored and records.rows:
+            rows, replaces, records.rows, records.replaces = records.rows, records.replaces, [], []
             self._append(data, policy, table, rows, replaces)
-            if self.rows != rows:
+            if records.rows != rows:
                 raise ValueError(
-                    f"{len(rows)} rows of the checkpoint were appended to the data, but {len(self.rows)} fit now; "
+                    f"{len(rows)} rows of the checkpoint were appended to the data, but {len(records.rows)} fit now; "
                     "resume with the data options that the run was started with."
                 )
         self._restored = False
@@ -186,8 +176,8 @@ class TapirRounds(Callback, StagePreparer):
         policy.setup(data.train_store, data.trainer.max_epochs or 0)  # type: ignore[union-attr]
         for row, index in zip(rows, replaces, strict=True):
             if row.id in kept:
-                self.rows.append(row)
-                self._replaces.append(index)
+                self.records.rows.append(row)
+                self.records.replaces.append(index)
 
     def _start_over(self, trainer: Trainer, module: LightningModule) -> None:
         path = self._folder(trainer) / "base.pt"
@@ -199,32 +189,37 @@ class TapirRounds(Callback, StagePreparer):
 
     # -- files and state ---------------------------------------------------------------------------------------
 
-    def export(self, trainer: Trainer) -> None:
-        """Write the provenance of every example, raw ones included, and the costs so far."""
-        store = trainer.datamodule.train_store  # type: ignore[attr-defined]
-        rows = provenance_rows(store, self.rows, self._judged, self.metric)
-        write_provenance(self._folder(trainer), rows)
-        write_costs(self._folder(trainer), self.roles.costs.by_role)
+    @override
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        self._write(trainer, report.plan)
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A run that is continued inside a stage plans none, and may have another folder.
+        self._write(trainer, trainer.datamodule.sampler.plan)  # type: ignore[attr-defined]
+
+    def _write(self, trainer: Trainer, plan: Plan | None) -> None:
+        """The provenance of every example, with its weight in the stage at hand, and the costs so far."""
+        if trainer.is_global_zero:
+            store = trainer.datamodule.train_store  # type: ignore[attr-defined]
+            self.records.export(self._folder(trainer), store, self.metric, plan)
+            write_costs(self._folder(trainer), self.roles.costs.by_role)
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Only a run that is not over can ask for the student's answers again.
         if trainer.is_global_zero:
             shutil.rmtree(self._folder(trainer) / "answers", ignore_errors=True)
+            (self._folder(trainer) / "judgements.jsonl").unlink(missing_ok=True)
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "version": 1, "answered": self._answered, "round": self._round, "refined": sorted(self._refined),
-            "rows": [row_state(r) for r in self.rows], "replaces": self._replaces, "costs": self.roles.costs.by_role,
-        }  # fmt: skip
+        return {**self.records.state_dict(), "costs": self.roles.costs.by_role}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._answered, self._round = state_dict["answered"], state_dict["round"]
-        self._replaces = list(state_dict["replaces"])
-        self.rows = [row_from_state(row) for row in state_dict["rows"]]
-        self._refined, self.roles.costs.by_role = set(state_dict["refined"]), dict(state_dict["costs"])
+        self.records.load_state_dict(state_dict)
+        self.roles.costs.by_role = dict(state_dict["costs"])
         self._restored = True
 
     def _folder(self, trainer: Trainer) -> Path:

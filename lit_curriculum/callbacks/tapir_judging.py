@@ -10,6 +10,7 @@ import numpy as np
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from matplotlib import pyplot as plt
 
 from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.curriculum.base import CurriculumPolicy
@@ -20,9 +21,11 @@ from lit_curriculum.difficulty.mfd import ModelFittingDifficulty, gap_histogram
 from lit_curriculum.difficulty.ranks import from_rank_zero
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.distill.chat import DistillStoppedError
+from lit_curriculum.distill.judging import judge_rows
 from lit_curriculum.distill.roles import Judgement
-from lit_curriculum.distill.rounds import Roles, judge_rows
+from lit_curriculum.distill.rounds import Roles
 from lit_curriculum.distill.student import StudentAnswers, prompts_of
+from lit_curriculum.report import figures
 from lit_curriculum.types import IntArray
 
 T = TypeVar("T")
@@ -72,18 +75,22 @@ def judge_student(
     with scoring_bar(trainer, stage, "Student answers", " answers") as progress:
         tokens = answers.answer(module, prompts_of(store, indices), progress)  # type: ignore[arg-type]
     texts = [str(data.tokenizer.decode(t, skip_special_tokens=True)).strip() for t in tokens]
-    found = on_rank_zero(trainer, lambda: judge_rows(roles, store, indices, texts))
+    found = on_rank_zero(trainer, lambda: judge_rows(roles, store, indices, texts, folder / "judgements.jsonl"))
     scores = np.array([(j.score_teacher, j.score_student) for j in found], dtype=np.float64).reshape(-1, 2)
     gaps = metric.gap(scores[:, 0], scores[:, 1])
     gaps[[not j.valid for j in found]] = np.nan
     known = np.isfinite(gaps)
     table.update(policy.metric, indices[known], gaps[known], stage)
     table.mark_unscorable(policy.metric, indices[~known], stage)
-    text = gap_histogram(gaps, policy.pools(table).delta)
+    delta = policy.threshold(table)
+    text = gap_histogram(gaps, delta)
     rank_zero_info(text)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"mfd-stage-{stage}.txt").write_text(text + "\n", encoding="utf-8")
+        figure, axes = plt.subplots(figsize=(6, 3.5))
+        figures.gap_histogram(axes, gaps.tolist(), delta)
+        figures.save(figure, folder / f"mfd-stage-{stage}.png")
     return {int(i): (t, j) for i, t, j in zip(indices, texts, found, strict=True)}
 
 

@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.base import CurriculumPolicy, resolve_count
 from lit_curriculum.curriculum.ordering import content_ranks
+from lit_curriculum.curriculum.tapir_options import check_counts, check_stage_size, check_targets, check_threshold
 from lit_curriculum.curriculum.task_quotas import Allocation, MissingTasks, allocate, draw_rows
 from lit_curriculum.difficulty.mfd import is_hard, threshold
 from lit_curriculum.difficulty.table import DifficultyTable
@@ -86,28 +87,16 @@ class TapirPolicy(CurriculumPolicy):
         max_repeat: int = 4,
         missing: MissingTasks = "redistribute",
     ) -> None:
-        if token_budget is None:
-            check_size(fraction=fraction, count=count, owner=_OWNER)
-        elif token_budget < 1 or (fraction, count) != (None, None):
-            raise ValueError(
-                f"{_OWNER}.token_budget must be at least 1 and stand without count and fraction, got "
-                f"{token_budget=}, {count=}, {fraction=}."
-            )
+        check_stage_size(_OWNER, count, fraction, token_budget)
         check_choice(f"{_OWNER}.mode", mode, get_args(Mode))
         check_choice(f"{_OWNER}.hard_set", hard_set, get_args(HardSet))
         check_choice(f"{_OWNER}.missing", missing, get_args(MissingTasks))
         if not 0.0 <= alpha_start <= 1.0:
             raise ValueError(f"{_OWNER}.alpha_start must be in [0, 1], got {alpha_start}.")
-        counts = {"epochs_per_round": epochs_per_round, "max_repeat": max_repeat, "warmup_stages": warmup_stages}
-        for name, value in counts.items():
-            if value < (least := 0 if name == "warmup_stages" else 1):
-                raise ValueError(f"{_OWNER}.{name} must be at least {least}, got {value}.")
-        if (delta is None) == (target_keep is None):
-            raise ValueError(f"{_OWNER}: give exactly one of delta and target_keep (got {delta=}, {target_keep=}).")
-        if target_keep is not None and not 0.0 < target_keep < 1.0:
-            raise ValueError(f"{_OWNER}.target_keep must be in (0, 1), got {target_keep}.")
-        if targets is not None and (not targets or min(targets.values()) < 0.0 or sum(targets.values()) <= 0.0):
-            raise ValueError(f"{_OWNER}.targets needs ratios of at least 0 with a positive sum, got {targets}.")
+        check_counts(_OWNER, {"epochs_per_round": epochs_per_round, "max_repeat": max_repeat}, least=1)
+        check_counts(_OWNER, {"warmup_stages": warmup_stages}, least=0)
+        check_threshold(_OWNER, delta, target_keep)
+        check_targets(_OWNER, targets)
         self.count, self.fraction, self.token_budget, self.metric = count, fraction, token_budget, metric
         self.alpha_start, self.alpha_step = alpha_start, alpha_step
         self.epochs_per_round, self.warmup_stages = epochs_per_round, warmup_stages
@@ -147,6 +136,10 @@ class TapirPolicy(CurriculumPolicy):
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
         return [self._rows_of_stage(num_examples)] * num_stages
 
+    def threshold(self, table: DifficultyTable) -> float:
+        """The difficulty above which a row is hard, by the table as it is (delta)."""
+        return threshold(table.scores[self.metric][self.raw], delta=self.delta, target_keep=self.target_keep)
+
     def pools(self, table: DifficultyTable) -> Pools:
         """The hard and the easy rows by the table as it is; no row is in both.
 
@@ -154,7 +147,7 @@ class TapirPolicy(CurriculumPolicy):
             ValueError: there is no hard row.
         """
         gaps: FloatArray = table.scores[self.metric]
-        delta = threshold(gaps[self.raw], delta=self.delta, target_keep=self.target_keep)
+        delta = self.threshold(table)
         judged: BoolArray = is_hard(gaps, delta)
         if self.hard_set == "random":
             judged = self._random_instead(judged)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from lit_curriculum.data.append import new_example
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
 from lit_curriculum.distill.roles import Judgement, ProvenanceRow
-from lit_curriculum.types import Example, ExampleStore
+from lit_curriculum.types import Example, ExampleStore, FloatArray
 
 
 def to_example(row: ProvenanceRow, replaces: int | None) -> Example:
@@ -47,6 +47,7 @@ def provenance_rows(
     appended: Sequence[ProvenanceRow],
     judged: Mapping[int, tuple[str, Judgement]],
     metric: ModelFittingDifficulty,
+    weights: FloatArray,
 ) -> list[ProvenanceRow]:
     """One row for every example, in the order of the indices.
 
@@ -55,6 +56,7 @@ def provenance_rows(
         appended: The rows of the last of them.
         judged: The student's answer and its scores, by index.
         metric: Makes the difficulty of two scores.
+        weights: [N] sum of the loss weights with which the stage at hand takes each example.
     """
     rows = []
     num_raw = len(store) - len(appended)
@@ -76,7 +78,7 @@ def provenance_rows(
                 gap=float(metric.gap(np.array([teacher]), np.array([student]))[0]),
                 judge_raw=judgement.raw,
             )
-        rows.append(row)
+        rows.append(replace(row, weight=float(weights[index])))
     return rows
 
 

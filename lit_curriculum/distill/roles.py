@@ -189,7 +189,9 @@ class ProvenanceRow:
     gap: float = float("nan")
     judge_raw: tuple[str, ...] = ()
     refined: bool = False
-    weight: float = 1.0
+    weight: float = 0.0
+    """Sum of the loss weights with which the stage at hand takes the example: in sampling mode the number of its draws,
+    in weight mode that times its weight, 0 where it is not drawn. Over all rows it adds up to the stage's rows."""
     prompt_version: str = ""
     model: str = ""
     cost_calls: int = 0

@@ -12,8 +12,6 @@ from lit_curriculum.curriculum.tapir import OTHER_TASK, Pools, TapirPolicy
 from lit_curriculum.curriculum.task_quotas import allocate, draw_rows, largest_remainders
 from lit_curriculum.distill.roles import (
     Expander,
-    JudgeItem,
-    Judgement,
     NewInstruction,
     PairJudge,
     ProvenanceRow,
@@ -56,16 +54,6 @@ class Roles:
     refiner: Refiner | None = None
     classifier: TaskClassifier | None = None
     costs: Costs = field(default_factory=Costs)
-
-
-def judge_rows(roles: Roles, store: ExampleStore, indices: IntArray, answers: Sequence[str]) -> list[Judgement]:
-    """The judge's scores of the student's answers to the examples ``indices`` beside those in the data."""
-    examples = [store[int(i)] for i in indices]
-    items = [JudgeItem(e.instruction, e.response, a) for e, a in zip(examples, answers, strict=True)]
-    found = roles.judge.judge(items)
-    for judgement in found:
-        roles.costs.add("judge", judgement.usage, int(not judgement.valid))
-    return found
 
 
 def refine_hard(roles: Roles, store: ExampleStore, indices: IntArray, round_: int) -> dict[int, ProvenanceRow]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from lit_curriculum.difficulty.ranks import from_rank_zero, rank_and_world
+from lit_curriculum.distill.journal import append_journal, read_journal
 from lit_curriculum.types import CONDITIONED, ExampleStore, GenerativeModel, IntArray
 
 TokenIds = NDArray[np.int32]
@@ -99,26 +99,13 @@ class StudentAnswers:
         return [np.asarray(known[k], dtype=np.int32) for k in keys]
 
     def _read(self) -> dict[str, list[int]]:
-        known: dict[str, list[int]] = {}
-        for path in sorted(self.folder.glob("*.jsonl")) if self.folder is not None else ():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                    known[entry["prompt"]] = entry["answer"]
-                except (ValueError, KeyError):
-                    continue  # cut off by a kill in the middle of a write; it is asked for again
-        return known
+        if self.folder is None:
+            return {}
+        return {r["prompt"]: r["answer"] for path in sorted(self.folder.glob("*.jsonl")) for r in read_journal(path)}
 
     def _append(self, new: dict[str, list[int]], rank: int) -> None:
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps({"prompt": k, "answer": a}) + "\n" for k, a in new.items())
-        # The leading newline parts the first record from one that a kill has cut off.
-        with (self.folder / f"{rank}.jsonl").open("a", encoding="utf-8") as file:
-            file.write("\n" + lines)
-            file.flush()
-            os.fsync(file.fileno())
+        if self.folder is not None:
+            append_journal(self.folder / f"{rank}.jsonl", [{"prompt": k, "answer": a} for k, a in new.items()])
 
 
 def prompts_of(store: ExampleStore, indices: IntArray) -> list[TokenIds]:

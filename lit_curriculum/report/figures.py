@@ -112,6 +112,35 @@ def score_histogram(axes: Axes, scores: Sequence[float], name: str, unit: str) -
     axes.legend(loc="upper right", frameon=False)
 
 
+def gap_histogram(axes: Axes, gaps: Sequence[float], delta: float) -> None:
+    """How many instructions have which Model Fitting Difficulty, in half points, and where the hard ones begin.
+
+    Args:
+        axes: Drawn into.
+        gaps: Teacher's score minus student's; NaN where there is none, counted in the title.
+        delta: The threshold that a hard instruction lies above.
+    """
+    values = np.asarray(gaps, dtype=float)
+    known = values[np.isfinite(values)]
+    hard = known > delta
+    title = f"{len(known)} instructions, {hard.mean() if len(known) else 0.0:.1%} hard"
+    if len(known) < len(values):
+        title += f", {len(values) - len(known)} without a judgement"
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("Model Fitting Difficulty (points, 1 to 10)")
+    axes.set_ylabel("instructions")
+    if not len(known):
+        return
+    # Nearly all gaps of a good student are 0, so that few hard ones would not be seen on a linear axis.
+    axes.set_yscale("symlog")
+    edges = np.arange(-9.25, 9.5, 0.5)
+    axes.hist(
+        [known[~hard], known[hard]], bins=edges.tolist(), stacked=True, color=[GREY, BLUE], label=["easy", "hard"]
+    )
+    axes.axvline(delta, color=ORANGE, label=f"threshold {delta:g}")
+    axes.legend(loc="upper left", frameon=False)
+
+
 def mixture(axes: Axes, shares: Sequence[Mapping[str, float]]) -> None:
     """Share of each ability in every stage, stacked.
 

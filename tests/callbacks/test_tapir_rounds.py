@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 
 from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
+from lit_curriculum.callbacks.tapir_records import RoundRecords
 from lit_curriculum.curriculum import TapirPolicy, UniformPolicy
 from lit_curriculum.data import AbilityDataModule
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
@@ -89,7 +91,9 @@ class Watch(Callback, CurriculumObserver):
 class Run:
     """One run of a warm-up stage and three rounds."""
 
-    def __init__(self, folder: Path, resume: Path | None = None, **options: Any) -> None:
+    def __init__(
+        self, folder: Path, resume: Path | None = None, on_exception: Path | None = None, **options: Any
+    ) -> None:
         self.judge = options.pop("judge", CountingJudge())
         policy = {"count": COUNT, "warmup_stages": 1, "delta": 2.0, "targets": TARGETS} | options.pop("policy", {})
         settings: dict[str, Any] = {"expander": FailingExpander(), "refiner": ProceduralRefiner(), **options}
@@ -104,10 +108,11 @@ class Run:
             num_train=NUM_RAW, num_val_per_ability=1, batch_size=8, cache_dir=str(folder / "cache"), noise_share=0.2
         )
         self.module = CausalLMModule(config=TINY, optimizer=partial(torch.optim.AdamW, lr=1e-2))
-        checkpoint = ModelCheckpoint(folder / "checkpoints", "{step}", save_top_k=-1, every_n_train_steps=1)
-        trainer = toy_trainer(
-            folder, 4, callbacks=[self.curriculum, self.rounds, self.watch, checkpoint], enable_checkpointing=True
-        )
+        callbacks: list[Callback] = [self.curriculum, self.rounds, self.watch]
+        callbacks.append(ModelCheckpoint(folder / "checkpoints", "{step}", save_top_k=-1, every_n_train_steps=1))
+        if on_exception is not None:
+            callbacks.append(OnExceptionCheckpoint(on_exception.parent, on_exception.stem))
+        trainer = toy_trainer(folder, 4, callbacks=callbacks, enable_checkpointing=True)
         trainer.fit(self.module, self.data, ckpt_path=resume, weights_only=True)
 
     @property
@@ -139,7 +144,7 @@ def test_the_pool_grows_and_no_index_changes(whole: tuple[Run, Path]) -> None:
     assert [store[i].meta.get("round", 0) for i in range(len(store))] == sorted(
         store[i].meta.get("round", 0) for i in range(len(store))
     )
-    assert run.curriculum.table.num_examples == len(store) == NUM_RAW + len(run.rounds.rows)
+    assert run.curriculum.table.num_examples == len(store) == NUM_RAW + len(run.rounds.records.rows)
 
 
 def test_no_expanded_row_repeats_another(whole: tuple[Run, Path]) -> None:
@@ -153,7 +158,7 @@ def test_no_expanded_row_repeats_another(whole: tuple[Run, Path]) -> None:
 def test_replaced_rows_are_trained_on_no_more(whole: tuple[Run, Path]) -> None:
     run, _ = whole
     store = run.data.train_store
-    replaced = {store[r].id for r in run.rounds._replaces if r is not None}
+    replaced = {store[r].id for r in run.rounds.records.replaces if r is not None}
     assert replaced, "planted noise was refined"
     for stage in (1, 2, 3):
         assert not replaced & set(run.watch.plans[stage])
@@ -172,17 +177,33 @@ def test_provenance_is_that_of_the_data(whole: tuple[Run, Path]) -> None:
     assert all(x["cost_calls"] == 3 for x in lines if x["origin"] == "expanded")
     assert pq.read_table(folder / "tapir" / "provenance.parquet").num_rows == len(store)
     costs = json.loads((folder / "tapir" / "costs.json").read_text())
-    assert costs["judge"]["calls"] == NUM_RAW
+    assert costs["judge"]["calls"] == len({store[i].content_hash for i in range(NUM_RAW)}), "equal rows are asked once"
     assert costs["teacher"]["calls"] >= sum(x["origin"] == "expanded" for x in lines)
-    assert "| judge | 60 |" in (folder / "tapir" / "costs.md").read_text()
+    assert f"| judge | {costs['judge']['calls']} |" in (folder / "tapir" / "costs.md").read_text()
     assert (folder / "tapir" / "mfd-stage-1.txt").read_text().startswith("MFD of 60 instructions")
+    assert (folder / "tapir" / "mfd-stage-1.png").stat().st_size > 1000
+    drawn = Counter(run.watch.plans[3])
+    assert {x["id"]: x["weight"] for x in lines} == {i: float(drawn[i]) for i in ids}
+
+
+def test_weights_in_the_provenance_are_those_of_the_loss(tmp_path: Path) -> None:
+    run = Run(tmp_path, policy={"mode": "weight"})
+    lines = [json.loads(x) for x in (tmp_path / "tapir" / "provenance.jsonl").read_text().splitlines()]
+    total = sum(x["weight"] for x in lines)
+    assert total == pytest.approx(COUNT, rel=1e-5)
+    assert sum(x["weight"] for x in lines if x["id"] in run.hard) / total == pytest.approx(0.7, rel=1e-5)
+
+
+def test_state_of_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="TAPIR state of version 1 cannot be read; expected 2"):
+        RoundRecords().load_state_dict({"version": 1})
 
 
 def test_the_same_run_again_is_the_same(whole: tuple[Run, Path], tmp_path: Path) -> None:
     again = Run(tmp_path)
     assert again.watch.plans == whole[0].watch.plans
     assert again.watch.losses == whole[0].watch.losses
-    assert repr(again.rounds.rows) == repr(whole[0].rounds.rows)
+    assert repr(again.rounds.records.rows) == repr(whole[0].rounds.records.rows)
 
 
 @pytest.mark.parametrize("step", [7, 10, 13])
@@ -194,8 +215,10 @@ def test_a_resumed_run_ends_like_the_one_that_was_not_killed(
     resumed = Run(tmp_path, folder / "checkpoints" / f"step={step}.ckpt")
     assert resumed.watch.losses == run.watch.losses[step:]
     assert all(run.watch.plans[s] == plan for s, plan in resumed.watch.plans.items())
-    assert repr(resumed.rounds.rows) == repr(run.rounds.rows)  # NaN is not equal to NaN
+    assert repr(resumed.rounds.records) == repr(run.rounds.records)  # NaN is not equal to NaN
     assert resumed.judge.asked == 0, "the student was judged before the checkpoint"
+    for name in ("provenance.jsonl", "costs.json"):
+        assert (tmp_path / "tapir" / name).read_text() == (folder / "tapir" / name).read_text()
 
 
 def test_a_round_that_is_killed_inside_goes_on(whole: tuple[Run, Path], tmp_path: Path) -> None:
@@ -204,8 +227,19 @@ def test_a_round_that_is_killed_inside_goes_on(whole: tuple[Run, Path], tmp_path
         Run(tmp_path, expander=FailingExpander(fail_at=2))
     resumed = Run(tmp_path, tmp_path / "checkpoints" / "step=10.ckpt")
     assert resumed.watch.losses == run.watch.losses[10:]
-    assert repr(resumed.rounds.rows) == repr(run.rounds.rows)  # NaN is not equal to NaN
+    assert repr(resumed.rounds.records.rows) == repr(run.rounds.records.rows)  # NaN is not equal to NaN
     assert resumed.judge.asked == 0
+
+
+def test_a_checkpoint_from_the_middle_of_a_round_goes_on(whole: tuple[Run, Path], tmp_path: Path) -> None:
+    """The student has been judged and hard answers refined; only then does the expander stop."""
+    run, _ = whole
+    with pytest.raises(DistillStoppedError):
+        Run(tmp_path, expander=FailingExpander(fail_at=1), on_exception=tmp_path / "stopped.ckpt")
+    resumed = Run(tmp_path / "b", tmp_path / "stopped.ckpt")
+    assert resumed.judge.asked == 0
+    assert resumed.watch.losses == run.watch.losses[5:]
+    assert repr(resumed.rounds.records) == repr(run.rounds.records)
 
 
 def test_answers_that_were_generated_before_a_kill_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +248,9 @@ def test_answers_that_were_generated_before_a_kill_are_kept(tmp_path: Path, monk
     assert list((tmp_path / "tapir" / "answers").rglob("*.jsonl"))
     monkeypatch.setattr(CausalLMModule, "generate", lambda *a, **k: pytest.fail("generated again"))
     resumed = Run(tmp_path, tmp_path / "checkpoints" / "step=5.ckpt")
-    assert resumed.judge.asked == NUM_RAW, "this judge keeps no cache; a chat client does"
+    assert resumed.judge.asked == 0, "judgements are kept too, with a judge that has no cache"
     assert not (tmp_path / "tapir" / "answers").exists()
+    assert not (tmp_path / "tapir" / "judgements.jsonl").exists()
 
 
 def test_judging_again_moves_rows_and_counts_them_all(tmp_path: Path) -> None:
@@ -252,14 +287,15 @@ def test_the_teacher_may_answer_the_raw_instructions(tmp_path: Path) -> None:
     run = Run(tmp_path, raw_answers="teacher", refiner=None, pool_sizes=[])
     store = run.data.train_store
     wrong = [i for i in range(NUM_RAW) if store[i].meta["is_noise"]]
-    answered = [r for r in run.rounds.rows if r.round == 0]
-    assert {i for i in run.rounds._replaces if i is not None} >= set(wrong) != set()
+    answered = [r for r in run.rounds.records.rows if r.round == 0]
+    assert {i for i in run.rounds.records.replaces if i is not None} >= set(wrong) != set()
     assert all(r.output == ability_of(r.instruction).answer(r.instruction) for r in answered if r.task != "noise")
-    replaced = {store[i].id for i in run.rounds._replaces if i is not None}
+    replaced = {store[i].id for i in run.rounds.records.replaces if i is not None}
     assert not any(replaced & set(plan) for plan in run.watch.plans.values())
     assert {r.id for r in answered} & set(run.watch.plans[0]), "S_0 is trained on them too"
     assert run.watch.sizes[0] == len(store) == NUM_RAW + len(answered)
-    assert run.judge.asked == NUM_RAW
+    in_use = [store[i] for i in range(len(store)) if store[i].id not in replaced]
+    assert run.judge.asked == len({e.content_hash for e in in_use}) <= NUM_RAW
     resumed = Run(tmp_path / "b", tmp_path / "checkpoints" / "step=3.ckpt", raw_answers="teacher", refiner=None,
                   pool_sizes=[])  # fmt: skip
     assert resumed.watch.losses == run.watch.losses[3:]
