@@ -11,10 +11,12 @@ from lit_curriculum.curriculum.interleaved import InterleavedPolicy
 from lit_curriculum.curriculum.iterit import IterITPolicy
 from lit_curriculum.curriculum.loss_sampling import LossSamplingPolicy
 from lit_curriculum.curriculum.mixture import AbilityMixturePolicy
+from lit_curriculum.curriculum.online_mixture import OnlineMixturePolicy
 from lit_curriculum.curriculum.ordered import OrderedPolicy
 from lit_curriculum.curriculum.patterns import PatternPolicy
 from lit_curriculum.curriculum.recent import ReuseRecent
 from lit_curriculum.curriculum.self_paced import SelfPacedPolicy
+from lit_curriculum.curriculum.source_mixture import SourceMixturePolicy
 from lit_curriculum.curriculum.super_loss import SuperLossPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
 from lit_curriculum.curriculum.top import TopMetricPolicy
@@ -34,10 +36,12 @@ __all__ = [
     "InterleavedPolicy",
     "IterITPolicy",
     "LossSamplingPolicy",
+    "OnlineMixturePolicy",
     "OrderedPolicy",
     "PatternPolicy",
     "ReuseRecent",
     "SelfPacedPolicy",
+    "SourceMixturePolicy",
     "SuperLossPolicy",
     "TapirPolicy",
     "TopMetricPolicy",

@@ -10,7 +10,7 @@ import numpy as np
 
 from lit_curriculum.curriculum.allocation import allocate
 from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
-from lit_curriculum.curriculum.quotas import choose_rows, count_abilities, water_fill
+from lit_curriculum.curriculum.quotas import count_abilities, split_probes, water_fill
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
@@ -103,17 +103,8 @@ class GrowthPacePolicy(CurriculumPolicy):
                 f"{_OWNER}: with {len(available)} abilities floor={self.floor} and cap={self.cap} fit no shares that "
                 "sum to 1; floor must be at most, cap at least one over their number."
             )
-        small = min(available, key=lambda a: available[a])
-        if available[small] <= self.probe:
-            raise ValueError(
-                f"{_OWNER}.probe={self.probe} leaves nothing to train on of ability {small!r} with {available[small]} "
-                "rows; lower it."
-            )
+        self.probes, self._pool = split_probes(examples, self.probe, _OWNER)
         self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
-        wanted = dict.fromkeys(available, self.probe)
-        self.probes = choose_rows(examples.abilities, examples.content_hashes, wanted, "nested", 0)
-        everything = choose_rows(examples.abilities, examples.content_hashes, available, "nested", 0)
-        self._pool = {a: rows[self.probe :] for a, rows in everything.items()}
         if self._size > sum(len(rows) for rows in self._pool.values()):
             raise ValueError(f"{_OWNER}: a stage of {self._size} rows exceeds what the probes leave; lower its size.")
 

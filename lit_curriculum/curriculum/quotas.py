@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_curriculum.types import IntArray
+from lit_curriculum.types import ExampleStore, IntArray
 
 SelectMode = Literal["nested", "independent", "prefix"]
 
@@ -149,3 +149,25 @@ def choose_rows(
             mine = mine[np.argsort(np.array(keys, dtype="S16"), kind="stable")]
         chosen[ability] = mine[: counts[ability]]
     return chosen
+
+
+def split_probes(examples: ExampleStore, probe: int, owner: str) -> tuple[dict[str, IntArray], dict[str, IntArray]]:
+    """Of every ability ``probe`` rows that are only scored, chosen by content hash, and the others.
+
+    Args:
+        examples: The data.
+        probe: Rows of each ability that are kept out of training.
+        owner: Option prefix for the message, such as ``curriculum.policy``.
+
+    Raises:
+        ValueError: an ability would have nothing left to train on.
+    """
+    available = count_abilities(examples.abilities)
+    small = min(available, key=lambda a: available[a])
+    if available[small] <= probe:
+        raise ValueError(
+            f"{owner}.probe={probe} leaves nothing to train on of ability {small!r} with {available[small]} rows; "
+            "lower it."
+        )
+    rows = choose_rows(examples.abilities, examples.content_hashes, available, "nested", 0)
+    return {a: r[:probe] for a, r in rows.items()}, {a: r[probe:] for a, r in rows.items()}
