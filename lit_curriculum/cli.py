@@ -34,6 +34,7 @@ Tools:
   select     write what a policy chooses from stored scores, as JSONL for any trainer
   evaluate   judge any model on any tasks: a line for every item, a table with intervals
   report     one HTML page about one or more runs: outcome, cost, what the stages were given
+  explain    what a run did with an example, with a stage or with the rest, and why
   export     write a Hugging Face folder from a checkpoint
 
 lit-curriculum COMMAND --help lists the options of a command.
@@ -149,6 +150,13 @@ def select_command(args: Sequence[str]) -> None:
     select.select_command(CurriculumCLI, args)
 
 
+def explain_command(args: Sequence[str]) -> None:
+    """``lit-curriculum explain``; see :mod:`lit_curriculum.commands.explain`."""
+    from lit_curriculum.commands import explain
+
+    explain.explain_command(args)
+
+
 def evaluate_command(args: Sequence[str]) -> None:
     """``lit-curriculum evaluate``; see :mod:`lit_curriculum.commands.evaluate`."""
     from lit_curriculum.commands import evaluate
@@ -165,6 +173,7 @@ def report_command(args: Sequence[str]) -> None:
 
 _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": evaluate_command,
+    "explain": explain_command,
     "export": export_command,
     "growth": growth_command,
     "merge": merge_command,

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,36 +158,41 @@ class Ledger:
     def state(self, stage: int) -> StageState:
         """All examples as of the decision before ``stage``; reads the parts up to it."""
         self._existing(PLANNED, stage)
-        n = self.num_examples(stage)
-        found = StageState(
-            stage=stage,
-            scores={m: np.full(n, np.nan) for m in self.metrics},
-            scored_at={m: np.full(n, NEVER, np.int32) for m in self.metrics},
-            candidate=np.zeros(n, np.bool_),
-            times=np.zeros(n, np.int32),
-            place=np.full(n, -1, np.int32),
-            reason=np.zeros(n, np.int32),
-            reasons=[],
-        )
+        return next(state for state in self.states() if state.stage == stage)
+
+    def states(self) -> Iterator[StageState]:
+        """The states of all stages that have been planned, one after the other."""
+        columns: dict[str, Array] = {"place": np.empty(0, np.int32), "times": np.empty(0, np.int32)}
+        columns |= {"candidate": np.empty(0, np.bool_), "reason": np.empty(0, np.int32)}
+        columns |= {f"score.{m}": np.empty(0, np.float64) for m in self.metrics}
+        columns |= {f"scored_at.{m}": np.empty(0, np.int32) for m in self.metrics}
+        none = dict.fromkeys(columns, 0) | {f"score.{m}": np.nan for m in self.metrics}
+        none |= {f"scored_at.{m}": NEVER for m in self.metrics}
         known: dict[str, int] = {}
-        for s in [s for s in self.stages if s <= stage]:
-            rows = self.changes(s)
+        for stage in self.stages:
+            rows = self.changes(stage)
+            more = self.num_examples(stage) - len(columns["place"])
+            columns = {k: np.append(v, np.full(more, none[k], v.dtype)) for k, v in columns.items()}
+            columns["place"][:], columns["times"][:] = -1, 0
             index = rows.column("index").to_numpy()
-            for metric in [m for m in self.metrics if f"score.{m}" in rows.column_names]:
-                found.scores[metric][index] = rows.column(f"score.{metric}").to_numpy()
-                found.scored_at[metric][index] = rows.column(f"scored_at.{metric}").to_numpy()
-            found.candidate[index] = rows.column("candidate").to_numpy()
             coded = rows.column("reason").combine_chunks().dictionary_encode()
             codes = np.array([known.setdefault(t, len(known)) for t in coded.dictionary.to_pylist()], dtype=np.int32)
-            found.reason[index] = codes[coded.indices.to_numpy()]
-            if s == stage:
-                times = pc.list_value_length(rows.column("places")).to_numpy()
-                found.times[index] = times
-                found.place[index[times > 0]] = pc.list_element(
-                    rows.column("places").filter(pa.array(times > 0)), 0
-                ).to_numpy()
-        found.reasons.extend(known)
-        return found
+            columns["reason"][index] = codes[coded.indices.to_numpy()]
+            columns["times"][index] = pc.list_value_length(rows.column("places")).to_numpy()
+            chosen = rows.filter(pc.greater(pc.list_value_length(rows.column("places")), 0))
+            columns["place"][chosen.column("index").to_numpy()] = pc.list_element(chosen.column("places"), 0).to_numpy()
+            for name in [n for n in columns if n in rows.column_names and n != "reason"]:
+                columns[name][index] = rows.column(name).to_numpy()
+            yield StageState(
+                stage=stage,
+                scores={m: columns[f"score.{m}"] for m in self.metrics},
+                scored_at={m: columns[f"scored_at.{m}"] for m in self.metrics},
+                candidate=columns["candidate"],
+                times=columns["times"],
+                place=columns["place"],
+                reason=columns["reason"],
+                reasons=list(known),
+            )
 
     def times_trained(self) -> NDArray[np.int64]:
         """[N] how often each example was trained on in all stages that have ended."""
