@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_curriculum.report.ledger import FOLDER, INFO, Ledger
+
 CARD = "run.json"
 FORMAT = 1
 
@@ -89,6 +91,14 @@ class Run:
         """The last validation's value of ``measure``; NaN where there is none."""
         values = [v["metrics"][measure] for v in self.validations if measure in v["metrics"]]
         return float(values[-1]) if values else float("nan")
+
+    @cached_property
+    def ledger(self) -> Ledger | None:
+        """The run's ledger, where it kept one and has planned a stage."""
+        if not (self.folder / FOLDER / INFO).exists():
+            return None
+        found = Ledger(self.folder)
+        return found if found.stages else None
 
     @cached_property
     def selections(self) -> list[StageSelection]:

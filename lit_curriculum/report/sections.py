@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lit_curriculum.report import ledger_views as views
 from lit_curriculum.report import run_figures as draw
 from lit_curriculum.report.compare import Comparable, Difference, break_even, lower_is_better
 from lit_curriculum.report.figures import mixture, share_matrix
+from lit_curriculum.report.ledger import Ledger
 from lit_curriculum.report.runs import Run
 from lit_curriculum.report.tables import Table
 
@@ -31,11 +33,19 @@ class NamedFigure:
 
 def tables(group: Comparable, control: str | None, differences: Sequence[Difference], measure: str) -> list[Table]:
     """What was run, on what, with which outcome, at which cost."""
-    return [
-        _outcomes(group, control, differences, measure),
-        _costs(group, control, measure),
-        _setting(group),
-    ]
+    found = [_outcomes(group, control, differences, measure), _costs(group, control, measure)]
+    firsts = {label: runs[0].ledger for label, runs in group.conditions.items()}
+    kept = {label: ledger for label, ledger in firsts.items() if ledger is not None}
+    if kept:
+        used = [[label, *views.usage(ledger)] for label, ledger in kept.items()]
+        note = "Examples of the first run of each condition, by how often they were trained on."
+        found.append(Table("usage", "Use of the data", ["condition", *views.USAGE], used, note))
+    for number, (label, ledger) in enumerate(kept.items()):
+        metric = views.most_alive(ledger)
+        if metric is not None:
+            table = views.examples_table(ledger, metric)
+            found.append(replace(table, name=f"examples_{number}", title=f"Examples, {label}"))
+    return [*found, _setting(group)]
 
 
 def _outcomes(group: Comparable, control: str | None, differences: Sequence[Difference], measure: str) -> Table:
@@ -150,9 +160,11 @@ def figures(group: Comparable, measure: str) -> list[NamedFigure]:
 
 def _of_condition(add: Callable[[str, str], Axes], number: int, label: str, run: Run) -> None:
     """What the stages of one run were made of."""
+    who = f"{label}, seed {run.seed}"
+    if run.ledger is not None:
+        _of_ledger(add, number, who, run.ledger)
     if not run.selections:
         return
-    who = f"{label}, seed {run.seed}"
     for metric, described in run.card["metrics"].items():
         if any(np.isfinite(s.scores.get(metric, np.empty(0))).any() for s in run.selections):
             axes = add(f"{number}_{metric}_by_stage", f"{who}: {metric} of what each stage trained on (quartiles).")
@@ -165,6 +177,22 @@ def _of_condition(add: Callable[[str, str], Axes], number: int, label: str, run:
     if 1 < len(run.selections) <= 20:
         axes = add(f"{number}_shared", f"{who}: share of examples that two stages have in common (Jaccard index).")
         share_matrix(axes, draw.shared_examples(run), "stage", "")
+
+
+def _of_ledger(add: Callable[[str, str], Axes], number: int, who: str, ledger: Ledger) -> None:
+    """How scores moved and agreed."""
+    states = [ledger.state(s) for s in views.shown_stages(ledger)]
+    for metric, described in ledger.info["metrics"].items():
+        if len(states) > 1 and np.isfinite(states[-1].scores[metric]).any():
+            axes = add(f"{number}_{metric}_drift", f"{who}: {metric} before every stage, median and quartiles.")
+            views.drift(axes, states, metric, described["unit"])
+            axes = add(f"{number}_{metric}_stages", f"{who}: rank correlation of {metric} between stages.")
+            between = views.rank_correlations([s.scores[metric] for s in states])
+            views.correlation_matrix(axes, between, [str(s.stage) for s in states])
+    if len(ledger.metrics) > 1:
+        axes = add(f"{number}_views", f"{who}: rank correlation of the metrics before the last stage.")
+        columns = [states[-1].scores[m] for m in ledger.metrics]
+        views.correlation_matrix(axes, views.rank_correlations(columns), ledger.metrics)
 
 
 def warnings(groups: Sequence[Comparable]) -> list[str]:
