@@ -16,6 +16,7 @@ from experiments.benchmarks.scoring_contenders import (
     DIRECT,
     LIMIT,
     OURS,
+    VIEWS,
     WHOLE,
     Setting,
     contenders,
@@ -43,6 +44,9 @@ def test_all_ways_of_scoring_give_the_same(setting: Setting) -> None:
     assert 0.0 < setting.scored_share < 1.0
     assert setting.num_tokens <= tokens_run(LIMIT, setting) < setting.num_tokens + 512
     assert runs[LIMIT]() is None
+    views = [[setting.store.lengths(view)[low : low + 8].tolist() for low in (0, 8)] for view in VIEWS]
+    run = sum(len(rows) * max(rows) for view in views for rows in view)
+    assert setting.loop_padding == pytest.approx(1 - setting.num_tokens / run)
 
 
 @pytest.mark.slow

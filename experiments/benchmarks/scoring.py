@@ -19,11 +19,21 @@ from typing import Any
 
 import torch
 
-from experiments.benchmarks.scoring_contenders import OURS, WANA, Setting, contenders, run_wana, tokens_run, wana_rows
+from experiments.benchmarks.scoring_contenders import (
+    OURS,
+    WANA,
+    WHOLE,
+    Setting,
+    contenders,
+    run_wana,
+    tokens_run,
+    wana_rows,
+)
 from experiments.benchmarks.scoring_data import QUICK, SOURCE, choose_rows, encode, load
 from experiments.benchmarks.scoring_memory import cuda_peak, peak_of_process
 from experiments.benchmarks.scoring_report import report
-from experiments.common import print_rows, write_results
+from experiments.common import Row, print_rows, write_results
+from lit_curriculum.types import CONDITIONED
 
 Measurement = dict[str, Any]
 
@@ -162,6 +172,7 @@ def main() -> None:
             "model": options.model, "device": device.type, "threads": torch.get_num_threads(), "rows": len(store),
             "keep": options.keep, "row_seed": 0, "rounds": options.rounds, "dtypes": options.dtype,
             "token_budget": budget, "tokens": setting.num_tokens, "scored_share": setting.scored_share,
+            "loop_padding": setting.loop_padding, "longest": int(setting.store.lengths(CONDITIONED).max()),
             "data": None if options.data is None else options.data.name, "wana": options.wana is not None,
         }  # fmt: skip
         if device.type == "cuda":
@@ -169,7 +180,8 @@ def main() -> None:
         log = Log(options.out / "rounds.jsonl", config)
         measure_memory(log, settings, sys.argv[1:])
         measure(log, settings, options.rounds, options.wana, Path(folder))
-    rows = report(log.found, options.dtype)
+    padding: Row = {"name": f"{WHOLE}: padding", "value": config["loop_padding"], "unit": "of its positions"}
+    rows = [*report(log.found, options.dtype), padding]
     path = write_results(options.out, rows, config, [options.data] if options.data is not None else [])
     print_rows(rows)
     print(f"\nwritten to {path}")

@@ -50,6 +50,16 @@ class Setting:
         """Scored tokens over all tokens."""
         return float(sum(self.store.num_scored(view).sum() for view in VIEWS)) / self.num_tokens
 
+    @property
+    def loop_padding(self) -> float:
+        """Share of the positions of :func:`padded_loop` that are padding."""
+        run = 0
+        for view in VIEWS:
+            lengths = self.store.lengths(view)
+            batches = [lengths[low : low + LOOP_BATCH] for low in range(0, len(lengths), LOOP_BATCH)]
+            run += int(sum(len(batch) * batch.max() for batch in batches))
+        return 1.0 - self.num_tokens / run
+
     def synchronise(self) -> None:
         """Wait for the device, so that a clock read next is right."""
         if self.device.type == "cuda":

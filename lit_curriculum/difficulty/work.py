@@ -12,7 +12,7 @@ from lit_curriculum.types import BoolArray, EncodedView, ExampleStore, IntArray
 
 Digests = NDArray[np.uint64]
 """[U, 2] 128-bit names of token sequences."""
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Raised whenever the same model may get other losses for the same tokens from a changed engine."""
 
 

@@ -18,7 +18,8 @@ from lit_curriculum.models.lora import LoRA, add_lora
 from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
 from lit_curriculum.models.packing import check_packing
 from lit_curriculum.models.reduction import LossReduction, Weighting, positive, reduce_losses
-from lit_curriculum.models.token_nll import causal_lm, check_headless, full_logits_nll, token_nll
+from lit_curriculum.models.rows import rows_are_exact
+from lit_curriculum.models.token_nll import Layout, causal_lm, check_headless, full_logits_nll, token_nll
 from lit_curriculum.types import Batch, TokenNLL
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
         weighting: ``relative`` takes the weighted mean over examples or tokens, ``absolute`` the mean of the weighted
             losses, as unbiased estimates need it (:func:`~lit_curriculum.models.reduction.reduce_losses`).
         loss_chunk: Positions that the output head is applied to at once.
-        packing: Run a batch's rows as one, without padding: for ``flash_attention_2`` (slower and larger elsewhere).
+        packing: Train on a batch's rows as one, without padding. No example leaves its batch, so the order of the plan
+            is kept. On a processor with ``sdpa``, and with ``flash_attention_2``; elsewhere slower and larger.
         decay_norm_and_bias: Let weight decay act on norms and biases too.
         init_seed: Of random weights and of the adapter's.
 
@@ -97,7 +99,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
         self.horizon_steps: int | None = None
         """Optimizer steps in the run, set from outside before ``configure_optimizers`` by whoever knows better."""
         self.model: nn.Module | None = None
-        self._headless = False
+        self._headless = self._rows_exact = False
         self._val_sums = torch.zeros(2)
         # A checkpoint that holds the adapter alone cannot fill the whole model.
         self.strict_loading = lora is None
@@ -134,6 +136,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
                 model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
             self.model = model if self.lora is None else add_lora(model, self.lora)
         self._headless = check_headless(self.model)
+        self._rows_exact = self._headless and not self._sharded() and rows_are_exact(causal_lm(self.model))
         if self.packing:
             check_packing(causal_lm(self.model), self._headless and not self._sharded())
         if self._sharded():
@@ -163,8 +166,16 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
         """Losses at the scored positions of ``batch``; see :class:`~lit_curriculum.types.LanguageModel`."""
         assert self.model is not None, "configure_model has not been called"
         if self._headless:
-            return token_nll(self.model, batch, self.loss_chunk, self.packing)
+            return token_nll(self.model, batch, self.loss_chunk, self._layout(batch))
         return full_logits_nll(self.model, batch)
+
+    def _layout(self, batch: Batch) -> Layout:
+        learning = torch.is_grad_enabled()
+        # What is run again in the backward pass would no longer know of the rows.
+        by_rows = self._rows_exact and batch.input_ids.device.type == "cpu" and not self.gradient_checkpointing
+        if by_rows and (self.packing or not learning):
+            return "by rows"
+        return "packed" if self.packing else "padded"
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         del batch_idx

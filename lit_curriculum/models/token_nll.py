@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from lit_curriculum.models.logits import LogitTransform, logit_transform
 from lit_curriculum.models.packing import hidden_without_padding
 from lit_curriculum.models.prefix import SHORTEST, hidden_after_prefix, shared_prefix
+from lit_curriculum.models.rows import hidden_by_rows
 from lit_curriculum.types import Batch, TokenNLL
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ _PROBE_LOGIT_STD = 20.0
 """Spread of logits in the proof: wide enough for every soft cap in use (30 to 50) to show."""
 
 
+Layout = Literal["padded", "packed", "by rows"]
+"""How a batch is run: as it is, as one row for flash attention, or as one row with attention taken row by row."""
+
+
 class HeadlessError(ValueError):
     """The parts that the fast path needs cannot be found in this model."""
 
@@ -42,7 +47,7 @@ def causal_lm(model: nn.Module) -> PreTrainedModel:
     return model if unwrap is None else unwrap()  # type: ignore[return-value]
 
 
-def token_nll(model: nn.Module, batch: Batch, chunk: int, packed: bool = False) -> TokenNLL:
+def token_nll(model: nn.Module, batch: Batch, chunk: int, layout: Layout = "padded") -> TokenNLL:
     """Losses of the scored tokens of ``batch``, equal to those from full logits.
 
     Args:
@@ -50,14 +55,15 @@ def token_nll(model: nn.Module, batch: Batch, chunk: int, packed: bool = False) 
         batch: B rows of L tokens; the token at position t is predicted from the hidden state at t - 1.
         chunk: Number of positions that the head is applied to at once; with vocabulary size V the peak is a few
             tensors [chunk, V] in fp32, in the backward pass too, where a chunk's logits are computed again.
-        packed: Run the rows as one, without padding (see :func:`~lit_curriculum.models.packing.check_packing`).
+        layout: ``packed`` needs :func:`~lit_curriculum.models.packing.check_packing`, ``by rows``
+            :func:`~lit_curriculum.models.rows.rows_are_exact`.
 
     Raises:
         HeadlessError: the model's decoder or output head cannot be found.
     """
     lm = causal_lm(model)
     learning = torch.is_grad_enabled()
-    hidden, head, skipped = _hidden_states_and_head(lm, batch, share_prefix=not learning and not packed, packed=packed)
+    hidden, head, skipped = _hidden_states_and_head(lm, batch, layout, share_prefix=not learning)
     row, column = _predicting_positions(batch)
     inputs, targets = hidden[row, column - skipped], batch.input_ids[row, column + 1]
     transform = logit_transform(lm.config)
@@ -169,22 +175,23 @@ def _probe_batch(lm: PreTrainedModel, seed: int) -> Batch:
 
 
 def _hidden_states_and_head(
-    lm: PreTrainedModel, batch: Batch, share_prefix: bool = False, packed: bool = False
+    lm: PreTrainedModel, batch: Batch, layout: Layout = "padded", share_prefix: bool = False
 ) -> tuple[Tensor, nn.Module, int]:
     """Hidden states [B, L, H] that the output head is applied to, the head, and how many columns are left out.
 
     Args:
         lm: The model.
         batch: B rows.
-        share_prefix: Run what all rows begin with once; its columns, and those of no use, are then left out.
-        packed: Run the rows as one, without padding.
+        layout: See :func:`token_nll`.
+        share_prefix: Run what padded rows begin with once; its columns, and those of no use, are then left out.
     """
     head: nn.Module | None = lm.get_output_embeddings()  # type: ignore[no-untyped-call]
     decoder: nn.Module = lm.get_decoder()  # type: ignore[no-untyped-call]
     if head is None or decoder is lm:
         raise HeadlessError("it does not offer its decoder and its output head apart")
-    if packed:
-        return hidden_without_padding(decoder, batch), head, 0
+    if layout != "padded":
+        run = hidden_without_padding if layout == "packed" else hidden_by_rows
+        return run(decoder, batch), head, 0
     if share_prefix and len(batch) > 1 and (length := shared_prefix(batch)) >= SHORTEST:
         hidden = hidden_after_prefix(decoder, batch, length)
         if hidden is not None:

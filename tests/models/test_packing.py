@@ -32,7 +32,7 @@ def test_losses_equal_those_of_each_row_alone(name: str, attention: str) -> None
     model = model_with(name, attention)
     check_packing(model, headless=True)
     with torch.no_grad():
-        found = token_nll(model, BATCH, chunk=4, packed=True)
+        found = token_nll(model, BATCH, chunk=4, layout="packed")
         for row in range(len(BATCH)):
             alone = Batch(*(getattr(BATCH, f)[row : row + 1] for f in Batch.__slots__))
             expected = full_logits_nll(model, alone).nll
@@ -41,7 +41,7 @@ def test_losses_equal_those_of_each_row_alone(name: str, attention: str) -> None
 
 def test_gradients_equal_those_of_padded_rows() -> None:
     model = model_with("llama", "sdpa")
-    token_nll(model, BATCH, chunk=4, packed=True).nll.sum().backward()
+    token_nll(model, BATCH, chunk=4, layout="packed").nll.sum().backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
     full_logits_nll(model, BATCH).nll.sum().backward()
@@ -52,7 +52,7 @@ def test_gradients_equal_those_of_padded_rows() -> None:
 def test_the_module_packs_where_it_is_told_to() -> None:
     found = []
     for packing in (False, True):
-        module = CausalLMModule(config={"model_type": "llama", **SMALL}, packing=packing)
+        module = CausalLMModule(config={"model_type": "llama", **SMALL}, packing=packing, attention="eager")
         module.configure_model()
         widths: list[tuple[int, ...]] = []
         module.model.get_decoder().register_forward_pre_hook(  # type: ignore[operator,union-attr]
