@@ -30,6 +30,7 @@ SHOWN = 128
 CONTROL = "reweighting, n-grams"
 UNITS = {
     "agreement on unseen examples": "rank correlation", "agreement before the update": "rank correlation",
+    "agreement within abilities": "rank correlation",
     "update and full re-score": "s", "measuring all losses": "s", "tokens through the model": "tokens",
     "tokens of measuring all losses": "tokens",
 }  # fmt: skip
@@ -45,6 +46,10 @@ def scorers() -> dict[str, LearnedScorer]:
         "pairwise gap, n-grams": LearnedScorer(Pairwise(num_answers=SHOWN, max_new_tokens=16)),
         "pairwise own answer, n-grams": LearnedScorer(Pairwise("own_answer", num_answers=SHOWN, max_new_tokens=16)),
         "pairwise reference, n-grams": LearnedScorer(Pairwise("reference", num_answers=SHOWN, max_new_tokens=16)),
+        "pairwise gap of drawn answers, n-grams": LearnedScorer(
+            Pairwise(num_answers=SHOWN, max_new_tokens=16, temperature=1.0)
+        ),
+        "pairwise gap, all answered, n-grams": LearnedScorer(Pairwise(num_answers=None, max_new_tokens=16)),
         "pairwise gap, hidden states": LearnedScorer(
             Pairwise(num_answers=SHOWN, max_new_tokens=16), HiddenStates()
         ),
@@ -67,14 +72,16 @@ class Truth(Callback, CurriculumObserver):
         with quiet(module):
             true = ScoringEngine({"loss": NegativeLogLikelihood()}).score(module, store, np.arange(len(store)))  # type: ignore[arg-type]
         unseen = np.setdiff1d(np.arange(len(store)), report.candidates)
+        abilities = np.array([str(a) for a in store.abilities])[unseen]
         for name, stages in self.found.items():
             scores, logged = report.table.scores[name], report.learning.scalars
+            pair = scores[unseen], true.values["loss"][unseen]
+            within = [spearmanr(*(v[abilities == a] for v in pair)).statistic for a in sorted(set(abilities.tolist()))]
             stages.append(
                 {
-                    "agreement on unseen examples": float(
-                        spearmanr(scores[unseen], true.values["loss"][unseen]).statistic
-                    ),
-                    "agreement before the update": logged[f"{name}/agreement_before"],
+                    "agreement on unseen examples": float(spearmanr(*pair).statistic),
+                    "agreement within abilities": float(np.nanmean(within)),
+                    "agreement before the update": logged.get(f"{name}/agreement_before", float("nan")),
                     "update and full re-score": logged[f"{name}/seconds"],
                     "measuring all losses": true.seconds,
                     "tokens through the model": logged[f"{name}/forward_tokens"] + logged[f"{name}/generated_tokens"],
@@ -100,7 +107,7 @@ def run_seed(seed: int, examples: int, stages: int) -> dict[str, Measures]:
         others = [c for c in cli.trainer.callbacks if not isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
         cli.trainer.callbacks = [*others, CurriculumCallback(UniformPolicy(), metrics, seed=seed), truth]  # type: ignore[attr-defined]
         cli.trainer.fit(cli.model, cli.datamodule)
-    return {name: {m: float(np.mean([s[m] for s in found])) for m in UNITS} for name, found in truth.found.items()}
+    return {name: {m: float(np.nanmean([s[m] for s in found])) for m in UNITS} for name, found in truth.found.items()}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -9,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -39,6 +41,22 @@ def from_rank_zero(value: T, device: torch.device) -> T:
     box = [value]
     dist.broadcast_object_list(box, device=device)
     return box[0]
+
+
+def deal_out(items: Sequence[S], run: Callable[[list[S]], list[T]], together: bool) -> list[T]:
+    """What ``run`` makes of ``items``, one result each: every rank runs its share, and all ranks get all results.
+
+    Args:
+        items: The same on all ranks.
+        run: Makes a list of results from a list of items.
+        together: Every rank runs everything, as weights that are split over the ranks demand.
+    """
+    rank, world_size = rank_and_world()
+    if world_size == 1 or together:
+        return run(list(items))
+    shares: list[list[T]] = [[] for _ in range(world_size)]
+    dist.all_gather_object(shares, run(list(items[rank::world_size])))
+    return [shares[k % world_size][k // world_size] for k in range(len(items))]
 
 
 def add_up(table: Tensor) -> Tensor:

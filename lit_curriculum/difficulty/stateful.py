@@ -87,16 +87,11 @@ class StatefulMetric(DifficultyMetric):
     def score(self, context: UpdateContext, indices: IntArray) -> FloatArray:
         """Scores [K] of the examples ``indices`` [K]; NaN marks one that cannot be scored."""
 
-    def scoring_tokens(self, store: ExampleStore, indices: IntArray) -> int:
-        """Tokens that :meth:`score` runs through the model; none by default."""
-        del store, indices
-        return 0
-
     def timed_score(self, context: UpdateContext, indices: IntArray) -> TimedScores:
-        """Scores [K] of ``indices`` [K] and their cost."""
+        """Scores [K] of ``indices`` [K] and their cost; to be overridden where :meth:`score` runs the model."""
         started = time.perf_counter()
         values = self.score(context, indices)
-        return TimedScores(values, time.perf_counter() - started, self.scoring_tokens(context.store, indices))
+        return TimedScores(values, time.perf_counter() - started, forward_tokens=0)
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def test_pairwise_asks_for_answers_and_ranks_what_can_be_told_apart(difficulty: 
     given = context(store, table_of(truth, known=60))
     cost = metric.update(given)
     assert isinstance(given.model, Scripted)
-    assert given.model.asked[0][:2] == (100, 1.0)
+    assert given.model.asked[0][:2] == (100, 0.0)
     assert cost.generated_tokens == 1400
     assert cost.forward_tokens > 100
     scores = metric.score(given, np.arange(240))

@@ -9,10 +9,12 @@ from typing import ClassVar, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
+from lit_curriculum.difficulty.fingerprint import is_sharded
 from lit_curriculum.difficulty.learned.answers import Answer
+from lit_curriculum.difficulty.ranks import deal_out
 from lit_curriculum.types import Batch, EncodedView, FloatArray, LanguageModel, PooledModel
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -110,13 +112,15 @@ class HiddenStates(ScorerFeatures):
     @override
     def extract(self, answers: Sequence[Answer], model: LanguageModel, device: torch.device) -> Tensor:
         pooled = cast("PooledModel", model).pooled_hidden
+
+        def run(batches: list[list[int]]) -> list[Tensor]:
+            rows = ([(k, 1.0, _view(answers[k])) for k in batch] for batch in batches)
+            return [pooled(Batch.from_views(r).to(device)).float().cpu() for r in rows]
+
         # Of equal length in a batch, so that little is padded; batches do not depend on the number of ranks.
         order = sorted(range(len(answers)), key=lambda k: len(answers[k].prompt) + len(answers[k].tokens))
-        vectors = []
-        for start in range(0, len(order), _ROWS):
-            rows = [(k, 1.0, _view(answers[k])) for k in order[start : start + _ROWS]]
-            vectors.append(pooled(Batch.from_views(rows).to(device)).float().cpu())
-        stacked = torch.cat(vectors)
+        batches = [order[start : start + _ROWS] for start in range(0, len(order), _ROWS)]
+        stacked = torch.cat(deal_out(batches, run, together=isinstance(model, nn.Module) and is_sharded(model)))
         found = torch.empty_like(stacked)
         found[torch.tensor(order)] = stacked
         # Of comparable size whatever the model's width.

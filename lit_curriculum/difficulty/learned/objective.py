@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from lit_curriculum.difficulty.learned.answers import reference
-from lit_curriculum.difficulty.learned.features import ScorerFeatures
 from lit_curriculum.difficulty.learned.net import ScoringNet
+from lit_curriculum.difficulty.learned.references import ReferenceFeatures
 from lit_curriculum.difficulty.stateful import UpdateContext
 from lit_curriculum.types import IntArray
 
@@ -30,6 +28,7 @@ class Lesson:
     """[K] of the learner's losses, or [K, D] of its answers."""
     generated_tokens: int = 0
     forward_tokens: int = 0
+    """Tokens run through the model beside those of the references' features."""
 
 
 class ScorerObjective(ABC):
@@ -39,6 +38,8 @@ class ScorerObjective(ABC):
     """Methods that the model has to offer."""
     needs_answers: ClassVar[bool] = False
     """Whether features of the model's own answers are needed."""
+    max_reference_tokens: int | None = None
+    """Where reference answers are cut, in learning and in scoring alike; none leaves them whole."""
 
     @property
     @abstractmethod
@@ -51,7 +52,9 @@ class ScorerObjective(ABC):
         return np.empty(0, dtype=np.int64)
 
     @abstractmethod
-    def collect(self, context: UpdateContext, features: ScorerFeatures, fresh: IntArray, loss: str) -> Lesson | None:
+    def collect(
+        self, context: UpdateContext, references: ReferenceFeatures, fresh: IntArray, loss: str
+    ) -> Lesson | None:
         """The training set, from examples with a ``fresh`` loss or from answers; none where there is nothing."""
 
     @abstractmethod
@@ -73,13 +76,3 @@ class ScorerObjective(ABC):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore :meth:`state_dict`."""
         del state
-
-
-def reference_features(
-    context: UpdateContext, features: ScorerFeatures, indices: IntArray, max_tokens: int | None = None
-) -> tuple[Tensor, int]:
-    """Features [K, D] of the reference answers of ``indices`` [K], and the tokens that were run for them."""
-    answers = [reference(context.store, int(i), max_tokens) for i in indices]
-    if not answers:
-        return torch.zeros(0, 1), 0
-    return features.extract(answers, context.model, context.device), features.forward_tokens(answers)

@@ -7,14 +7,16 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 from typing_extensions import override
 
+from lit_curriculum.difficulty.fingerprint import is_sharded
 from lit_curriculum.difficulty.learned.answers import Answer, reference
-from lit_curriculum.difficulty.learned.features import ScorerFeatures
 from lit_curriculum.difficulty.learned.net import ScoringNet
 from lit_curriculum.difficulty.learned.objective import Lesson, ScorerObjective
+from lit_curriculum.difficulty.learned.references import ReferenceFeatures
+from lit_curriculum.difficulty.ranks import deal_out
 from lit_curriculum.difficulty.stateful import UpdateContext
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import CONDITIONED, GenerativeModel, IntArray
@@ -34,11 +36,15 @@ class Pairwise(ScorerObjective):
     The model answers a number of drawn examples at each update. Their difficulty uses the score of that answer; for
     the others it is foretold by ridge regression on the features of the reference, so no more has to be generated.
 
+    The most likely answer stands for the model by default. Drawn answers (``temperature`` 1) of a model that has
+    learned little are mostly noise, and how far noise stands out depends on the form of the task more than on what the
+    model knows: the gap then runs against the loss rather than with it (``experiments/learned_scorer``).
+
     Args:
         difficulty: ``gap``: r(x, y) - r(x, y_hat); ``own_answer``: -r(x, y_hat); ``reference``: -r(x, y), which
             needs no answer of the example itself.
         num_answers: Examples that the model answers at each update; none answers all of them.
-        max_new_tokens: Tokens at most of an answer; references are cut there too when the two are compared.
+        max_new_tokens: Tokens at most of an answer; references are cut there too, or length would give them away.
         temperature: Of the answers; 0 takes the most likely token each time.
 
     Raises:
@@ -53,7 +59,7 @@ class Pairwise(ScorerObjective):
         difficulty: PairDifficulty = "gap",
         num_answers: int | None = 64,
         max_new_tokens: int = 64,
-        temperature: float = 1.0,
+        temperature: float = 0.0,
     ) -> None:
         check_choice("objective.difficulty", difficulty, get_args(PairDifficulty))
         for option, value in (("num_answers", num_answers), ("max_new_tokens", max_new_tokens)):
@@ -63,7 +69,7 @@ class Pairwise(ScorerObjective):
             raise ValueError(f"objective.temperature of the learned scorer must be at least 0, got {temperature}.")
         self.kind: PairDifficulty = difficulty
         self.num_answers = num_answers
-        self.max_new_tokens = max_new_tokens
+        self.max_new_tokens = self.max_reference_tokens = max_new_tokens
         self.temperature = temperature
         self._answered = torch.zeros(0, dtype=torch.int64)
         self._answer_scores = torch.zeros(0)
@@ -77,7 +83,9 @@ class Pairwise(ScorerObjective):
         return f"pairwise-{self.kind}-{count}-{self.max_new_tokens}-{self.temperature:g}"
 
     @override
-    def collect(self, context: UpdateContext, features: ScorerFeatures, fresh: IntArray, loss: str) -> Lesson | None:
+    def collect(
+        self, context: UpdateContext, references: ReferenceFeatures, fresh: IntArray, loss: str
+    ) -> Lesson | None:
         del fresh, loss
         store = context.store
         seed = int(context.generator.integers(1 << 31))
@@ -86,19 +94,22 @@ class Pairwise(ScorerObjective):
             return None
         count = len(scorable) if self.num_answers is None else min(self.num_answers, len(scorable))
         drawn = np.sort(context.generator.permutation(scorable)[:count])
-        references = [reference(store, int(i), self.max_new_tokens) for i in drawn]
-        own = cast("GenerativeModel", context.model).generate(
-            [a.prompt for a in references], self.max_new_tokens, self.temperature, seed
+        asked = [reference(store, int(i), self.max_new_tokens) for i in drawn]
+        model = cast("GenerativeModel", context.model)
+        own = deal_out(
+            [a.prompt for a in asked],
+            lambda prompts: model.generate(prompts, self.max_new_tokens, self.temperature, seed),
+            together=isinstance(model, nn.Module) and is_sharded(model),
         )
-        answers = [Answer(a.example, a.prompt, tokens) for a, tokens in zip(references, own, strict=True)]
+        answers = [Answer(a.example, a.prompt, tokens) for a, tokens in zip(asked, own, strict=True)]
         generated = sum(len(a.tokens) for a in answers)
         prompts = sum(len(a.prompt) for a in answers)
         return Lesson(
             indices=drawn,
-            features=features.extract(references, context.model, context.device),
-            targets=features.extract(answers, context.model, context.device),
+            features=references.of(context, drawn),
+            targets=references.features.extract(answers, context.model, context.device),
             generated_tokens=generated,
-            forward_tokens=prompts + features.forward_tokens([*references, *answers]),
+            forward_tokens=prompts + references.features.forward_tokens(answers),
         )
 
     @override

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from lit_curriculum.difficulty.learned.features import ScorerFeatures
 from lit_curriculum.difficulty.learned.net import ScoringNet
-from lit_curriculum.difficulty.learned.objective import Lesson, ScorerObjective, reference_features
+from lit_curriculum.difficulty.learned.objective import Lesson, ScorerObjective
+from lit_curriculum.difficulty.learned.references import ReferenceFeatures
 from lit_curriculum.difficulty.stateful import UpdateContext
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import IntArray
@@ -82,15 +82,16 @@ class Reweighting(ScorerObjective):
         return np.sort(generator.permutation(rest)[:missing])
 
     @override
-    def collect(self, context: UpdateContext, features: ScorerFeatures, fresh: IntArray, loss: str) -> Lesson | None:
+    def collect(
+        self, context: UpdateContext, references: ReferenceFeatures, fresh: IntArray, loss: str
+    ) -> Lesson | None:
         if not len(fresh):
             return None
-        vectors, forward = reference_features(context, features, fresh)
         losses = context.table.scores[loss][fresh]
         spread = float(losses.std())
         scaled = (losses - losses.mean()) / (spread if spread > 0 else 1.0)
         targets = torch.from_numpy(scaled.astype(np.float32))
-        return Lesson(indices=fresh, features=vectors, targets=targets, forward_tokens=forward)
+        return Lesson(indices=fresh, features=references.of(context, fresh), targets=targets)
 
     @override
     def loss(self, net: ScoringNet, lesson: Lesson, rows: Tensor) -> Tensor:

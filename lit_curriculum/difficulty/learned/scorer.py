@@ -13,10 +13,11 @@ from typing_extensions import override
 
 from lit_curriculum.difficulty.learned.features import HashedNgrams, ScorerFeatures
 from lit_curriculum.difficulty.learned.net import ScoringNet, train_net
-from lit_curriculum.difficulty.learned.objective import ScorerObjective, reference_features
+from lit_curriculum.difficulty.learned.objective import ScorerObjective
+from lit_curriculum.difficulty.learned.references import ReferenceFeatures
 from lit_curriculum.difficulty.learned.reweighting import Reweighting
-from lit_curriculum.difficulty.stateful import StatefulMetric, UpdateContext, UpdateCost
-from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray
+from lit_curriculum.difficulty.stateful import StatefulMetric, TimedScores, UpdateContext, UpdateCost
+from lit_curriculum.types import CONDITIONED, FloatArray, IntArray
 
 _CHUNK = 4096
 _VERSION = 1
@@ -29,6 +30,8 @@ class LearnedScorer(StatefulMetric):
     how it is built is not known to us. This is our construction, not the paper's, and results that rest on it have to
     say so. At every update the rank correlation (Spearman) with the true loss is reported over the examples whose
     loss is fresh: ``agreement_before`` of the scorer as it was, which has not seen these losses, and ``agreement``.
+    Where features cost a pass of the model, an example's reference makes it once a refresh. With several processes that
+    pass and the model's own answers are dealt out over them, unless the weights are split over them too.
 
     Args:
         objective: What it learns; by default :class:`Reweighting`.
@@ -84,13 +87,14 @@ class LearnedScorer(StatefulMetric):
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.update_every, self.max_age = update_every, max_age
         self._net: ScoringNet | None = None
+        self._references = ReferenceFeatures(self.features, self.objective.max_reference_tokens)
 
     @property
     @override
     def formula(self) -> str:
         net = f"hidden={self.hidden},steps={self.steps}x{self.batch_size},lr={self.learning_rate:g}"
         rest = f"decay={self.weight_decay:g},every={self.update_every},age={self.max_age},loss={self.loss}"
-        return f"learned/1({self.objective.name},{self.features.name},{net},{rest})"
+        return f"learned/2({self.objective.name},{self.features.name},{net},{rest})"
 
     @property
     @override
@@ -113,21 +117,23 @@ class LearnedScorer(StatefulMetric):
     @override
     def update(self, context: UpdateContext) -> UpdateCost:
         started = time.perf_counter()
+        # The model has moved since the last refresh.
+        self._references = ReferenceFeatures(self.features, self.objective.max_reference_tokens)
         table, generator = context.table, context.generator
         age = context.stage - table.scored_at[self.loss]
         fresh = np.flatnonzero(np.isfinite(table.scores[self.loss]) & (age <= self.max_age))
         scalars = {"fresh_losses": float(len(fresh))}
-        forward = 0
         if self._net is not None:
-            scalars["agreement_before"], forward = self._agreement(context, fresh)
-        lesson = self.objective.collect(context, self.features, fresh, self.loss)
+            scalars["agreement_before"] = self._agreement(context, fresh)
+        lesson = self.objective.collect(context, self._references, fresh, self.loss)
         if lesson is None:
             if self._net is None:
                 raise ValueError(
                     f"the learned scorer has nothing to learn from before stage {context.stage}: no loss under "
                     f"{self.loss!r} is fresh; let the policy ask for some, or raise objective.num_losses."
                 )
-            return UpdateCost(seconds=time.perf_counter() - started, scalars=scalars)
+            forward = self._references.forward_tokens
+            return UpdateCost(seconds=time.perf_counter() - started, forward_tokens=forward, scalars=scalars)
         if self._net is None:
             self._net = ScoringNet(lesson.features.shape[1], self.hidden, generator)
         net = self._net
@@ -138,11 +144,11 @@ class LearnedScorer(StatefulMetric):
         )  # fmt: skip
         with torch.no_grad():
             self.objective.conclude(net, lesson)
-        scalars["agreement"], again = self._agreement(context, fresh)
+        scalars["agreement"] = self._agreement(context, fresh)
         return UpdateCost(
             seconds=time.perf_counter() - started,
             generated_tokens=lesson.generated_tokens,
-            forward_tokens=lesson.forward_tokens + forward + again,
+            forward_tokens=lesson.forward_tokens + self._references.forward_tokens,
             scalars={name: value for name, value in scalars.items() if np.isfinite(value)},
         )
 
@@ -151,13 +157,15 @@ class LearnedScorer(StatefulMetric):
         found = np.empty(len(indices))
         for start in range(0, len(indices), _CHUNK):
             part = indices[start : start + _CHUNK]
-            found[start : start + _CHUNK] = self._score(context, part)[0]
+            found[start : start + _CHUNK] = self._score(context, part, keep=False)
         found[context.store.num_scored(CONDITIONED)[indices] == 0] = np.nan
         return found
 
     @override
-    def scoring_tokens(self, store: ExampleStore, indices: IntArray) -> int:
-        return int(store.lengths(CONDITIONED)[indices].sum()) if self.features.model_methods else 0
+    def timed_score(self, context: UpdateContext, indices: IntArray) -> TimedScores:
+        before = self._references.forward_tokens
+        timed = super().timed_score(context, indices)
+        return timed._replace(forward_tokens=self._references.forward_tokens - before)
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -175,20 +183,17 @@ class LearnedScorer(StatefulMetric):
             self._net.load_state_dict(state["net"])
         self.objective.load_state_dict(state["objective"])
 
-    def _score(self, context: UpdateContext, indices: IntArray) -> tuple[FloatArray, int]:
-        """Scores [K] and the tokens that features ran through the model."""
+    def _score(self, context: UpdateContext, indices: IntArray, keep: bool = True) -> FloatArray:
         assert self._net is not None, "an update comes before scores"
-        vectors, forward = reference_features(context, self.features, indices)
+        vectors = self._references.of(context, indices, keep)
         with torch.no_grad():
             scores: FloatArray = self.objective.difficulty(self._net, vectors, indices).double().numpy()
-        return scores, forward
+        return scores
 
-    def _agreement(self, context: UpdateContext, indices: IntArray) -> tuple[float, int]:
+    def _agreement(self, context: UpdateContext, indices: IntArray) -> float:
         """Rank correlation with the fresh losses; NaN where either does not vary."""
         losses = context.table.scores[self.loss][indices]
         if len(indices) < 3 or np.ptp(losses) == 0:
-            return float("nan"), 0
-        scores, forward = self._score(context, indices)
-        if np.ptp(scores) == 0:
-            return float("nan"), forward
-        return float(spearmanr(scores, losses).statistic), forward
+            return float("nan")
+        scores = self._score(context, indices)
+        return float("nan") if np.ptp(scores) == 0 else float(spearmanr(scores, losses).statistic)
