@@ -57,6 +57,19 @@ QUESTIONS = {
         "How often does a small local judge prefer the answer that people prefer?",
         "python -m experiments.judge_agreement.run --data FILE --source SOURCE --out results/judge_agreement",
     ),
+    "eval_agreement": (
+        "Do our evaluation and lm-evaluation-harness say the same of the same model, item by item?",
+        "python -m experiments.eval_agreement.run --harness PYTHON --choice FILE --generation FILE --choices 150 "
+        "--answers 24 --max_new_tokens 80",
+    ),
+    "growth_study_first": (
+        "The first design of the growth study: are the planted truths recovered?",
+        "python -m experiments.growth_study.run (at commit 7e527a1)",
+    ),
+    "growth_study_second": (
+        "The second design of the growth study: are the planted truths recovered?",
+        "python -m experiments.growth_study.run (at commit 938cb43)",
+    ),
     "growth_study": (
         "Does the growth study recover what was planted?",
         "python -m experiments.growth_study.run",
@@ -72,8 +85,10 @@ QUESTIONS = {
 }
 NOTES = {
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
-    "growth_study": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit "
+    "eval_agreement": "Neither program finds a right answer among the generated ones: there, what agrees is the text.",
+    "growth_study_first": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit "
     "7e527a1, on a shared machine; the commit below is that of the analysis.",
+    "growth_study_second": "Two of three planted truths are recovered; lookup runs out of facts (experiments/LOG.md).",
     "task_classifier": "Dolly's eight types, not TAPIR's 33; the tables of confusions are in confusion.md.",
     "judge_agreement": "A model of 135 million parameters is no judge: this measures the path and its failures.",
     "iterit_alpaca": "One seed, a handful of held-out examples: the whole path works; nothing is said of a gain.",

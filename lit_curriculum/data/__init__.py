@@ -2,6 +2,7 @@
 
 from lit_curriculum.data.ability_datamodule import AbilityDataModule
 from lit_curriculum.data.datamodule import InstructionDataModule
+from lit_curriculum.data.doit import DoITDataModule
 from lit_curriculum.data.sampler import CurriculumSampler
 
-__all__ = ["AbilityDataModule", "CurriculumSampler", "InstructionDataModule"]
+__all__ = ["AbilityDataModule", "CurriculumSampler", "DoITDataModule", "InstructionDataModule"]

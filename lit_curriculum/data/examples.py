@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from lit_curriculum.data.formats import MalformedRecordError, has_empty_response, to_example
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
@@ -12,6 +12,8 @@ from lit_curriculum.data.records import read_records
 from lit_curriculum.types import Example
 
 Split = Literal["train", "val"]
+Adapt = Callable[[Mapping[str, Any], str], Mapping[str, Any]]
+"""From a record's fields and its place to the fields of a known layout; a :class:`MalformedRecordError` refuses it."""
 
 
 def read_examples(
@@ -22,6 +24,7 @@ def read_examples(
     limit: int | None = None,
     split: Split | None = None,
     val_fraction: float = 0.0,
+    adapt: Adapt | None = None,
 ) -> Iterator[Example]:
     """The examples of ``paths`` in order, one at a time.
 
@@ -33,6 +36,7 @@ def read_examples(
         limit: Only the first so many records are read.
         split: Which side of the split by ``val_fraction`` is wanted; by default all there is.
         val_fraction: Share of the examples that belongs to ``val`` (see :func:`is_validation`).
+        adapt: Turns a record of another layout into one that :func:`~lit_curriculum.data.formats.to_example` reads.
 
     Raises:
         ValueError: a path cannot be read, or there is a problem and the policy says ``error``.
@@ -42,7 +46,8 @@ def read_examples(
         reason, example = record.reason, None
         if record.fields is not None:
             try:
-                example = to_example(record.fields, record.source, input_join=input_join)
+                fields = record.fields if adapt is None else adapt(record.fields, record.source)
+                example = to_example(fields, record.source, input_join=input_join)
             except MalformedRecordError as error:
                 reason = str(error)
         if example is None:
