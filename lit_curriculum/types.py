@@ -7,7 +7,7 @@ Shape letters used in the package: ``N`` examples in the data, ``B`` rows in a b
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -207,8 +207,28 @@ class GenerativeModel(LanguageModel, Protocol):
 class PooledModel(LanguageModel, Protocol):
     """A language model that also shows its hidden states; only features made of them ask for it."""
 
-    def pooled_hidden(self, batch: Batch, /) -> Tensor:
-        """[B, H] last hidden states of each row, averaged over its scored positions."""
+    def pooled_hidden(self, batch: Batch, /, weights: Tensor | None = None) -> Tensor:
+        """[B, H] last hidden states of each row, averaged by ``weights`` [B, L], or over its scored positions."""
+        ...
+
+
+class GradientModel(LanguageModel, Protocol):
+    """A language model that also gives the gradients of single examples; only gradient-based selection asks for it."""
+
+    def gradient_sketch(
+        self, dimensions: int, layers: str, /, adam: bool, seed: int
+    ) -> tuple[Callable[[Batch], Tensor], str]:
+        """A function from a batch to projected gradients [B, dimensions] of each row's mean token loss.
+
+        Args:
+            dimensions: Numbers of the projection.
+            layers: ``trainable`` or ``last_block``.
+            adam: Give the step that Adam would take instead of the gradient.
+            seed: Of the projection.
+
+        Returns:
+            The function, and a name for what beside the weights it depends on: the optimizer's state.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.diversity import Diversity, Pool
 from lit_curriculum.curriculum.ordering import content_ranks, highest_first
 from lit_curriculum.curriculum.size import StageSize
-from lit_curriculum.curriculum.top import within
+from lit_curriculum.curriculum.top import check_scored, within
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
@@ -42,7 +42,7 @@ class CoveragePolicy(CurriculumPolicy):
         fresh: Whether the choice is made ``once`` or ``each_stage``, with scores by the current model.
 
     Raises:
-        ValueError: an option is out of range, or (in ``step``) no example is left to choose from.
+        ValueError: an option is out of range, or (in ``step``) there are no scores yet or no example is left.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class CoveragePolicy(CurriculumPolicy):
         n = table.num_examples
         priority: FloatArray | None = None
         eligible = np.arange(n)
+        check_scored(table, self.priority, stage)
         if self.priority:
             scores = np.stack([table.scores[metric] for metric in self.priority])
             negative = (scores < 0).any(axis=0)

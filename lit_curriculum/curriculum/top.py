@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -36,7 +37,7 @@ class TopMetricPolicy(SingleMetricPolicy):
         rescore: Whether the metric is computed once (``never`` again) or with the current model ``each_stage``.
 
     Raises:
-        ValueError: an option is out of range, or (in ``step``) no example is left to choose from.
+        ValueError: an option is out of range, or (in ``step``) there are no scores yet or no example is left.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class TopMetricPolicy(SingleMetricPolicy):
         return np.flatnonzero(~table.unscorable(self.metric))
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
-        assert not table.never_scored(self.metric).any(), "step was called before candidates were scored"
+        check_scored(table, [self.metric], stage)
         values = table.scores[self.metric]
         eligible = within(values, self.at_least, self.below)
         if not len(eligible):
@@ -79,6 +80,22 @@ class TopMetricPolicy(SingleMetricPolicy):
             "highest_selected": float(values[chosen].max()),
         }
         return Plan(indices=generator.permutation(chosen), scalars=scalars)
+
+
+def check_scored(table: DifficultyTable, metrics: Sequence[str], stage: int) -> None:
+    """Refuse to choose by a score that nobody has computed yet.
+
+    Raises:
+        ValueError: names the metric.
+    """
+    for metric in metrics:
+        never = int(table.never_scored(metric).sum())
+        if never:
+            raise ValueError(
+                f"metric {metric!r} has not scored {never} of {table.num_examples} examples when stage {stage} is "
+                f"planned; let curriculum.metrics.{metric} score from the stage on that {_OWNER} reads it "
+                "(first_stage), or let the policy read it later."
+            )
 
 
 def within(values: FloatArray, at_least: float | None, below: float | None) -> IntArray:

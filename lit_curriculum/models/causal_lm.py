@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lit_curriculum.models import loading
 from lit_curriculum.models.checkpoint import describe
 from lit_curriculum.models.generative import GenerativeMixin
+from lit_curriculum.models.gradients import GradientMixin
 from lit_curriculum.models.hidden import PooledHiddenMixin
 from lit_curriculum.models.lora import LoRA, add_lora
 from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
-class CausalLMModule(GenerativeMixin, PooledHiddenMixin, LightningModule):
+class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, LightningModule):
     """Trains, validates and scores a causal language model on the scored tokens of its batches.
 
     It knows nothing of a curriculum. The weights are read in :meth:`configure_model`, so making the object is cheap,

@@ -82,7 +82,7 @@ def test_candidates() -> None:
     assert len(once.candidates(fresh, 0)) == len(again.candidates(fresh, 0)) == 6
     assert len(once.candidates(table(), 1)) == 0
     assert again.candidates(table(), 1).tolist() == [0, 1, 3, 4, 5]
-    with pytest.raises(AssertionError, match="before candidates were scored"):
+    with pytest.raises(ValueError, match=r"'x' has not scored 6 of 6 examples when stage 0 is .*metrics.x score from"):
         once.step(fresh, 0, make_generator(0, 0, "policy"))
 
 
