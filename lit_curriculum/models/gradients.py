@@ -99,7 +99,7 @@ class GradientMixin:
     def _token_nll(self, batch: Batch) -> TokenNLL:
         assert self.model is not None
         if self._headless:
-            return token_nll(self.model, batch, self.loss_chunk, False)
+            return token_nll(self.model, batch, self.loss_chunk)
         return full_logits_nll(self.model, batch)
 
     def _moments(self, name: str, layer: nn.Module) -> Moments:
