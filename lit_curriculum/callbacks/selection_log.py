@@ -16,9 +16,9 @@ from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 class SelectionLog(Callback, CurriculumObserver):
     """Writes ``selection/stage-<s>.jsonl`` beside the run's log: one line an entry of the plan, in training order.
 
-    A line holds the entry's place in the stage, the example's index, id, source and ability, its weight, and the
-    scores that the decision was made on (none where a metric has no score). Written by rank zero, whole or not at
-    all; a stage that is planned again after a resume is written again, the same.
+    A line holds the entry's place in the stage, the example's index, id, content hash, source and ability, its weight,
+    and the scores that the decision was made on (none where a metric has no score). Written by rank zero, whole or not
+    at all; a stage that is planned again after a resume is written again, the same.
 
     Args:
         dirpath: Folder to write to; by default the logger's folder, or the trainer's root folder without a logger.
@@ -50,6 +50,7 @@ class SelectionLog(Callback, CurriculumObserver):
                     "place": place,
                     "index": index,
                     "id": example.id,
+                    "content_hash": example.content_hash,
                     "source": example.source,
                     "ability": example.ability,
                     "weight": 1.0 if weights is None else float(weights[place]),

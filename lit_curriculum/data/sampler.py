@@ -33,12 +33,16 @@ class CurriculumSampler(DistributedSampler[Any]):
         rank: This process's rank.
         batch_size: Global batch size, examples over all ranks.
         seed: Seed of the order that is used without a plan.
+        weighted: Without it, plain indices are yielded, for a data set of one's own; plans with weights are refused
+            then, and a filler entry counts.
 
     Raises:
         ValueError: ``batch_size`` does not divide by ``num_replicas``.
     """
 
-    def __init__(self, num_examples: int, num_replicas: int, rank: int, batch_size: int, seed: int = 0) -> None:
+    def __init__(
+        self, num_examples: int, num_replicas: int, rank: int, batch_size: int, seed: int = 0, weighted: bool = True
+    ) -> None:
         if batch_size % num_replicas:
             raise ValueError(
                 f"data.batch_size={batch_size} is the global batch and must divide by the {num_replicas} ranks; "
@@ -48,6 +52,7 @@ class CurriculumSampler(DistributedSampler[Any]):
         super().__init__(range(num_examples), num_replicas=num_replicas, rank=rank, shuffle=False, seed=seed)  # type: ignore[arg-type]
         self.num_examples = num_examples
         self.batch_size = batch_size
+        self.weighted = weighted
         self.stage = -1
         self.start = 0
         self._plan: Plan | None = None
@@ -77,6 +82,11 @@ class CurriculumSampler(DistributedSampler[Any]):
         size = len(plan)
         if size == 0:
             raise ValueError(f"the plan of stage {stage} is empty; there is nothing to train on.")
+        if not self.weighted and plan.weights is not None and (plan.weights != 1.0).any():
+            raise ValueError(
+                f"the plan of stage {stage} weighs examples, but the sampler yields plain indices; make it with "
+                "weighted=True, and let the data set take (index, weight)."
+            )
         low, high = int(plan.indices.min()), int(plan.indices.max())
         if low < 0 or high >= self.num_examples:
             raise ValueError(f"the plan of stage {stage} names example {low if low < 0 else high}, outside the data.")
@@ -99,7 +109,10 @@ class CurriculumSampler(DistributedSampler[Any]):
         """Entries of this rank in the whole stage, padding included."""
         return -(-self._size() // self.num_replicas)
 
-    def __iter__(self) -> Iterator[tuple[int, float]]:
+    def __iter__(self) -> Iterator[tuple[int, float] | int]:
+        return self._entries() if self.weighted else (index for index, _ in self._entries())
+
+    def _entries(self) -> Iterator[tuple[int, float]]:
         indices, weights = self._order()
         size = len(indices)
         for low in range(self.start, size, _CHUNK * self.num_replicas):

@@ -89,6 +89,11 @@ def token_nll(model: nn.Module, batch: Batch, chunk: int, layout: Layout = "padd
 def full_logits_nll(model: nn.Module, batch: Batch) -> TokenNLL:
     """The same losses by way of all logits [B, L, V]; slow and large, but true of every architecture."""
     logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+    return nll_of_logits(logits, batch)
+
+
+def nll_of_logits(logits: Tensor, batch: Batch) -> TokenNLL:
+    """Losses at the scored positions of ``batch`` from all its logits [B, L, V], for a model of one's own."""
     row, column = _predicting_positions(batch)
     targets = batch.input_ids[row, column + 1]
     scored_logits = logits[row, column].float()
