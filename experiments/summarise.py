@@ -1,4 +1,8 @@
-"""Write ``results/README.md`` from the files that the experiments have written: every number, and where it is from."""
+"""Write the pages of ``results/`` from the files that the experiments have written: every number, and its source.
+
+``results/README.md`` has the papers' claims with our verdicts and the list of experiments; each folder has a page with
+its table.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import argparse
 import json
 from pathlib import Path
 from typing import Any
+
+from experiments import claims
 
 RESULTS = Path(__file__).parents[1] / "results"
 # Folder of results -> what it answers, and the command that writes it.
@@ -44,6 +50,14 @@ QUESTIONS = {
     "iterit_alpaca": (
         "Does IterIT run on real instructions with a pretrained model?",
         "python -m experiments.iterit_alpaca.run --data FILE --out results/iterit_alpaca",
+    ),
+    "iterit_ablation": (
+        "What does each part of IterIT do on the generated abilities, beside random examples of equal number?",
+        "python -m experiments.iterit_ablation.run",
+    ),
+    "iterit_ablation_real": (
+        "What do IterIT's main parts do with a pretrained model and real data?",
+        "python -m experiments.iterit_ablation.run --profile real --data FOLDER",
     ),
     "campus_ablation": (
         "What does each part of CAMPUS do on the generated abilities, beside random order at equal budget?",
@@ -101,8 +115,21 @@ NOTES = {
 }
 
 
-def section(folder: Path) -> list[str]:
-    """The lines of one experiment."""
+INTRODUCTION = """\
+Written by `python -m experiments.summarise` from the files in the folders beside it; a test holds pages to files.
+
+## Do the papers' claims hold at this scale?
+
+A verdict is read off the 95 % t interval of differences paired by seed: a claim *holds* or *does not hold* where the
+interval lies on one side of zero; else it is *not detectable here*. Verdicts are not corrected for their number; the
+tables of the experiments are. The first column links to the configuration, the second to the experiment. None of the
+papers' own numbers for these claims is known to us at first hand, so none is quoted. All of it is small: models of 0.2
+or 135 million weights and hundreds or thousands of rows. Nothing is said of models of billions of weights.
+"""
+
+
+def page(folder: Path) -> str:
+    """The page of one experiment."""
     question, command = QUESTIONS[folder.name]
     rows: list[dict[str, Any]] = json.loads((folder / "results.json").read_text())
     source: dict[str, Any] = json.loads((folder / "provenance.json").read_text())
@@ -111,33 +138,40 @@ def section(folder: Path) -> list[str]:
         f"{k} {v}" for k, v in source["packages"].items() if k in ("torch", "lightning", "transformers")
     )
     data = ", ".join(f"{name} (sha256 {digest[:12]})" for name, digest in source["data"].items())
-    lines = [f"## {question}", "", f"    {command}", ""]
+    lines = [f"# {question}", "", f"    {command}", ""]
     if folder.name in NOTES:
         lines += [NOTES[folder.name], ""]
     lines += [f"Configuration `{json.dumps(source['config'])}`, commit {commit}, {packages}, {source['cores']} cores."]
     lines += [f"Data: {data}."] if data else []
+    figures = sorted(p.name for p in folder.iterdir() if p.suffix in (".png", ".svg"))
+    lines += ["", *(f"![{name}]({name})" for name in figures)] if figures else []
     lines += ["", "| | value | low to high | n | unit |", "| --- | ---: | --- | ---: | --- |"]
     for row in rows:
         interval = f"{row['low']:.4g} to {row['high']:.4g}" if "low" in row else ""
         lines.append(f"| {row['name']} | {row['value']:.4g} | {interval} | {row.get('n', '')} | {row['unit']} |")
-    return [*lines, ""]
+    return "\n".join(lines) + "\n"
 
 
-def summarise(results: Path) -> str:
-    """The whole page."""
-    lines = ["# Results", "", "Written by `python -m experiments.summarise` from the files beside it.", ""]
-    for name in QUESTIONS:
-        if (results / name / "results.json").exists():
-            lines += section(results / name)
-    return "\n".join(lines).rstrip() + "\n"
+def pages(results: Path) -> dict[Path, str]:
+    """Every page below ``results``, by its path."""
+    done = [name for name in QUESTIONS if (results / name / "results.json").exists()]
+    lines = ["# Results", "", INTRODUCTION, *claims.render(results), "## All experiments", ""]
+    lines += ["| question | command | what to know |", "| --- | --- | --- |"]
+    lines += [
+        f"| [{QUESTIONS[name][0]}]({name}/README.md) | `{QUESTIONS[name][1]}` | {NOTES.get(name, '')} |"
+        for name in done
+    ]
+    found = {results / name / "README.md": page(results / name) for name in done}
+    return {results / "README.md": "\n".join(lines) + "\n", **found}
 
 
 def main() -> None:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
-    (given.results / "README.md").write_text(summarise(given.results), encoding="utf-8")
+    for path, text in pages(given.results).items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,64 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from scipy import stats
 
-from experiments.summarise import QUESTIONS, RESULTS, summarise
+from experiments.claims import CLAIMS, SCALES, Claim, judge
+from experiments.summarise import QUESTIONS, RESULTS, pages
 
 FOLDERS = sorted(p.parent for p in RESULTS.glob("*/results.json"))
 
 
-def test_the_page_is_what_the_files_give() -> None:
-    assert (RESULTS / "README.md").read_text(encoding="utf-8") == summarise(RESULTS)
+def test_the_pages_are_what_the_files_give() -> None:
+    for path, text in pages(RESULTS).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m experiments.summarise"
+
+
+def _cells(folder: Path, ours: list[float], theirs: list[float]) -> None:
+    lines = ["{}"]
+    for row, values in (("a", ours), ("b", theirs)):
+        lines += [
+            json.dumps({"row": row, "seed": s, "measures": {"loss": v, "price": 2.0}}) for s, v in enumerate(values)
+        ]
+    (folder / "x").mkdir()
+    (folder / "x" / "cells.jsonl").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("ours", "lower_is_better", "verdict"),
+    [
+        ([1.0, 2.0, 3.1], True, "holds"),
+        ([1.0, 2.0, 3.1], False, "does not hold"),
+        ([1.0, 4.0, 4.1], True, "not detectable here"),
+        ([1.0], True, "not run"),
+    ],
+)
+def test_verdicts_come_from_paired_intervals(
+    tmp_path: Path, ours: list[float], lower_is_better: bool, verdict: str
+) -> None:
+    claim = Claim(
+        paper="P", text="t", folder="x", row="a", against="b", measure="loss", lower_is_better=lower_is_better,
+        config="c", cost="price",
+    )  # fmt: skip
+    assert judge(claim, tmp_path).verdict == "not run"
+    theirs = [2.0, 3.0, 4.0]
+    _cells(tmp_path, ours, theirs)
+    found = judge(claim, tmp_path)
+    assert found.verdict == verdict
+    if verdict != "not run":
+        expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+        assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+        assert (found.pairs, found.cost) == (3, 2.0)
+
+
+def test_claims_name_configurations_that_exist() -> None:
+    for claim in CLAIMS:
+        assert (RESULTS.parent / claim.config).exists()
+        assert claim.folder in QUESTIONS
+        assert claim.folder in SCALES
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
