@@ -63,6 +63,18 @@ QUESTIONS = {
         "What does each part of CAMPUS do on the generated abilities, beside random order at equal budget?",
         "python -m experiments.campus_ablation.run --out results/campus_ablation",
     ),
+    "campus_ablation_long": (
+        "The same on three times the budget, main rows?",
+        "python -m experiments.campus_ablation.run --profile long",
+    ),
+    "campus_ablation_real": (
+        "What does CAMPUS do with a pretrained model and real data, beside random order at equal budget?",
+        "python -m experiments.campus_ablation.run --profile real --data FOLDER",
+    ),
+    "tapir_ablation": (
+        "What does each part of TAPIR do where teacher and judge are always right, at equal budget of tokens?",
+        "python -m experiments.tapir_ablation.run --out results/tapir_ablation",
+    ),
     "task_classifier": (
         "How well do the task classifiers recover the types that people gave?",
         "python -m experiments.task_classifier.run --data FILE --encoder FOLDER --out results/task_classifier",
