@@ -50,8 +50,8 @@ class LossSamplingPolicy(TrainingLossPolicy):
         ValueError: an option is out of range, or ``trainer.max_epochs`` stages may not suffice for the budget.
 
     References:
-        Qin et al. 2024, "InfoBatch", arXiv 2303.04947, equations 2 to 5; Jiang et al. 2019, "Accelerating Deep
-        Learning by Focusing on the Biggest Losers", arXiv 1910.00762, section 3. The draw: Madow 1949, "On the theory
+        Qin et al. 2024, "InfoBatch", arXiv 2303.04947; Jiang et al. 2019, "Accelerating Deep Learning by
+        Focusing on the Biggest Losers", arXiv 1910.00762. The draw: Madow 1949, "On the theory
         of systematic sampling, II"; the weights: Horvitz and Thompson 1952.
     """
 

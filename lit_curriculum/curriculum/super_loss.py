@@ -36,7 +36,7 @@ class SuperLossPolicy(TrainingLossPolicy):
         ValueError: an option is out of range.
 
     References:
-        Castells et al. 2020, "SuperLoss: A Generic Loss for Robust Curriculum Learning", equations 1 and 6.
+        Castells et al. 2020, "SuperLoss: A Generic Loss for Robust Curriculum Learning".
     """
 
     def __init__(

@@ -39,7 +39,7 @@ class ReferenceLoss(StatefulMetric):
         ValueError: an option is out of range, or a fold is empty.
 
     References:
-        Mindermann et al. 2022, arXiv 2206.07137, section 3 (irreducible holdout loss, and its form without a holdout);
+        Mindermann et al. 2022, arXiv 2206.07137 (irreducible loss, and its form without a holdout);
         Xie et al. 2023, arXiv 2305.10429, algorithm 1, step 1 (reference model).
     """
 
