@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from lit_curriculum.cli import CurriculumCLI, main
+from tests.evaluation.tiny_scorer import save_scorer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LAYERS = {
@@ -27,7 +29,7 @@ BANDED = {
     "baby_steps": ("--curriculum.policy.num_bands=2", "--curriculum.policy.budget_passes=1.0"),
 }
 # Need weights that are not in the repository; their tests are marked slow elsewhere.
-NEEDS_WEIGHTS = {"superfiltering", "deita"}
+NEEDS_WEIGHTS = {"superfiltering", "deita", "selectit"}
 # Options that fit a configuration to 120 examples.
 SMALL = {
     "cherry_pre_experienced": (
@@ -80,3 +82,17 @@ def test_curricula_that_need_weights_parse(curriculum: str, tmp_path: Path) -> N
     args = [*layers("tiny", "abilities", curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}"]
     cli = CurriculumCLI(args, run=False)
     assert cli.trainer.max_epochs == 2
+
+
+@pytest.mark.parametrize("curriculum", sorted(NEEDS_WEIGHTS & set(LAYERS["curriculum"])))
+def test_curricula_that_need_weights_run_with_tiny_ones(curriculum: str, tmp_path: Path) -> None:
+    text = (CONFIGS / "curriculum" / f"{curriculum}.yaml").read_text()
+    source = save_scorer(tmp_path / "scorer", context=1024)
+    (tmp_path / "own.yaml").write_text(re.sub(r"package:[^\s,\]}]+", source, text))
+    args = [
+        "fit", *layers("tiny", "abilities", "uniform", "debug"), f"--config={tmp_path / 'own.yaml'}",
+        f"--trainer.default_root_dir={tmp_path}", f"--trainer.logger.init_args.save_dir={tmp_path}",
+        "--data.num_train=120", "--data.num_val_per_ability=2", f"--data.cache_dir={tmp_path / 'cache'}",
+    ]  # fmt: skip
+    assert main(args) == 0
+    assert len(list((tmp_path / "version_0" / "selection").glob("*.jsonl"))) == 2

@@ -21,6 +21,7 @@ from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.engine import pack_by_tokens
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
+from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.token_nll import check_headless, next_token_logits
 from lit_curriculum.types import Batch, EncodedView, Example, ExampleStore, FloatArray, IntArray, Message
 
@@ -101,6 +102,10 @@ class DigitExpectation(TextMetric):
         return f"digit-expectation/1({','.join(options)})"
 
     def score(self, examples: ExampleStore) -> FloatArray:
+        return self.score_by(None, examples)
+
+    def score_by(self, module: CausalLMModule | None, examples: ExampleStore) -> FloatArray:
+        """Scores [N] by the scorer's ``module``, or by one that is loaded where it is needed."""
         tokenizer = self.scorer.tokenizer
         template = None if self.template is None else resolve_template(tokenizer, self.template)
         digit_ids = self._digit_ids(tokenizer, template)
@@ -115,7 +120,7 @@ class DigitExpectation(TextMetric):
                 continue
             views += [EncodedView(ids, np.zeros(len(ids), np.bool_)) for ids in found]
             owner += [i] * len(found)
-        ratings = self._ratings(views, digit_ids)
+        ratings = self._ratings(module, views, digit_ids)
         if unscorable:
             first = examples[unscorable[0]]
             log.warning(
@@ -177,31 +182,32 @@ class DigitExpectation(TextMetric):
             found.append(ids[-1])
         return found
 
-    def _ratings(self, views: Sequence[EncodedView], digit_ids: list[int]) -> FloatArray:
-        """Expected digit of each prompt."""
+    def rate(self, probabilities: Tensor) -> Tensor:
+        """Ratings [B] from the probabilities [B, K] of the digits, in fp64."""
+        return probabilities @ torch.tensor(list(self.digits), dtype=torch.float64, device=probabilities.device)
+
+    def _ratings(self, module: CausalLMModule | None, views: Sequence[EncodedView], digit_ids: list[int]) -> FloatArray:
+        """Rating of each prompt."""
         ratings = np.zeros(len(views))
         if not views:
             return ratings
-        module = self.scorer.load()
+        module = self.scorer.load() if module is None else module
         model, device = module.model, self.scorer.device
         assert model is not None
         headless = check_headless(model)
         lengths: IntArray = np.array([len(view.input_ids) for view in views], dtype=np.int64)
         for rows in pack_by_tokens(lengths, self.token_budget):
             batch = Batch.from_views([(int(i), 1.0, views[i]) for i in rows]).to(device)
-            ratings[rows] = expected_digit(model, batch, headless, digit_ids, self.digits).cpu().numpy()
+            ratings[rows] = self.rate(digit_probabilities(model, batch, headless, digit_ids)).cpu().numpy()
         if not np.isfinite(ratings).all():
             raise ValueError(f"{self.scorer.source} gives NaN or infinite logits; its weights are broken.")
         return ratings
 
 
 @torch.no_grad()
-def expected_digit(
-    model: nn.Module, batch: Batch, headless: bool, digit_ids: Sequence[int], digits: Sequence[int]
-) -> Tensor:
-    """Mean of the digits [B] under their probabilities as the token that follows each row, in fp64."""
-    logits = next_token_logits(model, batch, headless)[:, list(digit_ids)].double()
-    return logits.softmax(dim=1) @ torch.tensor(list(digits), dtype=torch.float64, device=logits.device)
+def digit_probabilities(model: nn.Module, batch: Batch, headless: bool, digit_ids: Sequence[int]) -> Tensor:
+    """[B, K] probabilities, among these tokens alone, of the token that follows each row, in fp64."""
+    return next_token_logits(model, batch, headless)[:, list(digit_ids)].double().softmax(dim=1)
 
 
 def _read_prompt(prompt: str) -> str:
