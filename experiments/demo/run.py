@@ -21,10 +21,10 @@ from scipy.stats import mannwhitneyu, spearmanr
 
 from experiments.common import write_results
 from experiments.demo.tapir import RoundTrace, true_level
-from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport
+from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, ScheduleTrace, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
-from lit_curriculum.curriculum import CampusPolicy, TapirPolicy
+from lit_curriculum.curriculum import TapirPolicy
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
@@ -43,29 +43,6 @@ class SelectedLevels(Callback, CurriculumObserver):
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         store = trainer.datamodule.train_store  # type: ignore[attr-defined]
         self.by_stage.append([true_level(store[int(i)]) for i in report.plan.indices])
-
-
-class ScheduleTrace(Callback, CurriculumObserver):
-    """Keeps which schedule each stage was taught from and every band's perplexity, for policies that have them."""
-
-    def __init__(self, metrics: list[str]) -> None:
-        self.metrics = metrics
-        self.chosen: list[str] = []
-        self.perplexities: dict[str, list[float]] = {m: [] for m in metrics}
-
-    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        self.chosen.append(self.metrics[int(report.plan.scalars["chosen"])])
-        for metric, values in self.perplexities.items():
-            values.append(report.plan.scalars.get(f"perplexity/{metric}", float("nan")))
-
-    def save(self, folder: Path) -> None:
-        """A figure, and its numbers."""
-        figure, axes = figures.plt.subplots(figsize=(9, 4.5))
-        figures.schedule_trace(axes, self.perplexities, self.chosen)
-        figures.save(figure, folder / "schedule_trace.png")
-        (folder / "schedule_trace.json").write_text(
-            json.dumps({"chosen": self.chosen, "perplexities": self.perplexities})
-        )
 
 
 METRICS = {
@@ -153,10 +130,8 @@ def main() -> None:
     monitor = next(c for c in cli.trainer.callbacks if isinstance(c, AbilityMonitor))  # type: ignore[attr-defined]
     levels = SelectedLevels()
     cli.trainer.callbacks.append(levels)  # type: ignore[attr-defined]
+    trace = next((c for c in cli.trainer.callbacks if isinstance(c, ScheduleTrace)), None)  # type: ignore[attr-defined]
     curriculum = next(c for c in cli.trainer.callbacks if isinstance(c, CurriculumCallback))  # type: ignore[attr-defined]
-    trace = ScheduleTrace(curriculum.policy.metrics) if isinstance(curriculum.policy, CampusPolicy) else None
-    if trace is not None:
-        cli.trainer.callbacks.append(trace)  # type: ignore[attr-defined]
     rounds = RoundTrace(curriculum.policy) if isinstance(curriculum.policy, TapirPolicy) else None
     if rounds is not None:
         cli.trainer.callbacks.append(rounds)  # type: ignore[attr-defined]
@@ -205,7 +180,10 @@ def main() -> None:
         rounds.show(console, monitor.history)
         rounds.save(given.out)
     if trace is not None:
-        trace.save(given.out)
+        figures.save(trace.draw(), given.out / "schedule_trace.png")
+        (given.out / "schedule_trace.json").write_text(
+            json.dumps({"chosen": trace.chosen, "perplexities": trace.perplexities})
+        )
         console.print(f"Which schedule was taught when: {given.out / 'schedule_trace.png'}", highlight=False)
     console.print(f"Figure: {given.out / 'demo.png'}    Numbers: {given.out / 'results.json'}")
     console.print(f"Look at the run: tensorboard --logdir {given.out}", highlight=False)

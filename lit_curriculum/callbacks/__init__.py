@@ -9,6 +9,7 @@ from lit_curriculum.callbacks.length_warmup import SequenceLengthWarmup
 from lit_curriculum.callbacks.monitor import CurriculumMonitor
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.run_card import RunCard
+from lit_curriculum.callbacks.schedule_trace import ScheduleTrace
 from lit_curriculum.callbacks.selection_log import SelectionLog
 from lit_curriculum.callbacks.tapir import TapirRounds
 
@@ -22,6 +23,7 @@ __all__ = [
     "ExceptionCheckpoint",
     "LedgerWriter",
     "RunCard",
+    "ScheduleTrace",
     "SelectionLog",
     "SequenceLengthWarmup",
     "StageReport",
