@@ -26,6 +26,9 @@ CONDITIONED = "conditioned"
 UNCONDITIONED = "unconditioned"
 """Name of the view without the user's turns: the context of the denominator of IFD."""
 
+WHOLE = "whole"
+"""Name of the view that holds the whole conversation and scores all its tokens but the first; no store keeps it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lit_curriculum.types import BoolArray, FloatArray, IntArray
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.difficulty.views import num_scored
+from lit_curriculum.types import CONDITIONED, WHOLE, BoolArray, ExampleStore, FloatArray, IntArray
 
 Choice = Literal["min_ppl", "max_ppl", "softmax", "random", "round_robin"]
 Pool = Literal["tokens", "examples"]
+PerplexityOn = Literal["response", "all"]
 
 
 def measured_part(band: IntArray, count: int | None) -> IntArray:
@@ -34,6 +38,33 @@ def band_perplexity(nll: FloatArray, num_tokens: IntArray, pool: Pool) -> float:
         if pool == "examples":
             return float(np.exp(nll[known]).mean())
         return float(np.exp((nll[known] * num_tokens[known]).sum() / num_tokens[known].sum()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandMeasure:
+    """How bands are measured."""
+
+    metric: str
+    """Name of the metric of mean token loss."""
+    on: PerplexityOn
+    """The tokens that it is the mean of."""
+    pool: Pool
+    count: int | None
+
+    def tokens(self, examples: ExampleStore) -> IntArray:
+        """[N] how many tokens the metric is the mean of."""
+        return num_scored(examples, WHOLE if self.on == "all" else CONDITIONED)
+
+    def part(self, band: IntArray) -> IntArray:
+        """The examples of ``band`` [M] that are measured, sorted, so that equal bands have equal sums and are a tie."""
+        return np.sort(measured_part(band, self.count))
+
+    def perplexity(self, table: DifficultyTable, tokens: IntArray, band: IntArray) -> float:
+        """Perplexity of ``band`` [M]; NaN of an empty one."""
+        part = self.part(band)
+        if not len(part):
+            return float("nan")
+        return band_perplexity(table.scores[self.metric][part], tokens[part], self.pool)
 
 
 def choose(

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
-from lit_curriculum.curriculum.band_choice import Choice, Pool, band_perplexity, choose, measured_part
+from lit_curriculum.curriculum.band_choice import BandMeasure, Choice, PerplexityOn, Pool, choose
 from lit_curriculum.curriculum.band_schedules import BandSchedules, RescoreScope
 from lit_curriculum.curriculum.banded_run import BandedRun, Clock, RunLength, Stop, first_that_fits
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.campus_options import check_campus_options
+from lit_curriculum.curriculum.campus_options import check_campus_options, grown_sentence
 from lit_curriculum.curriculum.campus_report import Decision, reasons, scalars
 from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.curriculum.pacing import PacingIndex, cut_bands, scopes
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, IntArray, Plan
+from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
 RescoreWhich = Literal["chosen", "all_aware", "none"]
 
-_OWNER = "curriculum.policy"
 _VERSION = 1
 
 
@@ -34,15 +34,19 @@ class CampusPolicy(CurriculumPolicy):
     that number depends on what is chosen. When no schedule has a band left, all clocks start again.
 
     A band's perplexity comes from the losses that the table holds, so that measuring it and re-sorting by loss cost
-    one forward pass. Perplexity of all tokens, the prompt's included, is not offered: views score the response alone.
-    A learned metric is scored after the losses, when it is too late to measure a band that its new scores would make;
-    so its schedule is re-sorted after the choice and counts from the next one on.
+    one forward pass; over all tokens it takes a second one, as the loss that sorts is the response's. A learned metric
+    is scored after the losses, when it is too late to measure a band that its new scores would make; so its schedule
+    is re-sorted after the choice and counts from the next one on. Data that grow are refused: bands and budget are
+    planned for a known size.
 
     Args:
         metrics: Names of the metrics, one schedule each (n = 4 in the paper).
         aware: Those among them that the model in training measures; what else sorts is static.
         learned: Those that score all examples by themselves, following the model.
         loss: Name of the metric of mean response loss, from which bands' perplexities come.
+        ppl_on: Take perplexities over ``response`` tokens or over ``all``, the prompt's included.
+        ppl_all: Name of the metric of the mean loss of all tokens
+            (:class:`~lit_curriculum.difficulty.ConversationNLL`), for ``ppl_on: all``.
         num_bands: Bands of a schedule (T); null takes the most for which ``trainer.max_epochs`` always suffices.
         initial_scope: Share of the data in the first band (s1).
         power: Progress rate of the scope (p).
@@ -87,6 +91,8 @@ class CampusPolicy(CurriculumPolicy):
         temperature: float = 1.0,
         ppl_pool: Pool = "tokens",
         ppl_count: int | None = None,
+        ppl_on: PerplexityOn = "response",
+        ppl_all: str = "loss_all",
         rescore_every: int = 1,
         rescore_which: RescoreWhich = "chosen",
         rescore_scope: RescoreScope = "all",
@@ -99,7 +105,7 @@ class CampusPolicy(CurriculumPolicy):
         names = {
             "pacing_index": (pacing_index, get_args(PacingIndex)), "clock": (clock, get_args(Clock)),
             "choice": (choice, get_args(Choice)), "ppl_pool": (ppl_pool, get_args(Pool)),
-            "rescore_which": (rescore_which, get_args(RescoreWhich)),
+            "ppl_on": (ppl_on, get_args(PerplexityOn)), "rescore_which": (rescore_which, get_args(RescoreWhich)),
             "rescore_scope": (rescore_scope, get_args(RescoreScope)), "stop": (stop, get_args(Stop)),
         }  # fmt: skip
         counts = {"num_bands": num_bands, "rescore_every": rescore_every, "ppl_count": ppl_count}
@@ -108,7 +114,10 @@ class CampusPolicy(CurriculumPolicy):
         self.metrics, self.aware, self.learned, self.loss = list(metrics), list(aware), list(learned), loss
         self.num_bands, self.initial_scope, self.power = num_bands, initial_scope, power
         self.pacing_index, self.clock, self.choice, self.temperature = pacing_index, clock, choice, temperature
-        self.ppl_pool, self.ppl_count, self.exclude_seen, self.shuffle = ppl_pool, ppl_count, exclude_seen, shuffle
+        self.ppl_pool, self.ppl_count, self.ppl_on, self.ppl_all = ppl_pool, ppl_count, ppl_on, ppl_all
+        self.exclude_seen, self.shuffle = exclude_seen, shuffle
+        metric = loss if ppl_on == "response" else ppl_all
+        self._measure = BandMeasure(metric=metric, on=ppl_on, pool=ppl_pool, count=ppl_count)
         self.rescore_every, self.rescore_which, self.rescore_scope = rescore_every, rescore_which, rescore_scope
         self.stop, self.budget_passes, self.budget_examples = stop, budget_passes, budget_examples
         self._measures = len(self.metrics) > 1 and choice in ("min_ppl", "max_ppl", "softmax")
@@ -117,19 +126,16 @@ class CampusPolicy(CurriculumPolicy):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        extra = [self.loss] if self._measures and self.loss not in self.metrics else []
+        extra = [self._measure.metric] if self._measures and self._measure.metric not in self.metrics else []
         return (*self.metrics, *extra)
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         size = len(examples)
         if self._schedules is not None and self._schedules.run.num_examples < size:
-            raise ValueError(
-                f"CampusPolicy has sorted {self._schedules.run.num_examples} examples and cannot take in data that "
-                f"have grown to {size}; start a new run with all of them."
-            )
+            raise ValueError(grown_sentence(self._schedules.run.num_examples, size))
         run = self._banded_run(size, num_stages)
         self._budget = self._length().budget(run)
-        self._num_tokens = examples.num_scored(CONDITIONED)
+        self._num_tokens = self._measure.tokens(examples)
         self._schedules = BandSchedules(run, content_ranks(examples.content_hashes))
         self._touched = np.zeros(len(self.metrics), dtype=np.bool_)  # chosen since the last re-scoring
         self._trained, self._last = 0, -1
@@ -174,8 +180,8 @@ class CampusPolicy(CurriculumPolicy):
             asked[scope] |= ~table.unscorable(self.metrics[number])[scope]
         if self._measures:
             for number in np.flatnonzero(now.is_open).tolist():
-                part = measured_part(now.band(number), self.ppl_count)
-                asked[part] |= ~table.unscorable(self.loss)[part]
+                part = self._measure.part(now.band(number))
+                asked[part] |= ~table.unscorable(self._measure.metric)[part]
         return np.flatnonzero(asked)
 
     def _due(self, stage: int, kind: Sequence[str]) -> BoolArray:
@@ -196,11 +202,11 @@ class CampusPolicy(CurriculumPolicy):
             elif self._due(stage, self.aware)[number]:
                 now.sort(number, table.hardness(metric), self.rescore_scope, stage)
         bands = [now.band(number) for number in range(len(self.metrics))]
-        perplexities = np.array([self._perplexity(table, band) for band in bands])
-        chosen = choose(self.choice, perplexities, now.is_open, self._last, self.temperature, generator)
+        measured = [self._measure.perplexity(table, self._num_tokens, b) if self._measures else math.nan for b in bands]
+        chosen = choose(self.choice, np.array(measured), now.is_open, self._last, self.temperature, generator)
         taught = bands[chosen][: self._budget - self._trained]
         self._decision = Decision(
-            stage=stage, chosen=chosen, perplexities=perplexities.tolist(), clocks=now.clocks.tolist(),
+            stage=stage, chosen=chosen, perplexities=measured, clocks=now.clocks.tolist(),
             round=now.round, sizes=[len(b) for b in bands], sorted_at=now.sorted_at.tolist(), taught=taught.copy(),
         )  # fmt: skip
         logged = scalars(self._decision, self.metrics, now.run.bands, now.orders, table)
@@ -215,13 +221,6 @@ class CampusPolicy(CurriculumPolicy):
             now.sort(number, table.hardness(self.metrics[number]), self.rescore_scope, stage)
         logged |= {"trained_examples": float(self._trained), "budget_examples": float(self._budget)}
         return Plan(indices=generator.permutation(taught) if self.shuffle else taught, scalars=logged)
-
-    def _perplexity(self, table: DifficultyTable, band: IntArray) -> float:
-        if not self._measures or not len(band):
-            return float("nan")
-        # Sorted, so that equal bands have equal sums and are a tie.
-        part = np.sort(measured_part(band, self.ppl_count))
-        return band_perplexity(table.scores[self.loss][part], self._num_tokens[part], self.ppl_pool)
 
     def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
         assert self._decision is not None, "explain was called before step"

@@ -50,3 +50,11 @@ def check_campus_options(
     for option, budget in (("budget_passes", budget_passes), ("budget_examples", budget_examples)):
         if budget is not None and not budget > 0:
             raise ValueError(f"{_OWNER}.{option} must be above 0, got {budget}.")
+
+
+def grown_sentence(num_sorted: int, size: int) -> str:
+    """What is said of data that have grown in the middle of a run."""
+    return (
+        f"CampusPolicy has sorted {num_sorted} examples and cannot take in data that have grown to {size}: bands and "
+        "budget are planned for a known size; start a new run with all of them."
+    )

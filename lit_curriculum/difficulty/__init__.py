@@ -5,11 +5,12 @@ from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.length import Length
 from lit_curriculum.difficulty.mtld import MTLD
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
+from lit_curriculum.difficulty.nll import ConversationNLL, NegativeLogLikelihood, Perplexity
 from lit_curriculum.difficulty.table import DifficultyTable
 
 __all__ = [
     "MTLD",
+    "ConversationNLL",
     "DifficultyMetric",
     "DifficultyTable",
     "InstructionFollowingDifficulty",

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lit_curriculum.difficulty.base import ModelMetric
-from lit_curriculum.types import CONDITIONED
+from lit_curriculum.types import CONDITIONED, WHOLE
 
 
 def mean_nll(summary: Tensor) -> Tensor:
@@ -48,3 +48,22 @@ class Perplexity(ModelMetric):
     @override
     def combine(self, summaries: Mapping[str, Tensor]) -> Tensor:
         return mean_nll(summaries[CONDITIONED]).exp()
+
+
+class ConversationNLL(ModelMetric):
+    """Mean negative log-likelihood of all tokens of the conversation but the first, in nats per token.
+
+    Prompt, template and responses count alike. Beside a metric of the responses it costs a pass of its own.
+    """
+
+    unit = "nats per token"
+    views = (WHOLE,)
+
+    @property
+    @override
+    def formula(self) -> str:
+        return "nll-mean-whole/1"
+
+    @override
+    def combine(self, summaries: Mapping[str, Tensor]) -> Tensor:
+        return mean_nll(summaries[WHOLE])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_curriculum.difficulty.views import encoded_view, num_scored
 from lit_curriculum.types import BoolArray, EncodedView, ExampleStore, IntArray
 
 Digests = NDArray[np.uint64]
@@ -45,13 +46,13 @@ class Work:
     def build(cls, store: ExampleStore, indices: IntArray, views: list[str]) -> Work:
         """Look at ``views`` of the examples ``indices`` [K] of ``store``."""
         names, owners, kinds, places, lengths = [], [], [], [], []
-        scorable = {view: store.num_scored(view)[indices] > 0 for view in views}
+        scorable = {view: num_scored(store, view)[indices] > 0 for view in views}
         for v, view in enumerate(views):
             found = np.flatnonzero(scorable[view])
             digests = bytearray(16 * len(found))
             sizes = np.zeros(len(found), dtype=np.int64)
             for row, k in enumerate(found):
-                encoded = trim(store.encoded(int(indices[k]), view))
+                encoded = trim(encoded_view(store, int(indices[k]), view))
                 digests[16 * row : 16 * row + 16] = sequence_digest(encoded)
                 sizes[row] = len(encoded.input_ids)
             names.append(np.frombuffer(bytes(digests), dtype=np.uint64).reshape(-1, 2))
@@ -83,7 +84,7 @@ class Work:
 
     def view(self, store: ExampleStore, item: int) -> EncodedView:
         """The tokens of one distinct sequence."""
-        return trim(store.encoded(int(self.examples[item]), self.views[int(self.view_of[item])]))
+        return trim(encoded_view(store, int(self.examples[item]), self.views[int(self.view_of[item])]))
 
     def unscorable(self, views: tuple[str, ...]) -> BoolArray:
         """[K] true where one of ``views`` has no scored token."""

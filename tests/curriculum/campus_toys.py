@@ -36,6 +36,15 @@ def scripted_losses(store: ListStore) -> Losses:
     return loss
 
 
+def scripted_losses_of_all_tokens(store: ListStore) -> Losses:
+    """(example, stage) -> mean loss of prompt and response together, known for those without a response too."""
+
+    def loss(index: int, stage: int) -> float:
+        return round((0.4 + ((index * 29) % 17) / 9) * 0.9 ** (stage * (index % 3)), 2)
+
+    return loss
+
+
 def scripted_scorer(index: int, stage: int) -> float:
     """(example, stage) -> score of the learned metric, which follows stages too."""
     return ((index * 17 + stage * 5 * (index % 7)) % 31) / 10
@@ -48,7 +57,8 @@ class ScriptedRun:
         self.policy, self.seed, self.num_stages = policy, seed, num_stages
         self.store = campus_store(num)
         self.losses = scripted_losses(self.store)
-        self.table = DifficultyTable(num, ["length", "mtld", "loss", "scorer"])
+        self.all_losses = scripted_losses_of_all_tokens(self.store)
+        self.table = DifficultyTable(num, ["length", "mtld", "loss", "scorer", "loss_all"])
         everything = np.arange(num)
         self.table.update("length", everything, self.store.lengths("conditioned").astype(float), 0)
         self.table.update("mtld", everything, ((everything * 13) % 19).astype(float), 0)
@@ -63,6 +73,7 @@ class ScriptedRun:
         known = np.isfinite(values)
         self.table.update("loss", asked[known], values[known], stage)
         self.table.mark_unscorable("loss", asked[~known], stage)
+        self.table.update("loss_all", asked, np.array([self.all_losses(int(i), stage) for i in asked]), stage)
         everything = np.arange(len(self.store))
         self.table.update("scorer", everything, np.array([scripted_scorer(int(i), stage) for i in everything]), stage)
         plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
@@ -96,6 +107,7 @@ class Twin:
     scope: str = "all"
     exclude_seen: bool = False
     pool: str = "tokens"
+    on: str = "response"
     budget: int = 60
     num: int = 60
     trace: list[dict[str, Any]] = field(default_factory=list)
@@ -103,6 +115,7 @@ class Twin:
     def __post_init__(self) -> None:
         self.store = campus_store(self.num)
         self.loss = scripted_losses(self.store)
+        self.all_losses = scripted_losses_of_all_tokens(self.store)
         self.hashes = [e.content_hash for e in self.store.examples]
 
     def value(self, metric: str, index: int, stage: int) -> float:
@@ -126,8 +139,13 @@ class Twin:
         return [math.floor(s * self.num + 1e-9) for s in scope[:-1]] + [self.num]
 
     def perplexity(self, band: list[int], stage: int) -> float:
-        counts = self.store.num_scored("conditioned")
-        known = [(self.loss(i, stage), int(counts[i])) for i in band if not math.isnan(self.loss(i, stage))]
+        if self.on == "all":
+            # Every token of prompt and response has a loss but the very first, before which there is nothing.
+            sizes = [len(self.store.encoded(i, "conditioned").input_ids) - 1 for i in band]
+            known = [(self.all_losses(i, stage), size) for i, size in zip(band, sizes, strict=True)]
+        else:
+            counts = self.store.num_scored("conditioned")
+            known = [(self.loss(i, stage), int(counts[i])) for i in band if not math.isnan(self.loss(i, stage))]
         if not known:
             return math.inf
         if self.pool == "examples":
