@@ -134,9 +134,9 @@ Written by `python -m experiments.summarise` from the files in the folders besid
 
 A verdict is read off the 95 % t interval of differences paired by seed: a claim *holds* or *does not hold* where the
 interval lies on one side of zero; else it is *not detectable here*. Verdicts are not corrected for their number; the
-tables of the experiments are. The first column links to the configuration, the second to the experiment. None of the
-papers' own numbers for these claims is known to us at first hand, so none is quoted. All of it is small: models of 0.2
-or 135 million weights and hundreds or thousands of rows. Nothing is said of models of billions of weights.
+tables of the experiments are. The first column links to the configuration, the third to the experiment. A paper's own
+number is quoted only where it is known beyond doubt. All of it is small: models of 0.2 or 135 million weights and
+hundreds or thousands of rows. Nothing is said of models of billions of weights.
 """
 
 
