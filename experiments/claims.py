@@ -125,7 +125,7 @@ CLAIMS = [
         "uniform",
         # Version 1, table 2 (arXiv 2310.19651).
         "AGIEval without examples +4.23, +0.79, +0.42 points after 5, 10, 15 epochs (7B)",
-    ),  # fmt: skip
+    ),
 ]
 SCALES = {
     "iterit_ablation": "generated abilities, tiny model from random weights",
@@ -172,8 +172,9 @@ def render(results: Path) -> list[str]:
             if found.verdict == "not run":
                 continue
             unit = "" if claim.cost is None else f"{found.cost:.3g} {claim.cost}"
+            where = f"[{SCALES[claim.folder]}]({claim.folder}/README.md)"
             lines.append(
-                f"| [{claim.text}](../{claim.config}) | {claim.papers} | [{SCALES[claim.folder]}]({claim.folder}/README.md) | "
+                f"| [{claim.text}](../{claim.config}) | {claim.papers} | {where} | "
                 f"{claim.measure} {found.value:+.3g} [{found.low:+.3g}, {found.high:+.3g}], {found.pairs} | "
                 f"{found.verdict} | {unit if np.isfinite(found.cost) else ''} |"
             )
