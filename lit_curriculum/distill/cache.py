@@ -28,7 +28,8 @@ def request_key(model: str, request: ChatRequest) -> str:
 class ReplyCache:
     """An append-only file of replies. A line that was cut off by a crash is reported, and its question asked again.
 
-    Only one process may write the file at a time.
+    Several caches may share the file, those of the roles of a run for example: each line is one write, and
+    :meth:`refresh` takes in what the others have paid for, so that a budget holds for all of them together.
 
     Args:
         path: The file; it and its folder are made where they do not exist.
@@ -41,9 +42,8 @@ class ReplyCache:
         self.num_torn = 0
         """Lines that could not be read."""
         self._replies: dict[str, ChatReply] = {}
-        self._ends_mid_line = False
-        if self.path.exists():
-            self._read()
+        self._end, self._num_lines, self._ends_mid_line = 0, 0, False  # what is known of the file
+        self.refresh()
 
     def get(self, key: str) -> ChatReply | None:
         """The reply to a request, if it was ever given."""
@@ -55,33 +55,39 @@ class ReplyCache:
         line = json.dumps(
             {"key": key, "role": role, "request": asdict(request), "reply": asdict(reply)}, ensure_ascii=False
         )
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if self._ends_mid_line else "") + line + "\n")
-            file.flush()
+        with self.path.open("ab", buffering=0) as file:
+            file.write((("\n" if self._ends_mid_line else "") + line + "\n").encode())
             os.fsync(file.fileno())
-        self._ends_mid_line = False
-        self._remember(key, role, reply)
+        self.refresh()
 
     def _remember(self, key: str, role: str, reply: ChatReply) -> None:
         self.paid.add(role, reply)
         self._replies[key] = replace(reply, cached=True)
 
-    def _read(self) -> None:
-        content = self.path.read_bytes()
-        self._ends_mid_line = bool(content) and not content.endswith(b"\n")
-        for number, line in enumerate(content.splitlines(), start=1):
+    def refresh(self) -> None:
+        """Take in the lines that this cache or another has written since the last time."""
+        if not self.path.exists() or self.path.stat().st_size <= self._end:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._end)
+            content = file.read()
+        self._end += len(content)
+        if self._ends_mid_line:
+            content = content.removeprefix(b"\n")
+        self._ends_mid_line = not content.endswith(b"\n")
+        for line in content.splitlines():
+            self._num_lines += 1
             try:
                 row: dict[str, Any] = json.loads(line)
                 fields = row["reply"]
-                reply = ChatReply(**{**fields, "usage": Usage(**fields["usage"])})
-                self._remember(row["key"], row["role"], reply)
+                self._remember(row["key"], row["role"], ChatReply(**{**fields, "usage": Usage(**fields["usage"])}))
             except (ValueError, KeyError, TypeError):
                 self.num_torn += 1
                 _log.warning(
                     "%s:%d is no complete reply (a crash cut it off); it is left out, and its question will be asked "
                     "again if it comes up.",
                     self.path,
-                    number,
+                    self._num_lines,
                 )
 
 
@@ -91,7 +97,7 @@ class CachedClient(ChatClient):
     Args:
         client: Who answers.
         path: File of the replies; see :class:`ReplyCache`.
-        budget: Limits, or none. What the file has cost before counts.
+        budget: Limits, or none. What the file has cost before counts, and what other clients on it cost meanwhile.
     """
 
     def __init__(self, client: ChatClient, path: str, budget: Budget | None = None) -> None:
@@ -109,6 +115,7 @@ class CachedClient(ChatClient):
     @override
     def stream(self, requests: Iterable[ChatRequest], role: str) -> Iterator[tuple[int, ChatReply]]:
         asked = list(requests)
+        self.cache.refresh()
         waiting: dict[str, list[int]] = {}
         for position, request in enumerate(asked):
             key = request_key(self.model, request)
@@ -127,6 +134,7 @@ class CachedClient(ChatClient):
             nonlocal num_sent, stopped
             for key in keys:
                 if self.budget is not None:
+                    self.cache.refresh()
                     stopped = self.budget.spent(self.cache.paid.total, num_sent - num_answered)
                     if stopped is not None:
                         return

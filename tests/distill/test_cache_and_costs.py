@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lit_curriculum.distill.cache import CachedClient, ReplyCache, request_key
-from lit_curriculum.distill.chat import ChatRequest
+from lit_curriculum.distill.chat import ChatRequest, DistillStoppedError
 from lit_curriculum.distill.costs import Budget, render_costs
 from lit_curriculum.distill.scripted import ScriptedClient
 from lit_curriculum.types import Message
@@ -79,6 +79,18 @@ def test_answers_are_on_disk_before_they_are_handed_on(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 1
     stream.close()
     assert json.loads(path.read_text())["reply"]["text"] == "A"
+
+
+def test_clients_on_one_file_share_what_is_paid_and_one_budget(tmp_path: Path) -> None:
+    path, budget = str(tmp_path / "replies.jsonl"), Budget(max_calls=3)
+    judge, teacher = CachedClient(scripted(), path, budget), CachedClient(scripted(), path, budget)
+    judge.chat_many([request("a"), request("b")], "judge")
+    with pytest.raises(DistillStoppedError, match=r"the budget is spent \(budget.max_calls 3\)"):
+        teacher.chat_many([request("a"), request("c"), request("d")], "teacher")
+    assert teacher.costs.role("teacher").cache_hits == 1, "the judge had paid for it"
+    assert teacher.cache.paid.total.calls == ReplyCache(path).paid.total.calls == 3
+    assert judge.chat_many([request("c")], "judge")[0].cached
+    assert len(Path(path).read_text().splitlines()) == 3
 
 
 def test_cost_page(tmp_path: Path) -> None:
