@@ -12,11 +12,25 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
-from lit_curriculum.callbacks import AtomicCheckpointIO, CurriculumCallback, CurriculumObserver, StageReport
-from lit_curriculum.curriculum import CampusPolicy, CurriculumPolicy, IterITPolicy, OrderedPolicy
+from lit_curriculum.callbacks import (
+    AtomicCheckpointIO,
+    CurriculumCallback,
+    CurriculumObserver,
+    StageReport,
+    TapirRounds,
+)
+from lit_curriculum.curriculum import CampusPolicy, CurriculumPolicy, IterITPolicy, OrderedPolicy, TapirPolicy
 from lit_curriculum.data import AbilityDataModule
 from lit_curriculum.difficulty import DifficultyMetric, InstructionFollowingDifficulty, Length, NegativeLogLikelihood
 from lit_curriculum.difficulty.learned import LearnedScorer, Pairwise, Reweighting
+from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
+from lit_curriculum.distill.procedural import (
+    ProceduralClassifier,
+    ProceduralExpander,
+    ProceduralJudge,
+    ProceduralRefiner,
+    ProceduralTeacher,
+)
 from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.schedules import WarmupCosine
 
@@ -59,6 +73,7 @@ def main() -> None:
     parser.add_argument("--num_train", type=int, default=120)
     parser.add_argument("--scorer", choices=("reweighting", "pairwise"), default=None)
     parser.add_argument("--campus", action="store_true")
+    parser.add_argument("--tapir", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.strategy == "fsdp2":
@@ -81,13 +96,23 @@ def main() -> None:
             "loss": NegativeLogLikelihood(),
             "learned": LearnedScorer(steps=20),
         }
+    rounds: list[Callback] = []
+    if given.tapir:
+        policy = TapirPolicy(count=30, warmup_stages=1, targets={"sort": 0.5, "add": 0.25, "copy": 0.25})
+        metrics = {"mfd": ModelFittingDifficulty()}
+        rounds = [
+            TapirRounds(
+                ProceduralJudge(), ProceduralTeacher(), ProceduralExpander(), ProceduralRefiner(),
+                ProceduralClassifier(), pool_sizes=[130, 140, 150], max_new_tokens=6, rejudge="each",
+            )
+        ]  # fmt: skip
     curriculum = CurriculumCallback(policy, metrics, token_budget=256)
     trainer = Trainer(
         accelerator="cpu", devices=given.ranks, strategy=strategy, max_epochs=given.stages, logger=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=given.out,
         reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0, limit_val_batches=0,
         plugins=[AtomicCheckpointIO()] if given.strategy == "ddp" else [],
-        callbacks=[curriculum, witness, ModelCheckpoint(given.out, save_last=True, every_n_train_steps=2)],
+        callbacks=[curriculum, *rounds, witness, ModelCheckpoint(given.out, save_last=True, every_n_train_steps=2)],
     )  # fmt: skip
     data = AbilityDataModule(
         num_train=given.num_train, num_val_per_ability=1, batch_size=8, cache_dir=str(given.out.parent / "cache")

@@ -92,3 +92,47 @@ def test_campus_does_not_depend_on_ranks_and_ends_by_itself_on_all(tmp_path: Pat
     assert sum(len(plan) for plan in single[0]["plans"]) == 120
     assert global_batches(found) == global_batches(single)
     np.testing.assert_allclose(found[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)
+
+
+def test_tapir_does_not_depend_on_ranks_and_goes_on_with_fewer(tmp_path: Path) -> None:
+    options = ("--tapir", "--stages=4")
+    single = start(tmp_path / "one", 1, *options)
+    first = start(tmp_path / "first", 2, *options, "--stop_after=10")  # inside round 2
+    rest = start(tmp_path / "rest", 1, *options, f"--resume={tmp_path / 'first' / 'last.ckpt'}")
+    assert first[0]["plans"][:3] == first[1]["plans"][:3] == single[0]["plans"][:3]
+    assert max(single[0]["plans"][3]) > 150, "rows that were written in the last round are trained on"
+    assert global_batches(first) + global_batches(rest) == global_batches(single)
+    np.testing.assert_allclose(first[0]["losses"] + rest[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)
+    for name in ("provenance.jsonl", "costs.md"):
+        assert (tmp_path / "rest" / "tapir" / name).read_text() == (tmp_path / "one" / "tapir" / name).read_text()
+
+
+def test_every_rank_answers_its_share_and_knows_all_answers(tmp_path: Path) -> None:
+    """Two ranks answer half of the prompts each; a third run, alone, finds them all on disk."""
+    code = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch.distributed as dist
+from lit_curriculum.distill.student import StudentAnswers
+class Echo:
+    def generate(self, prompts, max_new_tokens, temperature=0.0, seed=0):
+        return [p[::-1][:max_new_tokens].astype(np.int32) for p in prompts]
+rank, world, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+if world > 1:
+    dist.init_process_group("gloo", init_method=f"file://{out / 'meet'}", rank=rank, world_size=world)
+prompts = [np.arange(1 + i % 5, dtype=np.int32) + i % 9 for i in range(40)]
+answers = StudentAnswers(out / "answers", "m", 3)
+found = answers.answer(Echo(), prompts)
+assert [a.tolist() for a in found] == [p[::-1][:3].tolist() for p in prompts]
+(out / f"{world}-{rank}.json").write_text(json.dumps(answers.num_generated))
+"""
+    for world in (2, 1):
+        started = [
+            subprocess.Popen([sys.executable, "-c", code, str(rank), str(world), str(tmp_path)])
+            for rank in range(world)
+        ]
+        assert [process.wait(timeout=120) for process in started] == [0] * world
+    shares = [json.loads((tmp_path / f"2-{rank}.json").read_text()) for rank in (0, 1)]
+    assert sum(shares) == len({(1 + i % 5, i % 9) for i in range(40)})
+    assert abs(shares[0] - shares[1]) <= 1
+    assert json.loads((tmp_path / "1-0.json").read_text()) == 0
