@@ -39,6 +39,10 @@ QUESTIONS = {
         "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 96 --wana PYTHON "
         "--out results/scoring_benchmark",
     ),
+    "training_benchmark": (
+        "How fast is training with packing, beside Hugging Face's Trainer and TRL's SFTTrainer?",
+        "python -m experiments.benchmarks.training --data FILE --keep random9k --out results/training_benchmark",
+    ),
     "learned_scorer": (
         "How well does a learned scorer follow the loss, and for how much?",
         "python -m experiments.learned_scorer.run --out results/learned_scorer",
@@ -123,6 +127,8 @@ NOTES = {
     "selection": "Timed on a shared machine; contenders are interleaved, and the naive loops are timed on few picks.",
     "mtld": "Timed on a shared machine.",
     "million": "Once, on a shared two-core machine with other work on it: the point is memory.",
+    "training_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved. "
+    "TRL 1.16.0; all train on the same tokens.",
     "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved.",
 }
 

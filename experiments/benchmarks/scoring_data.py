@@ -37,15 +37,21 @@ def choose_rows(path: Path | None, keep: str | None, count: int) -> list[dict[st
 
 def encode(records: list[dict[str, Any]], model: str, folder: Path) -> EncodedStore:
     """The rows in the model's tokens and its own chat template."""
+    return datamodule(records, model, folder).train_store
+
+
+def datamodule(records: list[dict[str, Any]], model: str, folder: Path, batch_size: int = 8) -> InstructionDataModule:
+    """The same as the data of a training run, set up."""
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in records), encoding="utf-8")
     tokenizer = str(_byte_tokenizer(folder)) if model == QUICK else model
     data = InstructionDataModule(
-        str(path), tokenizer=tokenizer, max_length=2048, too_long="truncate", cache_dir=str(folder / "cache")
-    )
+        str(path), tokenizer=tokenizer, max_length=2048, too_long="truncate", cache_dir=str(folder / "cache"),
+        batch_size=batch_size,
+    )  # fmt: skip
     data.prepare_data()
     data.setup("fit")
-    return data.train_store
+    return data
 
 
 def load(model: str, dtype: Any, device: torch.device) -> CausalLMModule:
@@ -70,5 +76,6 @@ def _byte_tokenizer(folder: Path) -> Path:
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(characters)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "tokenizer")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>")
+    fast.save_pretrained(folder / "tokenizer")
     return folder / "tokenizer"

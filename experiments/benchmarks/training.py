@@ -1,0 +1,102 @@
+"""Speed of training: our loop with packing, the Trainer of transformers, and TRL's SFTTrainer, by turns in one run.
+
+python -m experiments.benchmarks.training --out DIR --data FILE [--keep FIELD] [--rows N] [--rounds N]
+python -m experiments.benchmarks.training --out DIR --quick
+
+All train one epoch over the same tokens from the same weights, with the loss on responses. TRL is not among the
+dependencies (pip install trl==1.16.0). Every measurement is written as it is made, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.benchmarks.scoring import Log, yardstick
+from experiments.benchmarks.scoring_data import QUICK, SOURCE, choose_rows, datamodule
+from experiments.benchmarks.training_contenders import APART, CONTENDERS, GROUPED, OURS, PACKED, Setting
+from experiments.common import Row, print_rows, summary, write_results
+from lit_curriculum.types import CONDITIONED
+
+
+def measure(log: Log, setting: Setting, rounds: int) -> None:
+    """All rounds, in turned order."""
+    names = list(CONTENDERS)
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            if log.has("time", name, "float32", number):
+                continue
+            product = yardstick(torch.device("cpu"))
+            run = CONTENDERS[name](setting)
+            log.add("time", name, "float32", number, product=product, **asdict(run))
+
+
+def report(found: Sequence[dict[str, Any]], num_tokens: int) -> list[Row]:
+    """Tokens a second, and ratios within a round between neighbours in time."""
+    timed = {name: {m["round"]: m for m in found if m["name"] == name} for name in CONTENDERS}
+    rows = [
+        summary(f"{name}: non-padding tokens", [num_tokens / m["seconds"] for m in measured.values()], "tokens/s")
+        for name, measured in timed.items()
+    ]
+    losses = [(name, [m["loss"] for m in measured.values()]) for name, measured in timed.items()]
+    rows += [summary(f"{name}: mean loss of the steps", found, "nats") for name, found in losses]
+    for fast in (OURS, APART):
+        for slow in (GROUPED, PACKED):
+            a, b = timed[fast], timed[slow]
+            both = [n for n in a if n in b]
+            rows.append(
+                summary(f"{fast} over {slow}: speed", [b[n]["seconds"] / a[n]["seconds"] for n in both], "times")
+            )
+            products = [b[n]["seconds"] / b[n]["product"] / (a[n]["seconds"] / a[n]["product"]) for n in both]
+            rows.append(summary(f"{fast} over {slow}: in products", products, "times"))
+            shares = [b[n]["processor"] / a[n]["processor"] for n in both]
+            rows.append(summary(f"{fast} over {slow}: in processor time", shares, "times"))
+    return rows
+
+
+def main() -> None:
+    """Run the rounds that are missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for rounds.jsonl and results.json")
+    parser.add_argument("--data", type=Path, help="file of instruction data; generated sentences without it")
+    parser.add_argument("--keep", help="use only the rows of the data in which this field is true")
+    parser.add_argument("--rows", type=int, default=48, help="examples, drawn with seed 0")
+    parser.add_argument("--batch-size", type=int, default=16, help="examples in a step")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
+    options = parser.parse_args()
+    source = SOURCE
+    if options.quick:
+        source, options.rows, options.rounds = QUICK, 24, 2
+    warnings.filterwarnings("ignore", module="lightning|transformers|trl")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = datamodule(choose_rows(options.data, options.keep, options.rows), source, folder, options.batch_size)
+        longest = int(data.train_store.lengths(CONDITIONED).max())
+        # The shortest power of two that cuts no example.
+        setting = Setting(data, source, options.batch_size, max(512, 1 << (longest - 1).bit_length()), folder)
+        config: dict[str, Any] = {
+            "model": source, "threads": torch.get_num_threads(), "rows": options.rows, "keep": options.keep,
+            "row_seed": 0, "rounds": options.rounds, "batch_size": options.batch_size, "tokens": setting.num_tokens,
+            "longest": longest, "trl_row_length": setting.row_length, "trl_rows_per_step": setting.rows_per_step,
+            "scored_share": float(data.train_store.num_scored(CONDITIONED).sum()) / setting.num_tokens,
+            "data": None if options.data is None else options.data.name,
+        }  # fmt: skip
+        log = Log(options.out / "rounds.jsonl", config)
+        measure(log, setting, options.rounds)
+    rows = report(log.found, setting.num_tokens)
+    path = write_results(options.out, rows, config, [options.data] if options.data is not None else [])
+    print_rows(rows)
+    print(f"\nwritten to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The training benchmark: its contenders train on the same tokens, and its ratios are right."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from experiments.benchmarks.scoring_data import QUICK, choose_rows, datamodule
+from experiments.benchmarks.training import report
+from experiments.benchmarks.training_contenders import APART, CONTENDERS, GROUPED, OURS, PACKED, Setting
+from lit_curriculum.models import rows
+from lit_curriculum.types import CONDITIONED
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    data = datamodule(choose_rows(None, None, 9), QUICK, tmp_path, batch_size=9)
+    return Setting(data, QUICK, 9, 1024, tmp_path)
+
+
+@pytest.mark.slow
+def test_all_train_on_the_same_tokens(setting: Setting) -> None:
+    names = [name for name in CONTENDERS if name != PACKED or importlib.util.find_spec("trl")]
+    usual = rows.SHORTEST
+    runs = {name: CONTENDERS[name](setting) for name in names}
+    assert usual == rows.SHORTEST
+    # One step over all examples, so the losses are of the same tokens and weights.
+    for name in names[:3]:
+        assert runs[name].loss == pytest.approx(runs[OURS].loss, rel=1e-5), name
+        assert runs[name].seconds > 0
+
+
+def test_the_table_for_other_trainers_holds_the_same_targets(setting: Setting) -> None:
+    table = setting.dataset()
+    assert sum(len(ids) for ids in table["input_ids"]) == setting.num_tokens
+    scored = [sum(label != -100 for label in labels) for labels in table["labels"]]
+    assert scored == setting.store.num_scored(CONDITIONED).tolist()
+    assert setting.rows_per_step == max(1, round(setting.num_tokens / 1024))
+
+
+def test_ratios_are_taken_within_rounds() -> None:
+    speeds = {OURS: 1.0, APART: 2.0, GROUPED: 3.0, PACKED: 4.0}
+    found = [
+        {"name": name, "round": n, "seconds": s * (1 + n), "processor": s / 2, "product": 0.1 * s, "loss": 2.0}
+        for n in range(3) for name, s in speeds.items()
+    ]  # fmt: skip
+    values = {row["name"]: row["value"] for row in report(found, num_tokens=10)}
+    assert values[f"{OURS} over {GROUPED}: speed"] == pytest.approx(3.0)
+    assert values[f"{APART} over {PACKED}: speed"] == pytest.approx(2.0)
+    assert values[f"{OURS} over {PACKED}: in products"] == pytest.approx(1.0)
+    assert values[f"{OURS} over {PACKED}: in processor time"] == pytest.approx(4.0)
+    assert values[f"{OURS}: non-padding tokens"] == pytest.approx(5.0)
+    assert values[f"{PACKED}: mean loss of the steps"] == 2.0
