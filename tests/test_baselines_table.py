@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def _option(command: list[str], name: str) -> str:
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
 def test_every_row_names_a_configuration(method: Method) -> None:
     assert (CONFIGS / "curriculum" / f"{method.config}.yaml").exists()
-    block = method.block(SETTING)
+    block = method.block(SETTING, Path("proxy"))
     assert block["policy"]["class_path"].startswith("lit_curriculum.")
     if method.family == "selection":
         assert block["policy"]["init_args"]["fraction"] in (SETTING.fraction, 1.0)
@@ -39,12 +40,12 @@ def test_names_are_unique_and_controls_are_rows() -> None:
 
 def test_a_selection_begins_behind_the_common_stages_and_an_ordering_does_not() -> None:
     assert SETTING.passes == 4
-    chosen = Method(name="x", config="uniform", options={"policy.init_args.fresh": "once"}).command(SETTING)
+    chosen = Method(name="x", config="uniform", options={"policy.init_args.fresh": "once"}).command(SETTING, Path())
     policy = json.loads(_option(chosen, "curriculum.policy"))["init_args"]
     assert policy["stages"] == 2
     assert policy["policy"]["init_args"] == {"fraction": 0.5, "fresh": "once"}
     assert _option(chosen, "trainer.max_epochs") == "6"
-    ordered = Method(name="y", config="uniform", family="ordering").command(SETTING)
+    ordered = Method(name="y", config="uniform", family="ordering").command(SETTING, Path())
     assert json.loads(_option(ordered, "curriculum.policy"))["init_args"] == {"fraction": 1.0}
     assert _option(ordered, "trainer.max_epochs") == "4"
 
@@ -62,3 +63,14 @@ def test_the_control_has_as_many_tokens_in_every_stage(toy_store: ListStore, fre
     assert len(np.unique(plans[0])) == len(plans[0])
     assert (set(plans[0].tolist()) < set(plans[1].tolist())) == (fresh == "once")
     assert list(control.stage_sizes(40, 2)) == [13, 20]
+
+
+def test_values_that_are_known_later_are_filled_in() -> None:
+    less = METHODS["gradients of targets (LESS)"].block(SETTING, Path("p"))
+    assert less["metrics"]["influence"]["init_args"]["first_stage"] == SETTING.warm_stages
+    assert less["policy"]["class_path"].endswith("TopMetricPolicy")  # the common first stages are its warm-up
+    assert less["policy"]["init_args"]["fraction"] == SETTING.fraction
+    selectit = METHODS["SelectIT"]
+    assert selectit.needs_proxy
+    assert selectit.block(SETTING, Path("p"))["metrics"]["reflection"]["init_args"]["sources"] == ["p"]
+    assert not METHODS["longest"].needs_proxy

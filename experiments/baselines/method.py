@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -45,35 +45,69 @@ class Method:
 
     A ``selection`` chooses a part of the data: the model trains on all data first, in the same random order in every
     row (so that scores of the model mean something), and then on the selected part in every stage. An ``ordering``
-    trains on as many examples from the start.
+    trains on as many examples from the start. Where a selection's own file has a first phase (``WarmStartPolicy``), the
+    common one stands in its place.
     """
 
     name: str
     config: str
     """Name of a file in ``configs/curriculum``, without its ending."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Dotted names under ``curriculum`` and their values, such as ``policy.init_args.metric``."""
+    """Dotted names under ``curriculum`` and their values, such as ``policy.init_args.metric``, or a :class:`Later`."""
     family: Family = "selection"
     stages: int | None = None
     """Stages of an ordering at most; by default as many as the budget has passes."""
     arguments: tuple[str, ...] = ()
     """More options of the command line, such as ``--data.option=value``."""
 
-    def block(self, setting: Setting) -> Block:
-        """The ``curriculum`` block: the file's, with the options laid over."""
+    def block(self, setting: Setting, proxy: Path) -> Block:
+        """The ``curriculum`` block: the file's, with the options laid over.
+
+        Args:
+            setting: What all rows share.
+            proxy: Folder of the small model that scores from outside.
+        """
         text = (CONFIGS / "curriculum" / f"{self.config}.yaml").read_text(encoding="utf-8")
         block: Block = copy.deepcopy(yaml.safe_load(text)["curriculum"])
         sized = {"policy.init_args.fraction": setting.fraction} if self.family == "selection" else {}
+        if self.family == "selection" and block["policy"]["class_path"].endswith(".WarmStartPolicy"):
+            block["policy"] = block["policy"]["init_args"]["policy"]
         for name, value in {**sized, **self.options}.items():
-            put(block, name, value)
+            put(block, name, value(setting, proxy) if callable(value) else value)
         return block
 
-    def command(self, setting: Setting) -> list[str]:
+    @property
+    def needs_proxy(self) -> bool:
+        """Whether a model from outside scores."""
+        return any(value in (proxy_folder, proxy_folders) for value in self.options.values())
+
+    def command(self, setting: Setting, proxy: Path) -> list[str]:
         """Options of the command line that make the row."""
-        block = self.block(setting)
+        block = self.block(setting, proxy)
         args = [f"--config={CONFIGS / 'curriculum' / self.config}.yaml", "--trainer.callbacks=[]"]
         args += [f"--curriculum.metrics={json.dumps(block.get('metrics', {}))}"]
         return [*args, *policy_options(block["policy"], self.family, setting, self.stages), *self.arguments]
+
+
+Later = Callable[[Setting, Path], Any]
+"""A value that is known when a cell is run."""
+
+
+def warm_stages(setting: Setting, proxy: Path) -> int:
+    """Number of the common first stages."""
+    del proxy
+    return setting.warm_stages
+
+
+def proxy_folder(setting: Setting, proxy: Path) -> str:
+    """Folder of the small model that scores from outside."""
+    del setting
+    return str(proxy)
+
+
+def proxy_folders(setting: Setting, proxy: Path) -> list[str]:
+    """The same, where several are asked for."""
+    return [proxy_folder(setting, proxy)]
 
 
 def policy_options(policy: Block, family: Family, setting: Setting, stages: int | None = None) -> list[str]:

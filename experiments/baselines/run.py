@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import tempfile
 import time
 import warnings
@@ -45,6 +46,7 @@ UNITS = {
     "scored tokens over trained tokens": "ratio",
     "seconds beside training": "s",
 }
+QUICK = (*RANDOM.values(), "longest", "IFD by a proxy (Superfiltering)", "GraphFilter", "zigzag", "SuperLoss")
 _PAIRED = ("held-out loss", "accuracy")
 
 
@@ -70,6 +72,17 @@ class Witness(Callback, CurriculumObserver):
         self.batch_seconds += time.perf_counter() - self._began
 
 
+def configured(options: Sequence[str], seed: int, setting: Setting) -> CurriculumCLI:
+    """A run on the embedded default with these options of the command line."""
+    args = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
+    args += [*options, "--trainer.accelerator=cpu", "--trainer.logger=false"]
+    args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
+    args += [f"--data.num_train={setting.examples}", f"--data.num_val_per_ability={setting.held_out}"]
+    args += [f"--data.data_seed={seed}", "--data.noise_share=0.1", "--data.duplicate_share=0.1"]
+    return CurriculumCLI([*args, f"--seed_everything={seed}", f"--curriculum.seed={seed}"], run=False)
+
+
 def train(options: Sequence[str], seed: int, setting: Setting, chosen_from: int) -> tuple[Measures, Witness, list[int]]:
     """Train one run, and measure the model on held-out examples and what it was trained on from a stage on.
 
@@ -77,15 +90,7 @@ def train(options: Sequence[str], seed: int, setting: Setting, chosen_from: int)
         The measures, the witness, and the tokens of each stage.
     """
     with tempfile.TemporaryDirectory() as folder:
-        args = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
-        args += [*options, "--trainer.accelerator=cpu", "--trainer.logger=false"]
-        args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-        args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
-        args += [f"--trainer.default_root_dir={folder}", f"--data.num_train={setting.examples}"]
-        args += [f"--data.num_val_per_ability={setting.held_out}", f"--data.data_seed={seed}"]
-        args += ["--data.noise_share=0.1", "--data.duplicate_share=0.1"]
-        args += [f"--seed_everything={seed}", f"--curriculum.seed={seed}"]
-        cli = CurriculumCLI(args, run=False)
+        cli = configured([*options, f"--trainer.default_root_dir={folder}"], seed, setting)
         witness, monitor = Witness(), AbilityMonitor()
         cli.trainer.callbacks += [witness, monitor]  # type: ignore[attr-defined]
         started = time.perf_counter()
@@ -112,11 +117,31 @@ def train(options: Sequence[str], seed: int, setting: Setting, chosen_from: int)
     return measures, witness, tokens
 
 
-def run_cell(name: str, seed: int, setting: Setting) -> Measures:
+def make_proxy(folder: Path, seed: int, setting: Setting) -> Path:
+    """A small model from other initial weights, trained on all data in random order, that scores from outside.
+
+    Its context is twice the data's, so that a prompt around an example fits.
+    """
+    if not (folder / "config.json").exists():
+        cli = configured(["--trainer.callbacks=[]", f"--trainer.max_epochs={setting.warm_stages}",
+                          f"--trainer.default_root_dir={folder.parent}", "--model.init_seed=1000",
+                          "--model.config.max_position_embeddings=128"], seed, setting)  # fmt: skip
+        cli.trainer.fit(cli.model, cli.datamodule)
+        draft = Path(tempfile.mkdtemp(dir=folder.parent))
+        cli.datamodule.tokenizer.save_pretrained(draft)
+        cli.model.model.save_pretrained(draft)
+        draft.rename(folder)
+    return folder
+
+
+def run_cell(name: str, seed: int, setting: Setting, out: Path) -> Measures:
     """One method and its control of equal tokens."""
     method = METHODS[name]
     first = setting.warm_stages if method.family == "selection" else 0
-    measures, witness, tokens = train(method.command(setting), seed, setting, first)
+    proxy = out / f"proxy-{seed}"
+    if method.needs_proxy:
+        make_proxy(proxy, seed, setting)
+    measures, witness, tokens = train(method.command(setting, proxy), seed, setting, first)
     options = {
         "tokens": tokens[first:],
         "sizes": [len(plan) for plan in witness.plans[first:]],
@@ -139,10 +164,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--shard", default="0/1", help="this process's share of the cells, such as 0/2")
     parser.add_argument("--rows", nargs="+", choices=list(METHODS), default=list(METHODS), help="by default all")
-    parser.add_argument("--quick", action="store_true", help="little data, one seed")
+    parser.add_argument("--quick", action="store_true", help="little data, one seed, some rows")
     given = parser.parse_args()
     setting = Setting(examples=120, warm_stages=1, stages=2, held_out=4) if given.quick else Setting()
     seeds = range(1 if given.quick else given.seeds)
+    rows = list(QUICK) if given.quick else given.rows
     warnings.filterwarnings("ignore", module="lightning")
     for logger in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(logger).setLevel(logging.ERROR)
@@ -150,11 +176,13 @@ def main() -> None:
     shard, shards = (int(n) for n in given.shard.split("/"))
     config = {**asdict(setting), "noise_share": 0.1, "duplicate_share": 0.1, "model": "model/tiny"}
     log = CellLog(given.out / "cells.jsonl", config)
-    log.run(given.rows, seeds, lambda row, seed: run_cell(row, seed, setting), shard, shards)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["LIT_CURRICULUM_CACHE"] = scratch
+        log.run(rows, seeds, lambda row, seed: run_cell(row, seed, setting, Path(scratch)), shard, shards)
     log.read()
     table = []
     for family, control in RANDOM.items():
-        names = [name for name in given.rows if METHODS[name].family == family]
+        names = [name for name in rows if METHODS[name].family == family]
         table += compare(log.found, names, control, UNITS) if names else []
     write_results(given.out, table, {**config, "seeds": len(seeds), "controls": list(RANDOM.values())})
     print_rows(table)
