@@ -19,10 +19,19 @@ from lit_curriculum.callbacks import (
     StageReport,
     TapirRounds,
 )
-from lit_curriculum.curriculum import CampusPolicy, CurriculumPolicy, IterITPolicy, OrderedPolicy, TapirPolicy
+from lit_curriculum.curriculum import (
+    CampusPolicy,
+    CurriculumPolicy,
+    IterITPolicy,
+    LossSamplingPolicy,
+    OnlineMixturePolicy,
+    OrderedPolicy,
+    PatternPolicy,
+    TapirPolicy,
+)
 from lit_curriculum.data import AbilityDataModule
 from lit_curriculum.difficulty import DifficultyMetric, InstructionFollowingDifficulty, Length, NegativeLogLikelihood
-from lit_curriculum.difficulty.learned import LearnedScorer, Pairwise, Reweighting
+from lit_curriculum.difficulty.learned import LearnedScorer, Pairwise, ReferenceLoss, Reweighting
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
 from lit_curriculum.distill.procedural import (
     ProceduralClassifier,
@@ -74,6 +83,7 @@ def main() -> None:
     parser.add_argument("--scorer", choices=("reweighting", "pairwise"), default=None)
     parser.add_argument("--campus", action="store_true")
     parser.add_argument("--tapir", action="store_true")
+    parser.add_argument("--baseline", choices=("infobatch", "rho_loss", "doremi"), default=None)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.strategy == "fsdp2":
@@ -106,7 +116,15 @@ def main() -> None:
                 ProceduralClassifier(), pool_sizes=[130, 140, 150], max_new_tokens=6, rejudge="each",
             )
         ]  # fmt: skip
-    curriculum = CurriculumCallback(policy, metrics, token_budget=256)
+    if given.baseline is not None:
+        metrics = {"loss": NegativeLogLikelihood(), "reference": ReferenceLoss(passes=1.0)}
+        policy = PatternPolicy("loss", "shuffle", "hard_to_easy", None, 21, "each_stage", "reference")
+    if given.baseline == "doremi":
+        policy = OnlineMixturePolicy("loss", "doremi", "reference", probe=2, fraction=0.25)
+    if given.baseline == "infobatch":
+        policy, module.weighting = LossSamplingPolicy("loss", budget_passes=2.5), "absolute"
+    free = "loss" if given.baseline == "infobatch" else None
+    curriculum = CurriculumCallback(policy, metrics, token_budget=256, free_metric=free)
     trainer = Trainer(
         accelerator="cpu", devices=given.ranks, strategy=strategy, max_epochs=given.stages, logger=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=given.out,

@@ -136,3 +136,14 @@ assert [a.tolist() for a in found] == [p[::-1][:3].tolist() for p in prompts]
     assert sum(shares) == len({(1 + i % 5, i % 9) for i in range(40)})
     assert abs(shares[0] - shares[1]) <= 1
     assert json.loads((tmp_path / "1-0.json").read_text()) == 0
+
+
+@pytest.mark.parametrize("baseline", ["infobatch", "doremi"])
+def test_a_baseline_does_not_depend_on_ranks(tmp_path: Path, baseline: str) -> None:
+    options = (f"--baseline={baseline}",)
+    single = start(tmp_path / "one", 1, *options)
+    found = start(tmp_path / "two", 2, *options)
+    assert found[0]["plans"] == found[1]["plans"] == single[0]["plans"]
+    assert len(single[0]["plans"]) >= 3
+    assert global_batches(found) == global_batches(single)
+    np.testing.assert_allclose(found[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)
