@@ -16,7 +16,7 @@ def test_cells_of_the_default_profile_and_of_others_are_told_apart() -> None:
     assert Setting().config == {"examples": 1600, "passes": 3, "bands": 10, "model": "model/tiny"}
     configs = [json.dumps(setting.config) for setting in PROFILES.values()]
     assert len(set(configs)) == len(configs)
-    assert PROFILES["real"].config["rescore_every"] == 6
+    assert PROFILES["real"].config["rescore_every"] == 7
     assert set(MAIN) <= set(LONG) <= set(ROWS)
 
 
@@ -26,8 +26,8 @@ def test_options_of_a_profile_reach_policy_and_scorer() -> None:
     assert metrics["mtld"]["init_args"] == metrics["length"]["init_args"] == {"field": "both"}
     scorer = metrics["scorer"]["init_args"]
     assert scorer["objective"]["init_args"] == {"num_losses": 48}
-    assert scorer["update_every"] == policy["rescore_every"] == 6
-    assert (policy["ppl_count"], policy["num_bands"], policy["budget_passes"]) == (8, 8, 3)
+    assert scorer["update_every"] == policy["rescore_every"] == 7
+    assert (policy["ppl_count"], policy["num_bands"], policy["budget_passes"]) == (8, 7, 3)
     plain = dict(arg.split("=", 1) for arg in ROWS["CAMPUS"](Setting()))
     assert all("init_args" not in m for m in json.loads(plain["--curriculum.metrics"]).values())
 

@@ -21,8 +21,8 @@ TASKS = (
     "active_to_passive", "antonyms", "diff", "first_word_letter", "larger_animal", "letters_list", "negation",
     "num_to_verbal", "second_word_letter", "sentiment", "singular_to_plural", "sum",
 )  # fmt: skip
-MAX_CHARACTERS = 200
-"""Of prompt and answer together, so that a row is some 40 tokens long."""
+MAX_CHARACTERS = 140
+"""Of prompt and answer together, so that a row is some 33 tokens long."""
 
 Row = tuple[str, str]
 
