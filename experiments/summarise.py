@@ -79,6 +79,18 @@ QUESTIONS = {
         "What does each part of TAPIR do where teacher and judge are always right, at equal budget of tokens?",
         "python -m experiments.tapir_ablation.run --out results/tapir_ablation",
     ),
+    "tapir_demo": (
+        "Do the rounds of TAPIR do what they should: shares, quotas, rising difficulty, accuracy by task?",
+        "make demo METHOD=tapir OUT=results/tapir_demo",
+    ),
+    "tapir_real": (
+        "Does a run of TAPIR's rounds go through with a pretrained model as student and judge?",
+        "python -m experiments.tapir_real.run --data FILE --out results/tapir_real",
+    ),
+    "generation_benchmark": (
+        "How fast does the student answer, beside one prompt at a time?",
+        "python -m experiments.benchmarks.generation --data FILE --source SOURCE --out results/generation_benchmark",
+    ),
     "task_classifier": (
         "How well do the task classifiers recover the types that people gave?",
         "python -m experiments.task_classifier.run --data FILE --encoder FOLDER --out results/task_classifier",
@@ -119,6 +131,12 @@ NOTES = {
     "growth_study_first": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit "
     "7e527a1, on a shared machine; the commit below is that of the analysis.",
     "growth_study_second": "Two of three planted truths are recovered; lookup runs out of facts (experiments/LOG.md).",
+    "tapir_ablation": "Rules play teacher and judge and are always right; tokens of training are equal, calls of the roles "
+    "are not and stand in the table.",
+    "tapir_demo": "One seed, on the embedded default: it shows that the rounds work, not that they help.",
+    "tapir_real": "A model of 135 million parameters in every role, a handful of rows: the path works; nothing is said of "
+    "a gain.",
+    "generation_benchmark": "Timed on a shared two-core machine without a GPU, one thread; contenders are interleaved.",
     "task_classifier": "Dolly's eight types, not TAPIR's 33; the tables of confusions are in confusion.md.",
     "judge_agreement": "A model of 135 million parameters is no judge: this measures the path and its failures.",
     "iterit_alpaca": "One seed, a handful of held-out examples: the whole path works; nothing is said of a gain.",

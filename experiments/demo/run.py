@@ -173,12 +173,15 @@ def main() -> None:
         rows += [{"name": f"level_spearman/{name}/{a}", "value": v, "unit": "rho"} for a, v in found.items()]
         rows.append({"name": f"planted_noise_auc/{name}", "value": truth.noise_auc(name), "unit": "probability"})
     rows.append({"name": "seconds", "value": time.perf_counter() - started, "unit": "s"})
+    if rounds is not None:
+        rows += rounds.rows(monitor.history)
     config = {"method": given.method, "seed": given.seed, "quick": given.quick}
     write_results(given.out, rows, config)
     (given.out / "selected_levels.json").write_text(json.dumps(levels.by_stage))
     if rounds is not None:
         rounds.show(console, monitor.history)
-        rounds.save(given.out)
+        rounds.save(given.out, monitor.history)
+        console.print(f"Levels, shares and accuracy by round: {given.out / 'tapir_rounds.png'}", highlight=False)
     if trace is not None:
         figures.save(trace.draw(), given.out / "schedule_trace.png")
         (given.out / "schedule_trace.json").write_text(

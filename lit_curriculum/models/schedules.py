@@ -12,6 +12,8 @@ made at the full rate).
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import logging
 import math
 from typing import Any
@@ -88,11 +90,15 @@ class HorizonSchedule(LRScheduler):
             # The base class asks for the first rate before anybody can have told the horizon.
             assert step == 0, f"{type(self).__name__} was stepped before set_horizon was called"
             return 1.0
-        warmup = self._num_warmup()
+        return self._within(step, self.total_steps)
+
+    def _within(self, step: int, num_steps: int | None) -> float:
+        """Share of the full rate at step ``step`` of a schedule of ``num_steps`` steps."""
+        warmup = self._num_warmup(num_steps)
         if step < warmup:
             return (step + 1) / warmup
         peak = max(warmup - 1, 0)
-        remaining = 1 if self.total_steps is None else max(self.total_steps - 1 - peak, 1)
+        remaining = 1 if num_steps is None else max(num_steps - 1 - peak, 1)
         return self.final_fraction + (1.0 - self.final_fraction) * self._decay(min((step - peak) / remaining, 1.0))
 
     def get_lr(self) -> list[float | Tensor]:
@@ -112,13 +118,13 @@ class HorizonSchedule(LRScheduler):
             )
             self.set_horizon(horizon)
 
-    def _num_warmup(self) -> int:
+    def _num_warmup(self, num_steps: int | None) -> int:
         if self.warmup_steps is not None:
             return self.warmup_steps
-        assert self.total_steps is not None
+        assert num_steps is not None
         # The small constant keeps 0.03 * 100 at 3 where the product comes out a rounding error above it; and the
         # last step is never part of the warm-up, so that it is made at the final rate however short the run.
-        return min(math.ceil(self.warmup_fraction * self.total_steps - 1e-9), self.total_steps - 1)
+        return min(math.ceil(self.warmup_fraction * num_steps - 1e-9), num_steps - 1)
 
     def _decay(self, progress: float) -> float:
         """Falls from 1 at progress 0 to 0 at progress 1."""
@@ -179,3 +185,51 @@ class WarmupConstant(HorizonSchedule):
     def _decay(self, progress: float) -> float:
         del progress
         return 1.0
+
+
+class WarmupCosineCycles(WarmupCosine):
+    """Warm-up and cosine begun anew at given parts of the run, as for the rounds of TAPIR.
+
+    Args:
+        optimizer: Its rates are the ones reached after warm-up.
+        cycles: Lengths of the cycles in any unit, such as their numbers of stages where stages are of equal size: S_0
+            of three stages and three rounds of one are ``[3, 1, 1, 1]``. A cycle begins at the nearest step.
+        warmup_fraction: Share of a cycle's steps that are warm-up.
+        final_fraction: Share of the full rate that the last step of a cycle is made with.
+        total_steps: Optimizer steps in the run; left out where :meth:`set_horizon` is called later.
+
+    Raises:
+        ValueError: an option is out of range, or the run has too few steps for a cycle to have one.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        cycles: list[float],
+        warmup_fraction: float = 0.03,
+        final_fraction: float = 0.0,
+        total_steps: int | None = None,
+    ) -> None:
+        if not cycles or min(cycles) <= 0:
+            raise ValueError(f"lr_schedule.cycles needs at least one length, each above 0, got {cycles}.")
+        self.cycles = list(cycles)
+        super().__init__(optimizer, warmup_fraction, None, final_fraction, total_steps)
+
+    def set_horizon(self, total_steps: int) -> None:
+        """See the base class."""
+        starts = self._starts(total_steps)
+        if any(a == b for a, b in itertools.pairwise(starts)):
+            raise ValueError(f"lr_schedule.cycles={self.cycles} leaves a cycle of the run's {total_steps} steps empty.")
+        super().set_horizon(total_steps)
+
+    def factor(self, step: int) -> float:
+        """Share of the full rate at which the step number ``step`` (from 0) is made."""
+        if self.total_steps is None:
+            return super().factor(step)
+        starts = self._starts(self.total_steps)
+        cycle = min(bisect.bisect_right(starts, step), len(self.cycles)) - 1
+        return self._within(step - starts[cycle], starts[cycle + 1] - starts[cycle])
+
+    def _starts(self, total_steps: int) -> list[int]:
+        """First step of each cycle, and the end of the last."""
+        return [round(total_steps * sum(self.cycles[:n]) / sum(self.cycles)) for n in range(len(self.cycles) + 1)]

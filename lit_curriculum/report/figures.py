@@ -141,6 +141,25 @@ def gap_histogram(axes: Axes, gaps: Sequence[float], delta: float) -> None:
     axes.legend(loc="upper left", frameon=False)
 
 
+def lines_by_round(axes: Axes, rounds: Sequence[int], values: Mapping[str, Sequence[float]], name: str) -> None:
+    """One line for each of several quantities over the rounds of a run.
+
+    Args:
+        axes: Drawn into.
+        rounds: [R] numbers of the rounds.
+        values: Label -> [R] values.
+        name: What the values are, with their unit.
+    """
+    colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.9, len(values)))
+    for number, (label, line) in enumerate(values.items()):
+        style = ("-", "--", ":", "-.")[number % 4]
+        axes.plot(rounds, line, style, marker="o", markersize=4, color=colours[number], label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("round")
+    axes.set_ylabel(name)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
 def mixture(axes: Axes, shares: Sequence[Mapping[str, float]]) -> None:
     """Share of each ability in every stage, stacked.
 

@@ -10,7 +10,13 @@ import pytest
 import torch
 from torch.optim import SGD, Optimizer
 
-from lit_curriculum.models.schedules import HorizonSchedule, WarmupConstant, WarmupCosine, WarmupLinear
+from lit_curriculum.models.schedules import (
+    HorizonSchedule,
+    WarmupConstant,
+    WarmupCosine,
+    WarmupCosineCycles,
+    WarmupLinear,
+)
 
 
 def make_optimizer(rate: float = 0.5) -> Optimizer:
@@ -146,3 +152,21 @@ def test_stepping_without_a_horizon_is_a_mistake() -> None:
     optimizer.step()
     with pytest.raises(AssertionError, match="before set_horizon"):
         schedule.step()
+
+
+def test_each_cycle_is_a_schedule_of_its_own() -> None:
+    optimizer = make_optimizer()
+    schedule = WarmupCosineCycles(optimizer, cycles=[3, 1, 1], warmup_fraction=0.2, final_fraction=0.1)
+    schedule.set_horizon(50)
+    first = _reference_rates("cosine", 30, 6, 0.1, 0.5)
+    other = _reference_rates("cosine", 10, 2, 0.1, 0.5)
+    assert rates(optimizer, schedule, 50) == pytest.approx([*first, *other, *other])
+    assert schedule.factor(50) == pytest.approx(0.1), "a step too many is made at the final rate"
+
+
+def test_cycles_that_cannot_be_are_refused() -> None:
+    for cycles in ([], [1.0, 0.0]):
+        with pytest.raises(ValueError, match=r"lr_schedule.cycles needs at least one length, each above 0"):
+            WarmupCosineCycles(make_optimizer(), cycles=cycles)
+    with pytest.raises(ValueError, match=r"lr_schedule.cycles=\[9, 1\] leaves a cycle of the run's 4 steps empty"):
+        WarmupCosineCycles(make_optimizer(), cycles=[9, 1], total_steps=4)
