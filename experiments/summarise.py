@@ -131,11 +131,11 @@ NOTES = {
     "growth_study_first": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit "
     "7e527a1, on a shared machine; the commit below is that of the analysis.",
     "growth_study_second": "Two of three planted truths are recovered; lookup runs out of facts (experiments/LOG.md).",
-    "tapir_ablation": "Rules play teacher and judge and are always right; tokens of training are equal, calls of the roles "
-    "are not and stand in the table.",
+    "tapir_ablation": "Rules play teacher and judge and are always right; tokens of training are equal, calls of the "
+    "roles are not and stand in the table.",
     "tapir_demo": "One seed, on the embedded default: it shows that the rounds work, not that they help.",
-    "tapir_real": "A model of 135 million parameters in every role, a handful of rows: the path works; nothing is said of "
-    "a gain.",
+    "tapir_real": "A model of 135 million parameters in every role, a handful of rows: the path works; nothing is said "
+    "of a gain.",
     "generation_benchmark": "Timed on a shared two-core machine without a GPU, one thread; contenders are interleaved.",
     "task_classifier": "Dolly's eight types, not TAPIR's 33; the tables of confusions are in confusion.md.",
     "judge_agreement": "A model of 135 million parameters is no judge: this measures the path and its failures.",
