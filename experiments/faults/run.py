@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.common import write_results
 from experiments.faults.harness import Reference, Setting, disturbed, draw_fault, reference
-from lit_curriculum.callbacks import CurriculumCallback
+from lit_curriculum.callbacks.stage_progress import StageProgress
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     methods = given.method or ["iterit", "uniform"]
     kills = 3 if given.quick else given.kills
     if given.sabotage:
-        CurriculumCallback._batches_done = lambda self, trainer: 0  # type: ignore[method-assign]
+        StageProgress.batches_done = lambda self, trainer: 0  # type: ignore[method-assign]
     given.work.mkdir(parents=True, exist_ok=True)
     done_path = given.work / "done.jsonl"
     done = {(r["method"], r["number"]): r for r in map(json.loads, _lines(done_path))}

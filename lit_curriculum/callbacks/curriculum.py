@@ -14,17 +14,9 @@ from lit_curriculum.callbacks.checks import check_module, check_reads, check_tra
 from lit_curriculum.callbacks.learning import StatefulMetrics
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.preparer import prepare_stage, restore_data
-from lit_curriculum.callbacks.resume import (
-    CONTINUABLE,
-    batches_done,
-    check_identity,
-    digest,
-    rewrite_loops,
-    run_identity,
-    seed_step,
-    step_unfinished,
-)
+from lit_curriculum.callbacks.resume import check_identity, digest, run_identity, seed_step
 from lit_curriculum.callbacks.scoring import TableScorer
+from lit_curriculum.callbacks.stage_progress import StageProgress, check_continuable, plan_size
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.horizon import horizon_steps
 from lit_curriculum.difficulty.base import DifficultyMetric
@@ -71,17 +63,19 @@ class CurriculumCallback(Callback):
         self.seed = seed
         check_reads(policy, self.metrics)
         self._scorer = TableScorer(self.metrics, token_budget, autocast, reuse_scores)
-        self._stateful, self.stage = StatefulMetrics(self.metrics), -1
+        self._stateful, self._progress = StatefulMetrics(self.metrics), StageProgress()
         self._trainer: Trainer | None = None
         self._restored: Mapping[str, Any] | None = None
-        self._untouched = True  # no batch of the plan in force has been started
-        self._stepping = False  # gradients are ready and the optimizer may be changing weights
-        self._started = False  # optimizer and progress have been restored, which happens after on_fit_start
 
     @property
     def table(self) -> DifficultyTable:
         """The difficulty table of the run; empty before ``setup``."""
         return self._scorer.table
+
+    @property
+    def stage(self) -> int:
+        """The stage whose plan is in force; -1 before the first is planned."""
+        return self._progress.stage
 
     # -- hooks -------------------------------------------------------------------------------------------------
 
@@ -89,7 +83,7 @@ class CurriculumCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self._started = False
+        self._progress.restored = False
         check_trainer(trainer)
         if self._scorer.engine.metrics:
             check_module(pl_module)
@@ -118,16 +112,16 @@ class CurriculumCallback(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._started = True
+        self._progress.restored = True
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._untouched = self._stepping = False
+        self._progress.begin_batch()
         seed_step(self.seed, self.stage, batch_idx, trainer.global_rank)
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        self._stepping = True
+        self._progress.stepping = True
 
     @override
     def on_train_batch_end(
@@ -164,7 +158,7 @@ class CurriculumCallback(Callback):
         plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
         previous = data.sampler.plan
         data.sampler.set_plan(plan, stage)
-        self.stage, self._untouched = stage, True
+        self._progress.begin_plan(stage)
         self._stateful.keep()
         report = StageReport(
             stage=stage, plan=plan, previous=previous, policy=self.policy, table=self.table, candidates=candidates,
@@ -186,7 +180,7 @@ class CurriculumCallback(Callback):
         return {
             "version": _VERSION,
             "stage": self.stage,
-            "start": min(self._batches_done(self._trainer) * data.sampler.batch_size, self._plan_size(self._trainer)),
+            "start": self._progress.rows_done(self._trainer),
             "identity": self._identity(self._trainer),
             "sampler": data.sampler.state_dict(),
             "table": self.table.state_dict(),
@@ -204,34 +198,15 @@ class CurriculumCallback(Callback):
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CONTINUABLE] = self.continuable(trainer)
-        if self.stage >= 0 and "loops" in checkpoint:
-            num_batches = -(-self._plan_size(trainer) // curriculum_data(trainer).sampler.batch_size)
-            rewrite_loops(checkpoint["loops"]["fit_loop"], self.stage, self._batches_done(trainer), num_batches)
+        self._progress.save(trainer, checkpoint)
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if not checkpoint.get(CONTINUABLE, True):
-            raise ValueError(
-                "this checkpoint cannot be continued: it was written before the first stage was planned or while an "
-                "optimizer step was changing weights; resume from the one before it."
-            )
+        check_continuable(checkpoint)
 
     def continuable(self, trainer: Trainer) -> bool:
         """Whether a checkpoint of this moment can be continued exactly."""
-        torn = self._stepping and step_unfinished(trainer.fit_loop.state_dict())
-        return self._started and self.stage >= 0 and not torn
-
-    def _plan_size(self, trainer: Trainer) -> int:
-        plan = curriculum_data(trainer).sampler.plan
-        assert plan is not None
-        return len(plan)
-
-    def _batches_done(self, trainer: Trainer) -> int:
-        """Batches of the plan in force whose effect is in the weights."""
-        if self._untouched:
-            return 0  # Lightning's counters may still be those of the stage before
-        return batches_done(trainer, -(-self._plan_size(trainer) // curriculum_data(trainer).sampler.batch_size))
+        return self._progress.continuable(trainer)
 
     def _identity(self, trainer: Trainer) -> dict[str, Any]:
         """What decides on the order of a run and so has to be the same when it is continued."""
@@ -252,9 +227,8 @@ class CurriculumCallback(Callback):
         self._free.load_state_dict(state["free"])
         self._stateful.load_state_dict(state.get("stateful", {}))
         sampler.load_state_dict(state["sampler"], state["start"])
-        self.stage = state["stage"]
-        self._untouched = state["start"] == 0
+        self._progress.begin_plan(state["stage"], state["start"])
         self._restored = None
         assert trainer.max_epochs is not None
-        if state["start"] == self._plan_size(trainer) and self.stage + 1 < trainer.max_epochs:
+        if state["start"] == plan_size(trainer) and self.stage + 1 < trainer.max_epochs:
             self._refresh_or_end(trainer, pl_module, self.stage + 1)

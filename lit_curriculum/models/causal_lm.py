@@ -15,10 +15,10 @@ from lit_curriculum.models.checkpoint import describe
 from lit_curriculum.models.generative import GenerativeMixin
 from lit_curriculum.models.gradients import GradientMixin
 from lit_curriculum.models.hidden import PooledHiddenMixin
-from lit_curriculum.models.lora import LoRA, add_lora
+from lit_curriculum.models.lora import LoRA, add_lora, check_adapter, trained_names
 from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
 from lit_curriculum.models.packing import check_packing
-from lit_curriculum.models.reduction import LossReduction, Weighting, positive, reduce_losses
+from lit_curriculum.models.reduction import LossReduction, Weighting, example_sums, positive, reduce_losses
 from lit_curriculum.models.rows import rows_are_exact
 from lit_curriculum.models.token_nll import Layout, causal_lm, check_headless, full_logits_nll, token_nll
 from lit_curriculum.types import Batch, TokenNLL
@@ -180,7 +180,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         del batch_idx
-        sums = self._sums(batch)
+        sums = example_sums(batch, self.token_nll(batch))
         numerator, denominator = self._reduce(sums, batch.weight)
         # Gradients are averaged over ranks, so a mean over all ranks' examples needs the ranks' common denominator.
         world_size = self.trainer.world_size
@@ -192,7 +192,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         del batch_idx, dataloader_idx
-        sums = self._sums(batch)
+        sums = example_sums(batch, self.token_nll(batch))
         numerator, denominator = self._reduce(sums, batch.weight)
         # A new tensor each time: those made in a run under inference mode may not be changed in one without.
         self._val_sums = self._val_sums.to(numerator.device) + torch.stack((numerator, denominator)).float()
@@ -208,21 +208,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         del batch_idx, dataloader_idx
-        return self._sums(batch)
-
-    def _sums(self, batch: Batch) -> dict[str, Tensor]:
-        """Per example [B]: index, summed loss in nats, number of scored tokens, whether all of them are hits."""
-        tokens = self.token_nll(batch)
-        # Scattering back into rows and summing those is deterministic on a GPU, where adding at an index is not.
-        scored = batch.scored
-        losses = torch.zeros(scored.shape, dtype=tokens.nll.dtype, device=scored.device)
-        num_scored = scored.sum(dim=1)
-        return {
-            "index": batch.index,
-            "nll_sum": losses.masked_scatter(scored, tokens.nll).sum(dim=1),
-            "num_scored": num_scored,
-            "exact": (~scored).masked_scatter(scored, tokens.hit).all(dim=1) & (num_scored > 0),
-        }
+        return example_sums(batch, self.token_nll(batch))
 
     def _reduce(self, sums: dict[str, Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
         return reduce_losses(sums["nll_sum"], sums["num_scored"], weight, self.loss_reduction, self.weighting)
@@ -242,7 +228,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         if self.model is None:
             return  # an exception struck before there was a model to save
         if self.lora is not None:
-            trained = self._trained_names()
+            trained = trained_names(self)
             checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
         checkpoint |= describe(self, getattr(self._data_tokenizer(), "chat_template", None))
 
@@ -253,12 +239,4 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
             return
         loading.require_finite(state.items(), "the checkpoint")
         if self.lora is not None:
-            trained = self._trained_names()
-            if trained != set(state):
-                raise ValueError(
-                    f"the checkpoint holds {len(state)} weights that do not match the adapter of model.lora "
-                    f"({len(trained)} weights); resume with the model options that the run was started with."
-                )
-
-    def _trained_names(self) -> set[str]:
-        return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+            check_adapter(self, state)

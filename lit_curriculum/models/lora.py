@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,3 +85,22 @@ def _linear_names(model: PreTrainedModel) -> list[str]:
 
     linear = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))]
     return sorted({name.rsplit(".", 1)[-1] for name in linear if any(part.isdigit() for part in name.split("."))})
+
+
+def trained_names(module: nn.Module) -> set[str]:
+    """Names of the weights that are trained: with LoRA those of the adapter."""
+    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def check_adapter(module: nn.Module, state: Collection[str]) -> None:
+    """Refuse the weights of a checkpoint that are not those of the module's adapter.
+
+    Raises:
+        ValueError: a weight is missing or too many.
+    """
+    trained = trained_names(module)
+    if trained != set(state):
+        raise ValueError(
+            f"the checkpoint holds {len(state)} weights that do not match the adapter of model.lora "
+            f"({len(trained)} weights); resume with the model options that the run was started with."
+        )

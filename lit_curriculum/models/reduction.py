@@ -1,4 +1,4 @@
-"""From losses of examples to the loss of a batch."""
+"""From losses of tokens to those of examples, and from these to the loss of a batch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,24 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lit_curriculum.types import Batch, TokenNLL
+
 LossReduction = Literal["example", "token"]
 Weighting = Literal["relative", "absolute"]
+
+
+def example_sums(batch: Batch, tokens: TokenNLL) -> dict[str, Tensor]:
+    """Per example [B]: index, summed loss in nats, number of scored tokens, whether all of them are hits."""
+    # Scattering back into rows and summing those is deterministic on a GPU, where adding at an index is not.
+    scored = batch.scored
+    losses = torch.zeros(scored.shape, dtype=tokens.nll.dtype, device=scored.device)
+    num_scored = scored.sum(dim=1)
+    return {
+        "index": batch.index,
+        "nll_sum": losses.masked_scatter(scored, tokens.nll).sum(dim=1),
+        "num_scored": num_scored,
+        "exact": (~scored).masked_scatter(scored, tokens.hit).all(dim=1) & (num_scored > 0),
+    }
 
 
 def reduce_losses(
