@@ -16,13 +16,13 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def start(out: Path, ranks: int, *options: str) -> list[dict[str, Any]]:
-    """Run ``tests/rank_run.py`` and return what each rank wrote."""
+def start(out: Path, ranks: int, *options: str, module: str = "tests.rank_run") -> list[dict[str, Any]]:
+    """Run ``tests/rank_run.py``, or another module like it, and return what each rank wrote."""
     out.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tests.rank_run", f"--ranks={ranks}", f"--out={out}", *options]
+    command = [sys.executable, "-m", module, f"--ranks={ranks}", f"--out={out}", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(port), "MASTER_ADDR": "127.0.0.1"}
     done = subprocess.run(
         command,

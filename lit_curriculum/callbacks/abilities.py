@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
+from lit_curriculum.callbacks.checks import step_outputs, validation_store
+from lit_curriculum.callbacks.seen_rows import NO_ABILITY
 from lit_curriculum.evaluation.ability_scores import AbilityScores
+from lit_curriculum.growth.measured import COLUMNS
 from lit_curriculum.types import ExampleStore
-
-NO_ABILITY = "other"
-"""Name under which examples without an ability are counted."""
-_NEEDED = ("index", "nll_sum", "num_scored", "exact")
 
 
 class AbilityMonitor(Callback):
@@ -47,14 +45,7 @@ class AbilityMonitor(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        store: ExampleStore | None = getattr(getattr(trainer, "datamodule", None), "val_store", None)
-        if store is None:
-            raise MisconfigurationException(
-                "AbilityMonitor needs a data module whose val_store holds the validation examples, but "
-                f"{type(getattr(trainer, 'datamodule', None)).__name__} has none; set data.val_path or "
-                "data.val_fraction, give yours a val_store in setup(), or take AbilityMonitor out of "
-                "trainer.callbacks."
-            )
+        store = validation_store(trainer, self)
         if store is not self._store or len(store) != len(self._codes):
             self._read(store)
         assert self._scores is not None
@@ -75,19 +66,15 @@ class AbilityMonitor(Callback):
     ) -> None:
         if trainer.sanity_checking:
             return
-        if not isinstance(outputs, Mapping) or any(name not in outputs for name in _NEEDED):
-            raise MisconfigurationException(
-                f"AbilityMonitor needs validation_step to return a mapping with {', '.join(_NEEDED)}, which "
-                f"{type(pl_module).__name__} does not; return them, or take AbilityMonitor out of trainer.callbacks."
-            )
+        found = step_outputs(outputs, COLUMNS, "validation_step", self, pl_module)
         assert self._scores is not None
-        index = outputs["index"].cpu()
+        index = found["index"].cpu()
         device = self._scores.device
         self._scores.update(
             self._codes[index].to(device),
-            outputs["exact"].to(device),
-            outputs["nll_sum"].to(device),
-            outputs["num_scored"].to(device),
+            found["exact"].to(device),
+            found["nll_sum"].to(device),
+            found["num_scored"].to(device),
             self._chance[index].to(device),
         )
 

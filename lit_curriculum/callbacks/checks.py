@@ -1,12 +1,12 @@
-"""Trainer settings that a curriculum cannot work with, refused before anything is computed."""
+"""What callbacks need of trainer, module and data, refused in a sentence where it is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.sampler import CurriculumSampler
@@ -36,6 +36,48 @@ def curriculum_data(trainer: Trainer) -> CurriculumData:
             "yours these two in setup()."
         )
     return data
+
+
+def validation_store(trainer: Trainer, callback: Callback) -> ExampleStore:
+    """The validation examples.
+
+    Raises:
+        MisconfigurationException: the data module has none.
+    """
+    data = getattr(trainer, "datamodule", None)
+    store: ExampleStore | None = getattr(data, "val_store", None)
+    if store is None:
+        name = type(callback).__name__
+        raise MisconfigurationException(
+            f"{name} needs a data module whose val_store holds the validation examples, but {type(data).__name__} has "
+            f"none; set data.val_path or data.val_fraction, give yours a val_store in setup(), or take {name} out of "
+            "trainer.callbacks."
+        )
+    return store
+
+
+def step_outputs(
+    outputs: Any, needed: Sequence[str], step: str, callback: Callback, module: LightningModule
+) -> Mapping[str, Any]:
+    """What a step of the module has returned, if all that is needed is in it.
+
+    Args:
+        outputs: What the hook was given.
+        needed: Keys.
+        step: Name of the step.
+        callback: Who needs them.
+        module: Whose step it is.
+
+    Raises:
+        MisconfigurationException: a key is missing.
+    """
+    if not isinstance(outputs, Mapping) or any(name not in outputs for name in needed):
+        name = type(callback).__name__
+        raise MisconfigurationException(
+            f"{name} needs {step} to return {', '.join(needed)}, which {type(module).__name__} does not; return a "
+            f"mapping with them, or take {name} out of trainer.callbacks."
+        )
+    return outputs
 
 
 def check_module(module: LightningModule) -> None:

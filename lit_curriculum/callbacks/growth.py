@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
-from lit_curriculum.callbacks.abilities import NO_ABILITY
-from lit_curriculum.callbacks.checks import curriculum_data
-from lit_curriculum.growth.records import GrowthRecord, overall
-from lit_curriculum.types import ExampleStore, IntArray
+from lit_curriculum.callbacks import growth_log
+from lit_curriculum.callbacks.answered import (
+    answered_right,
+    check_generative,
+    check_parsers,
+    items_of,
+    longest_answer,
+)
+from lit_curriculum.callbacks.checks import curriculum_data, step_outputs, validation_store
+from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+from lit_curriculum.callbacks.seen_rows import NO_ABILITY, Seen, SeenRows
+from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.growth.measured import COLUMNS, Measured, sample_items, split_items
+from lit_curriculum.growth.records import GrowthRecord
+from lit_curriculum.growth.study import AnswerMode
+from lit_curriculum.types import ExampleStore, FloatArray, Plan
 
-_NEEDED = ("index", "nll_sum", "num_scored", "exact")
+_OWNER = "AbilityGrowthTracker"
 _TOLD = "n_unique/"
 
 
-class AbilityGrowthTracker(Callback):
-    """Makes growth records at every validation, and logs them under ``growth/``.
+class AbilityGrowthTracker(Callback, CurriculumObserver):
+    """Makes growth records at validations, and logs them under ``growth/``.
 
     Logs ``growth/{split}/{ability}/score``, ``chance``, ``kappa`` and ``nll``, the plain means
-    ``growth/{split}/overall_in_domain``, ``overall_ood`` and ``overall_all``, and ``growth/{ability}/n_unique``,
-    ``n_seen`` and ``p_mix``. Rank zero appends every record to ``growth.jsonl`` in the run's folder. The items of the
-    validation data are split by turns within an ability into ``valid``, which checkpoints are chosen on, and ``test``.
-    The module's steps return ``index``, ``nll_sum``, ``num_scored`` and ``exact``, each [B]; an item's chance stands
+    ``growth/{split}/overall_in_domain``, ``overall_ood`` and ``overall_all``, ``growth/{ability}/n_unique``, ``n_seen``
+    and ``p_mix`` (share of the stage), and what a policy that refits curves says: ``marginal_gain``, ``slope``,
+    ``slope_lo`` and ``slope_hi``, the last three by stage. TensorBoard also gets a figure and a table
+    ``growth/mixture``, a page of custom scalars, and the run's options with its last means as hyperparameters. Rank
+    zero appends every record to ``growth.jsonl`` in the run's folder. The items of the validation data are split by
+    turns within an ability into ``valid``, which checkpoints are chosen on, and ``test``. The module's
+    ``validation_step`` returns ``index``, ``nll_sum``, ``num_scored`` and ``exact``, each [B]; an item's chance stands
     as ``chance`` in its ``meta``. The sanity check is left out.
 
     Args:
@@ -43,9 +57,19 @@ class AbilityGrowthTracker(Callback):
         seed: Seed of the run.
         rung: Rows of each ability that the run's rung names.
         valid: Split the items; otherwise all are ``test``, where no checkpoint has to be chosen.
+        every: Record at the validations of every so many epochs, and of the last.
+        max_items: Items of each ability at most, chosen by content hash; all by default.
+        answers: What counts as right: ``teacher_forced``, each token of the right answer is the likeliest given the
+            right ones before it; ``generated``, a greedy answer is read by a parser, and items with ``choices`` are
+            ranked by perplexity (see :func:`~lit_curriculum.evaluation.tasks.from_examples.example_item`).
+        parsers: Ability -> parser of its generated answers; ``whole`` where it is not named.
+        max_new_tokens: Tokens of a generated answer at most; by default twice those of the longest right answer.
 
     Attributes:
         history: All records so far; kept in checkpoints.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     def __init__(
@@ -58,25 +82,54 @@ class AbilityGrowthTracker(Callback):
         seed: int = 0,
         rung: int = 0,
         valid: bool = True,
+        every: int = 1,
+        max_items: int | None = None,
+        answers: AnswerMode = "teacher_forced",
+        parsers: dict[str, str] | None = None,
+        max_new_tokens: int | None = None,
     ) -> None:
+        check_choice(f"{_OWNER}.answers", answers, get_args(AnswerMode))
+        for name, value in (("every", every), ("max_items", max_items), ("max_new_tokens", max_new_tokens)):
+            if value is not None and value < 1:
+                raise ValueError(f"{_OWNER}.{name} must be at least 1, got {value}.")
+        check_parsers(parsers or {})
         self.ood = list(ood or [])
         self.cell, self.arm, self.size, self.params, self.seed, self.rung = cell, arm, size, params, seed, rung
-        self.valid = valid
+        self.valid, self.every, self.max_items = valid, every, max_items
+        self.answers: AnswerMode = answers
+        self.parsers, self.max_new_tokens = dict(parsers or {}), max_new_tokens
         self.history: list[GrowthRecord] = []
-        self._seen: dict[str, list[int]] = {}
+        self._seen = SeenRows()
+        self._unique: dict[str, int] = {}
+        self._shares: list[dict[str, float]] = []
         self._rows: list[Tensor] = []
-        self._trained: list[Tensor] = []
+
+    # -- what is trained on ------------------------------------------------------------------------------------
+
+    @override
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        store = curriculum_data(trainer).train_store
+        self._unique = _unique(report.plan, store)
+        names, counts = np.unique([store.abilities[int(i)] or NO_ABILITY for i in report.plan.indices],
+                                  return_counts=True)  # fmt: skip
+        shares = {str(n): float(c) / len(report.plan) for n, c in zip(names, counts, strict=True)}
+        self._shares = [*self._shares[: report.stage], shares]
+        mixed = {f"growth/{a}/p_mix": share for a, share in shares.items()}
+        growth_log.log_scalars(trainer, mixed, trainer.global_step)
+        growth_log.log_scalars(trainer, growth_log.policy_scalars(report.plan.scalars), report.stage)
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not isinstance(outputs, Mapping) or any(k not in outputs for k in ("index", "num_scored")):
-            raise MisconfigurationException(
-                f"AbilityGrowthTracker needs training_step to return index and num_scored, which "
-                f"{type(pl_module).__name__} does not; return them, or take it out of trainer.callbacks."
-            )
-        self._trained.append(torch.stack([outputs["index"].detach(), outputs["num_scored"].detach()]))
+        self._seen.note(curriculum_data(trainer), trainer.current_epoch, batch_idx)
+
+    # -- what is answered --------------------------------------------------------------------------------------
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.answers == "generated" and stage == "fit":
+            check_generative(trainer, pl_module)
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -92,132 +145,103 @@ class AbilityGrowthTracker(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if trainer.sanity_checking:
-            return
-        if not isinstance(outputs, Mapping) or any(k not in outputs for k in _NEEDED):
-            raise MisconfigurationException(
-                f"AbilityGrowthTracker needs validation_step to return {', '.join(_NEEDED)}, which "
-                f"{type(pl_module).__name__} does not; return them, or take it out of trainer.callbacks."
-            )
-        self._rows.append(torch.stack([outputs[k].detach().double() for k in _NEEDED]))
+        if not trainer.sanity_checking:
+            found = step_outputs(outputs, COLUMNS, "validation_step", self, pl_module)
+            self._rows.append(torch.stack([found[k].detach().double().cpu() for k in COLUMNS]))
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or not self._due(trainer):
             return
-        data = curriculum_data(trainer)
-        store: ExampleStore | None = getattr(data, "val_store", None)
-        if store is None:
-            raise MisconfigurationException(
-                "AbilityGrowthTracker needs a data module with a val_store; set data.val_path or data.val_fraction."
-            )
-        self._count_training(data.train_store)
-        rows = _gathered(torch.cat(self._rows, dim=1), trainer).cpu().numpy()
-        # Ordered by item and once each: padding of a sampler may not count twice.
-        _, first = np.unique(rows[0], return_index=True)
-        new = self._records(trainer, store, rows[:, first], data.train_store)
+        store = validation_store(trainer, self)
+        rows = _of_all_ranks(torch.cat([torch.zeros(len(COLUMNS), 0), *self._rows], dim=1).numpy(), trainer)
+        names = [a or NO_ABILITY for a in store.abilities]
+        measured = Measured.from_rows(rows, sample_items(names, store.content_hashes, self.max_items))
+        chances = [float(store[int(i)].meta.get("chance", np.nan)) for i in measured.index]
+        if self.answers == "generated":
+            items = items_of(store, measured.index, self.parsers)
+            limit = self.max_new_tokens or 2 * longest_answer(store, measured.index)
+            places, right = answered_right(trainer, pl_module, items, limit)
+            judged = _of_all_ranks(np.stack([places, right]).astype(np.float64), trainer)
+            measured.right[judged[0].astype(np.int64)] = judged[1] > 0
+            chances = [item.chance for item in items]
+        new = self._records(trainer, store, measured, np.array(chances))
+        if not self.history:
+            growth_log.write_layout(trainer, list(dict.fromkeys(r.ability for r in new)), "test")
         self.history += new
-        self._log(trainer, pl_module, new)
+        growth_log.log_scalars(trainer, growth_log.record_scalars(new), trainer.global_step)
+        if self._shares:
+            growth_log.write_mixture(trainer, self._shares)
+        folder = trainer.log_dir  # all ranks have to ask: it is broadcast
+        if trainer.is_global_zero and folder is not None:
+            growth_log.append_lines(Path(folder) / "growth.jsonl", new)
 
-    def _count_training(self, store: ExampleStore) -> None:
-        if not self._trained:
-            return
-        index, tokens = torch.cat(self._trained, dim=1).cpu().numpy()
-        self._trained = []
-        names = np.array([store.abilities[int(i)] or NO_ABILITY for i in index])
-        for ability in np.unique(names):
-            mine = names == ability
-            rows_, tokens_ = self._seen.get(str(ability), [0, 0])
-            self._seen[str(ability)] = [rows_ + int(mine.sum()), tokens_ + int(tokens[mine].sum())]
+    def _due(self, trainer: Trainer) -> bool:
+        epoch = trainer.current_epoch + 1
+        fits = trainer.state.fn == TrainerFn.FITTING
+        return not fits or epoch % self.every == 0 or epoch == trainer.max_epochs
 
-    def _records(
-        self, trainer: Trainer, store: ExampleStore, rows: np.ndarray[Any, Any], train: ExampleStore
-    ) -> list[GrowthRecord]:
-        index, nll, scored, exact = rows[0].astype(np.int64), rows[1], rows[2], rows[3] > 0
-        names = np.array([store.abilities[int(i)] or NO_ABILITY for i in index])
-        chances = np.array([float(store[int(i)].meta.get("chance", np.nan)) for i in index])
-        unique = self._unique(trainer, train)
+    def _records(self, trainer: Trainer, store: ExampleStore, of: Measured, chances: FloatArray) -> list[GrowthRecord]:
+        names = np.array([store.abilities[int(i)] or NO_ABILITY for i in of.index])
+        seen = self._seen.counts()
         records = []
         for ability in dict.fromkeys(names.tolist()):
-            mine = np.flatnonzero(names == ability)
-            splits = (("valid", mine[::2]), ("test", mine[1::2])) if self.valid else (("test", mine),)
-            for split, items in splits:
-                if len(items) == 0:
-                    continue
-                seen, tokens = self._seen.get(ability, [0, 0])
+            for split, items in split_items(np.flatnonzero(names == ability), self.valid):
+                rows, tokens = seen.get(ability, Seen(0, 0))
+                right = of.right[items]
                 records.append(
                     GrowthRecord(
                         cell=self.cell, arm=self.arm, size=self.size, params=self.params, seed=self.seed,
                         rung=self.rung, ability=ability, group="ood" if ability in self.ood else "in_domain",
                         split=split, epoch=trainer.current_epoch + 1, step=trainer.global_step,
-                        n_unique=unique.get(ability, 0), n_seen=seen, tokens_seen=tokens,
-                        correct=int(exact[items].sum()), total=len(items), chance_sum=float(chances[items].sum()),
-                        nll=float(nll[items].sum() / scored[items].sum()),
-                        outcomes="".join("1" if e else "0" for e in exact[items]),
-                        item_nll=tuple(round(float(v), 5) for v in nll[items] / scored[items]),
+                        n_unique=self._unique.get(ability, 0), n_seen=rows, tokens_seen=tokens,
+                        correct=int(right.sum()), total=len(items), chance_sum=float(chances[items].sum()),
+                        nll=float(of.nll_sum[items].sum() / of.num_scored[items].sum()),
+                        outcomes="".join("1" if e else "0" for e in right),
+                        item_nll=tuple(round(float(v), 5) for v in of.nll_sum[items] / of.num_scored[items]),
                     )
                 )  # fmt: skip
         return records
 
-    def _unique(self, trainer: Trainer, train: ExampleStore) -> dict[str, int]:
-        """Different rows of each ability that the run draws on: the policy's count, else those of the plan."""
-        plan = curriculum_data(trainer).sampler.plan
-        told = {} if plan is None else {k: v for k, v in plan.scalars.items() if k.startswith(_TOLD)}
-        if told:
-            return {k.removeprefix(_TOLD): int(v) for k, v in told.items()}
-        indices: IntArray = np.empty(0, np.int64) if plan is None else np.unique(plan.indices)
-        names, counts = np.unique([train.abilities[int(i)] or NO_ABILITY for i in indices], return_counts=True)
-        return {str(n): int(c) for n, c in zip(names, counts, strict=True)}
+    # -- the end, and state ------------------------------------------------------------------------------------
 
-    def _log(self, trainer: Trainer, pl_module: LightningModule, new: list[GrowthRecord]) -> None:
-        logged: dict[str, float] = {}
-        total_seen = sum(rows for rows, _ in self._seen.values())
-        for r in new:
-            tag = f"growth/{r.split}/{r.ability}"
-            logged |= {f"{tag}/score": r.score, f"{tag}/nll": r.nll}
-            if np.isfinite(r.chance_sum):
-                logged |= {f"{tag}/chance": r.chance, f"{tag}/kappa": r.kappa}
-            logged |= {f"growth/{r.ability}/n_unique": float(r.n_unique), f"growth/{r.ability}/n_seen": float(r.n_seen)}
-            if total_seen:
-                logged[f"growth/{r.ability}/p_mix"] = r.n_seen / total_seen
-        for split in ("valid", "test"):
-            mine = [r for r in new if r.split == split]
-            for name, group in (("in_domain", "in_domain"), ("ood", "ood"), ("all", None)):
-                value = overall(mine, group)
-                if np.isfinite(value):
-                    logged[f"growth/{split}/overall_{name}"] = value
-        for logger in trainer.loggers:
-            logger.log_metrics(logged, step=trainer.global_step)
-        if trainer.is_global_zero and trainer.log_dir is not None:
-            path = Path(trainer.log_dir) / "growth.jsonl"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                for r in new:
-                    row = {"epoch": r.epoch, "step": r.step, "ability": r.ability, "split": r.split, "score": r.score}
-                    row |= {"nll": r.nll, "n_unique": r.n_unique, "n_seen": r.n_seen, "outcomes": r.outcomes}
-                    file.write(json.dumps(row) + "\n")
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.history:
+            last = [r for r in self.history if r.epoch == self.history[-1].epoch]
+            options: dict[str, str | float] = {
+                "arm": self.arm, "size": self.size, "seed": self.seed, "total": sum(self._unique.values()),
+                "plan": self.cell,
+            }  # fmt: skip
+            growth_log.write_hparams(trainer, options, growth_log.overall_scalars(last))
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        # Training rows not counted yet belong to the state as well.
-        rows = torch.cat(self._trained, dim=1).cpu() if self._trained else torch.zeros(2, 0, dtype=torch.int64)
-        return {"history": [_plain(r) for r in self.history], "seen": self._seen, "trained": rows}
+        history = [{name: getattr(r, name) for name in GrowthRecord.__slots__} for r in self.history]
+        told = {"unique": self._unique, "shares": self._shares}
+        return {"history": history, "seen": self._seen.state_dict(), **told}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = [GrowthRecord(**{**row, "item_nll": tuple(row["item_nll"])}) for row in state_dict["history"]]
-        self._seen = {k: list(v) for k, v in state_dict["seen"].items()}
-        self._trained = [state_dict["trained"]]
+        self._seen.load_state_dict(state_dict["seen"])
+        self._unique, self._shares = dict(state_dict["unique"]), list(state_dict["shares"])
 
 
-def _plain(record: GrowthRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in GrowthRecord.__slots__}
+def _unique(plan: Plan, train: ExampleStore) -> dict[str, int]:
+    """Different rows of each ability that the run draws on: the policy's count, else those of the plan."""
+    told = {k.removeprefix(_TOLD): int(v) for k, v in plan.scalars.items() if k.startswith(_TOLD)}
+    if told:
+        return told
+    rows = np.unique(plan.indices)
+    names, counts = np.unique([train.abilities[int(i)] or NO_ABILITY for i in rows], return_counts=True)
+    return {str(n): int(c) for n, c in zip(names, counts, strict=True)}
 
 
-def _gathered(rows: Tensor, trainer: Trainer) -> Tensor:
-    """[4, items] of all ranks; ranks may hold different numbers."""
+def _of_all_ranks(rows: FloatArray, trainer: Trainer) -> FloatArray:
+    """[K, items] of all ranks one behind the other; ranks may hold different numbers."""
     if trainer.world_size == 1:
         return rows
     parts: list[Any] = [None] * trainer.world_size
-    dist.all_gather_object(parts, rows.cpu())
-    return torch.cat(parts, dim=1)
+    dist.all_gather_object(parts, rows)
+    return np.concatenate(parts, axis=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lit_curriculum.callbacks.growth import AbilityGrowthTracker
 from lit_curriculum.commands.configured import MakeCLI
-from lit_curriculum.growth.records import GrowthRecord
+from lit_curriculum.growth.records import BASE, GrowthRecord
 from lit_curriculum.growth.study import GrowthCell, GrowthStudy, cells, load_study, merge, run_study, stage_size
 
 
@@ -27,6 +27,8 @@ def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument("--cell", type=int, default=None, help="train this cell alone, for array jobs")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples of items and seeds")
+    parser.add_argument("--tensorboard", action="store_true", help="report: also write event files, to OUT/tensorboard")
+    parser.add_argument("--smooth", type=float, default=None, help="report: draw means smoothed by so many rungs too")
     given = parser.parse_args(list(args))
     study = load_study(given.study)
     if given.what == "run":
@@ -35,32 +37,31 @@ def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
         print(f"{done} of {len(cells(study))} cells are done; {given.out / 'records.jsonl'}")
         return
     # Only these two need the extra ``growth``, so that cells can be trained without it.
-    from lit_curriculum.growth.sensitivity import analyse, report_rows
+    from lit_curriculum.commands.growth_events import write_events
+    from lit_curriculum.growth.findings import find
+    from lit_curriculum.growth.sensitivity import report_rows
     from lit_curriculum.report.growth import write_report
 
     records = merge(study, given.out)
     if not records:
         raise ValueError(f"{given.out} holds no finished cell; train some with lit-curriculum growth run.")
-    found = analyse(records, study.delta, given.bootstrap, measure=study.select_by)
-    path = given.out / "fits.json"
-    path.write_text(json.dumps([a.to_json() for a in found], indent=1) + "\n", encoding="utf-8")
+    found = find(records, study.delta, given.bootstrap, study.select_by)
+    fits, findings = [a.to_json() for a in found.curves], found.to_json()
+    for name, content in (("fits", fits), ("findings", findings)):
+        (given.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if given.what == "report":
-        write_report(given.out, report_rows(found), [a.to_json() for a in found])
-    print(path)
+        write_report(given.out, report_rows(found.curves), fits, findings, given.smooth)
+        if given.tensorboard:
+            write_events(given.out / "tensorboard", records, fits, findings, given.smooth)
+    print(given.out / "fits.json")
 
 
 def train_cell(make_cli: MakeCLI, study: GrowthStudy, cell: GrowthCell) -> list[GrowthRecord]:
     """Train one cell; its checkpoints are validations, and nothing of the run stays on disk but its records."""
-    rows, tokens = stage_size(study)
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         args = [f"--config={c}" for c in study.configs]
         args += [
-            "--curriculum.policy=lit_curriculum.curriculum.AbilityMixturePolicy",
-            f"--curriculum.policy.init_args.counts={json.dumps(dict(cell.plan.counts))}",
-            f"--curriculum.policy.init_args.select={cell.plan.select}",
-            f"--curriculum.policy.init_args.select_seed={cell.plan.seed}",
-            f"--curriculum.policy.init_args.rows_per_stage={json.dumps(rows)}",
-            f"--curriculum.policy.init_args.tokens_per_stage={json.dumps(tokens)}",
+            *_policy(study, cell),
             f"--curriculum.seed={cell.seed}",
             f"--seed_everything={cell.seed}",
             f"--trainer.max_epochs={study.epochs}",
@@ -79,8 +80,27 @@ def train_cell(make_cli: MakeCLI, study: GrowthStudy, cell: GrowthCell) -> list[
         cli = make_cli(args, False)
         tracker = AbilityGrowthTracker(
             ood=list(study.ood), cell=cell.id, arm=cell.arm, size=cell.size, params=cell.params, seed=cell.seed,
-            rung=cell.rung, valid=study.epochs > 1,
+            rung=cell.rung, valid=study.epochs > 1, answers=study.answers, parsers=dict(study.parsers),
+            max_new_tokens=study.max_new_tokens, max_items=study.max_items,
         )  # fmt: skip
         cli.trainer.callbacks.append(tracker)  # type: ignore[attr-defined]
-        cli.trainer.fit(cli.model, cli.datamodule)
+        if cell.arm == BASE:
+            cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
+        else:
+            cli.trainer.fit(cli.model, cli.datamodule)
         return tracker.history
+
+
+def _policy(study: GrowthStudy, cell: GrowthCell) -> list[str]:
+    """Options of the policy that trains on the cell's plan; nothing is trained on before training."""
+    if cell.arm == BASE:
+        return ["--curriculum.policy=lit_curriculum.curriculum.UniformPolicy"]
+    rows, tokens = stage_size(study)
+    options = {
+        "counts": json.dumps(dict(cell.plan.counts)), "select": cell.plan.select, "select_seed": cell.plan.seed,
+        "rows_per_stage": json.dumps(rows), "tokens_per_stage": json.dumps(tokens),
+    }  # fmt: skip
+    return [
+        "--curriculum.policy=lit_curriculum.curriculum.AbilityMixturePolicy",
+        *(f"--curriculum.policy.init_args.{name}={value}" for name, value in options.items()),
+    ]

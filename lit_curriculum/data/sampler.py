@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler
 
-from lit_curriculum.types import Plan
+from lit_curriculum.types import IntArray, Plan
 
 _VERSION = 1
 _CHUNK = 65_536  # plan entries turned into Python numbers at a time: a plan of millions never becomes a list
@@ -113,7 +114,7 @@ class CurriculumSampler(DistributedSampler[Any]):
         return self._entries() if self.weighted else (index for index, _ in self._entries())
 
     def _entries(self) -> Iterator[tuple[int, float]]:
-        indices, weights = self._order()
+        indices, weights = self.order()
         size = len(indices)
         for low in range(self.start, size, _CHUNK * self.num_replicas):
             part = slice(low + self.rank, min(low + _CHUNK * self.num_replicas, size), self.num_replicas)
@@ -164,7 +165,8 @@ class CurriculumSampler(DistributedSampler[Any]):
             )
         return self.num_examples
 
-    def _order(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    def order(self) -> tuple[IntArray, NDArray[np.float32] | None]:
+        """What the stage in force trains on, all ranks together: [M] indices, and [M] weights or none for one each."""
         size = self._size()
         if self._plan is None:
             return np.random.default_rng([self.seed, self.epoch]).permutation(size), None

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+ALONE, WITHOUT, BASE = "alone:", "without:", "base"
+"""Arms that train on one ability alone, on all but one (each followed by its name), and on nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrowthRecord:
@@ -47,6 +50,12 @@ class GrowthRecord:
     item_nll: tuple[float, ...] = ()
     """Mean token loss of every item in nats, in the same order."""
     selected: bool = False
+
+    @property
+    def on_curve(self) -> bool:
+        """Whether it is a point of an ability's curve: read at, a test of a rung, and of an arm with all abilities."""
+        arms = self.arm.startswith((ALONE, WITHOUT)) or self.arm == BASE
+        return self.selected and self.split == "test" and self.rung > 0 and self.group == "in_domain" and not arms
 
     @property
     def score(self) -> float:

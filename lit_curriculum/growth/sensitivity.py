@@ -20,6 +20,7 @@ from lit_curriculum.types import FloatArray
 GrowthClass = Literal["responsive", "resistant", "saturated", "accelerating", "undetermined"]
 _LEVEL = (2.5, 97.5)
 _NO_WIDTH = 1e-9
+_GRID = 17  # points at which a fitted curve is written down for figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,11 @@ class AbilityGrowth:
         row["curve"] = {"family": self.curve.family, "params": list(self.curve.params), "chance": self.curve.chance}
         if math.isnan(self.chance):
             row["chance"] = row["curve"]["chance"] = None
+        grid = np.geomspace(self.rungs[0], self.rungs[-1], _GRID)
+        row["fitted"] = {
+            "rows": [round(float(n), 2) for n in grid],
+            "values": [round(self.curve(float(n)), 5) for n in grid],
+        }
         return row
 
 
@@ -113,7 +119,7 @@ def analyse(
     """
     groups: dict[tuple[str, str, str], list[GrowthRecord]] = defaultdict(list)
     for r in records:
-        if r.selected and r.split == "test" and r.rung > 0 and r.group == "in_domain":
+        if r.on_curve:
             groups[r.ability, r.arm, r.size].append(r)
     return [_analyse_one(groups[key], delta, num_resamples, measure, epsilon, seed) for key in sorted(groups)]
 
@@ -131,7 +137,7 @@ def _analyse_one(
     values = (both - chance) / (1 - chance) if measure == "score" else -both
     slopes, curvatures = line_and_bend(x, values)
     gains = values[:, -1] - values[:, -2]
-    slope, curvature, last = _interval(slopes), _interval(curvatures), _interval(gains)
+    slope, curvature, last = interval_of(slopes), interval_of(curvatures), interval_of(gains)
     n = np.array(rungs, dtype=float)
     if measure == "score":
         total = np.full(len(rungs), float(sum(t.shape[1] for t in table)))
@@ -142,7 +148,7 @@ def _analyse_one(
     first = records[0]
     return AbilityGrowth(
         ability=first.ability, arm=first.arm, size=first.size, rungs=tuple(rungs),
-        means=tuple(_interval(both[:, i]) for i in range(len(rungs))),
+        means=tuple(interval_of(both[:, i]) for i in range(len(rungs))),
         chance=chance if measure == "score" else math.nan, slope=slope, curvature=curvature, last_gain=last,
         growth_class=classify(slope, curvature, last, delta), curve=curve, saturation_rows=end,
         num_items=table[0].shape[1], num_seeds=len(table), measure=measure,
@@ -166,7 +172,7 @@ def item_table(records: Sequence[GrowthRecord], measure: str) -> tuple[list[Floa
     for seed, mine in sorted(by_seed.items()):
         if len(mine) < len(rungs):
             raise ValueError(f"{name}: seed {seed} lacks rung {sorted(set(rungs) - set(mine))[0]}; run the rest first.")
-        rows = [_items(mine[n], measure) for n in rungs]
+        rows = [item_values(mine[n], measure) for n in rungs]
         if len({len(row) for row in rows}) > 1:
             raise ValueError(f"{name}: seed {seed} was not measured on the same items at every rung; run it anew.")
         table.append(np.stack(rows))
@@ -174,7 +180,7 @@ def item_table(records: Sequence[GrowthRecord], measure: str) -> tuple[list[Floa
     return table, float(np.mean(chances))
 
 
-def _items(record: GrowthRecord, measure: str) -> FloatArray:
+def item_values(record: GrowthRecord, measure: str) -> FloatArray:
     if measure == "score":
         return np.array([float(c) for c in record.outcomes])
     return np.array(record.item_nll, dtype=float)
@@ -197,7 +203,7 @@ def line_and_bend(x: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatA
     return line, bend
 
 
-def _interval(values: FloatArray) -> Interval:
+def interval_of(values: FloatArray) -> Interval:
     """The first is the estimate, the rest are resamples."""
     low, high = np.percentile(values[1:], _LEVEL)
     return Interval(value=float(values[0]), low=float(low), high=float(high))

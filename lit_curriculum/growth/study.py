@@ -6,14 +6,24 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 
-from lit_curriculum.curriculum.quotas import SelectMode
+from lit_curriculum.curriculum.quotas import SYNTHETIC, SelectMode
 from lit_curriculum.growth.plans import PAPER_LADDER, AbilitySpec, Match, MixturePlan, ladder
 from lit_curriculum.growth.plans import recipe as recipe_plan
-from lit_curriculum.growth.records import GrowthRecord, read_records, select_checkpoints, write_records
+from lit_curriculum.growth.records import (
+    ALONE,
+    BASE,
+    WITHOUT,
+    GrowthRecord,
+    read_records,
+    select_checkpoints,
+    write_records,
+)
+
+AnswerMode = Literal["teacher_forced", "generated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +50,8 @@ class GrowthStudy:
     """Abilities that are evaluated and not trained on."""
     arms: Sequence[str] = ("curated",)
     """``curated``: the same rows of each ability; ``synthetic``: the same totals of the pooled ability synthetic;
-    else a recipe such as ``reconstruct``."""
+    ``alone``: each ability alone at every rung, ``without``: all but one at the highest rung, for each one, and
+    ``base``: the model before training, all three for transfer; else a recipe such as ``reconstruct``."""
     sizes: Mapping[str, Size] = field(default_factory=lambda: {"base": Size(params=1.0)})
     seeds: Sequence[int] = (0,)
     rungs: Sequence[int] = PAPER_LADDER
@@ -60,6 +71,14 @@ class GrowthStudy:
     per_ability: bool = False
     delta: float = 0.02
     """Smallest slope per quadrupling that counts."""
+    answers: AnswerMode = "teacher_forced"
+    """What counts as right; see :class:`~lit_curriculum.callbacks.growth.AbilityGrowthTracker`."""
+    parsers: Mapping[str, str] = field(default_factory=dict)
+    """Ability -> parser of its generated answers."""
+    max_new_tokens: int | None = None
+    """Tokens of a generated answer at most."""
+    max_items: int | None = None
+    """Items of each ability at most."""
     data_seed_option: str | None = None
     """Option that takes the cell's seed as well, such as ``data.data_seed``."""
 
@@ -67,6 +86,7 @@ class GrowthStudy:
         for name, value, known in (
             ("select", self.select, get_args(SelectMode)),
             ("match", self.match, get_args(Match)),
+            ("answers", self.answers, get_args(AnswerMode)),
         ):
             if value not in known:
                 raise ValueError(f"study.{name} must be one of {', '.join(known)}, got {value!r}.")
@@ -91,7 +111,7 @@ class GrowthCell:
     @property
     def id(self) -> str:
         """Name of the cell; it changes with what is trained on."""
-        return f"{self.arm}-{self.size}-n{self.rung}-s{self.seed}-{self.plan.hash}"
+        return f"{self.arm.replace(':', '-')}-{self.size}-n{self.rung}-s{self.seed}-{self.plan.hash}"
 
 
 def load_study(path: Path) -> GrowthStudy:
@@ -120,17 +140,31 @@ def cells(study: GrowthStudy) -> list[GrowthCell]:
     found = []
     for seed in study.seeds:
         for arm in study.arms:
-            if arm in ("curated", "synthetic"):
-                plans = ladder(specs, study.rungs, study.select, seed, pooled=arm == "synthetic")
-                pairs = list(zip(study.rungs, plans, strict=True))
-            else:
-                pairs = [(0, recipe_plan(arm, specs, seed))]
+            plans = _plans(study, specs, arm, seed)
             for name, size in study.sizes.items():
-                for rung, plan in pairs:
+                for arm_name, rung, plan in plans:
                     found.append(
-                        GrowthCell(arm=arm, size=name, params=size.params, rung=rung, seed=seed, plan=plan)
+                        GrowthCell(arm=arm_name, size=name, params=size.params, rung=rung, seed=seed, plan=plan)
                     )  # fmt: skip
     return found
+
+
+def _plans(study: GrowthStudy, specs: Sequence[AbilitySpec], arm: str, seed: int) -> list[tuple[str, int, MixturePlan]]:
+    """Name of the arm, rung and plan of each of its cells."""
+    trained = [s for s in specs if s.key != SYNTHETIC]
+    if arm in ("curated", "synthetic"):
+        plans = ladder(specs, study.rungs, study.select, seed, pooled=arm == "synthetic")
+        return [(arm, n, plan) for n, plan in zip(study.rungs, plans, strict=True)]
+    if arm == "alone":
+        alone = [(s.key, ladder([s], study.rungs, study.select, seed)) for s in trained]
+        return [(ALONE + key, n, p) for key, plans in alone for n, p in zip(study.rungs, plans, strict=True)]
+    if arm == "without":
+        top = max(study.rungs)
+        others = [(s.key, [o for o in trained if o is not s]) for s in trained]
+        return [(WITHOUT + key, top, ladder(rest, [top], study.select, seed)[0]) for key, rest in others]
+    if arm == BASE:
+        return [(BASE, 0, MixturePlan(counts={}, select=study.select, seed=seed, provenance="before training"))]
+    return [(arm, 0, recipe_plan(arm, specs, seed))]
 
 
 def stage_size(study: GrowthStudy) -> tuple[int | None, int | None]:
@@ -170,13 +204,13 @@ def run_study(
     for cell in todo if only is None else todo[only : only + 1]:
         path = out / "cells" / f"{cell.id}.jsonl"
         if not path.exists():
-            write_records(path, _selected(study, train(cell)))
+            write_records(path, _selected(study, cell, train(cell)))
     return merge(study, out)
 
 
-def _selected(study: GrowthStudy, records: Sequence[GrowthRecord]) -> list[GrowthRecord]:
-    """The records with their checkpoint chosen; the last where there is one a cell."""
-    if study.epochs == 1:
+def _selected(study: GrowthStudy, cell: GrowthCell, records: Sequence[GrowthRecord]) -> list[GrowthRecord]:
+    """The records with their checkpoint chosen; the only one where there is one a cell."""
+    if study.epochs == 1 or cell.arm == BASE:
         return [dataclasses.replace(r, selected=True) for r in records]
     return select_checkpoints(records, study.min_epoch, study.strictly_after, study.per_ability, study.select_by)
 

@@ -169,12 +169,22 @@ def mixture(axes: Axes, shares: Sequence[Mapping[str, float]]) -> None:
     """
     names = sorted({a for stage in shares for a in stage})
     colours = plt.get_cmap("cividis")(np.linspace(0.05, 0.95, len(names)))
-    values = [[stage.get(a, 0.0) for stage in shares] for a in names]
-    axes.stackplot(range(len(shares)), values, labels=names, colors=colours)
-    axes.set_xlabel("stage")
+    # A share holds until the next stage, and a run of one stage has a width too.
+    values = [[stage.get(a, 0.0) for stage in [*shares, shares[-1]]] for a in names]
+    axes.stackplot(range(len(shares) + 1), values, labels=names, colors=colours, step="post")
+    axes.set_xlim(0, len(shares))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("stages done")
     axes.set_ylabel("share of the stage's rows")
     axes.set_ylim(0, 1)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def mixture_figure(shares: Sequence[Mapping[str, float]]) -> Figure:
+    """:func:`mixture` as a figure of its own, outside of pyplot's list, so that nothing has to close it."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    mixture(figure.subplots(), shares)
+    return figure
 
 
 def schedule_trace(axes: Axes, perplexities: Mapping[str, Sequence[float]], chosen: Sequence[str]) -> None:

@@ -37,6 +37,24 @@ def test_cells_are_arms_by_sizes_by_rungs_by_seeds() -> None:
     assert [c.id for c in cells(study())] == [c.id for c in cells(study(abilities={"a": 20, "b": 20}))]
 
 
+def test_arms_of_transfer_train_on_one_on_all_but_one_and_on_nothing() -> None:
+    found = cells(study(arms=("alone", "without", "base"), seeds=(0,), abilities={"a": 9, "b": 9, "c": 9, "o": 9},
+                        ood=("o",)))  # fmt: skip
+    plans = {(c.arm, c.rung): dict(c.plan.counts) for c in found}
+    assert plans == {
+        **{(f"alone:{a}", n): {a: n} for a in "abc" for n in (1, 4)},
+        **{(f"without:{a}", 4): dict.fromkeys(set("abc") - {a}, 4) for a in "abc"},
+        ("base", 0): {},
+    }
+    assert len({c.id for c in found}) == len(found)
+    assert not any(":" in c.id for c in found)  # ids name files
+
+
+def test_the_untrained_model_has_one_checkpoint_and_is_read_there(tmp_path: Path) -> None:
+    records = run_study(study(arms=("base",), epochs=9, min_epoch=5, seeds=(0,)), tmp_path, lambda c: train(c)[:2])
+    assert [r.selected for r in records] == [True, True]
+
+
 def test_a_study_goes_on_where_it_stopped_and_merges_array_jobs(tmp_path: Path) -> None:
     trained: list[str] = []
 
@@ -68,6 +86,8 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         study(match="updates")
     with pytest.raises(ValueError, match=r"study\.updates=5 is no multiple"):
         study(match="updates", updates=5)
+    with pytest.raises(ValueError, match=r"study\.answers must be one of teacher_forced, generated, got 'guess'"):
+        study(answers="guess")
     with pytest.raises(ValueError, match=r"study\.select must be one of nested, independent, prefix, got 'best'"):
         study(select="best")
     path = tmp_path / "s.yaml"

@@ -1,0 +1,64 @@
+"""A training run on N processes with a growth tracker, writing every rank's records; started by a test of ranks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+
+from lit_curriculum.callbacks import AbilityGrowthTracker, CurriculumCallback
+from lit_curriculum.curriculum import UniformPolicy
+from lit_curriculum.data import AbilityDataModule
+from lit_curriculum.data.examples import Split
+from lit_curriculum.data.problems import ProblemReport
+from lit_curriculum.models import CausalLMModule
+from lit_curriculum.types import Example
+from tests.rank_run import CONFIG
+
+
+class UnevenData(AbilityDataModule):
+    """89 validation items: neither the ranks nor the batches divide them."""
+
+    def load_examples(self, split: Split, report: ProblemReport) -> Iterator[Example]:
+        return islice(super().load_examples(split, report), None if split == "train" else 89)
+
+    def source_key(self, split: Split) -> str:
+        return super().source_key(split) + "uneven"
+
+
+def adam(params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(params, lr=3e-3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ranks", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--answers", choices=("teacher_forced", "generated"), required=True)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    tracker = AbilityGrowthTracker(answers=given.answers)
+    trainer = Trainer(
+        accelerator="cpu", devices=given.ranks, max_epochs=3, logger=False, enable_checkpointing=False,
+        strategy=DDPStrategy(process_group_backend="gloo") if given.ranks > 1 else "auto",
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=given.out,
+        reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0,
+        callbacks=[CurriculumCallback(UniformPolicy(fraction=None, count=781)), tracker],
+    )  # fmt: skip
+    data = UnevenData(
+        num_train=800, num_val_per_ability=9, batch_size=8, eval_batch_size=4, cache_dir=str(given.out.parent / "cache")
+    )
+    trainer.fit(CausalLMModule(config=CONFIG, optimizer=adam), data)
+    records = [asdict(r) for r in tracker.history]
+    (given.out / f"rank-{trainer.global_rank}.json").write_text(json.dumps({"records": records}))
+
+
+if __name__ == "__main__":
+    main()
