@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
+RESULTS = Path(__file__).parents[1] / "results"
 Verdict = Literal["holds", "does not hold", "not detectable here", "not run"]
 CONFIDENCE = 0.95
 

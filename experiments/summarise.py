@@ -1,7 +1,7 @@
 """Write the pages of ``results/`` from the files that the experiments have written: every number, and its source.
 
-``results/README.md`` has the papers' claims with our verdicts and the list of experiments; each folder has a page with
-its table.
+``results/README.md`` has the papers' claims with our verdicts and the list of experiments, ``results/report.html`` the
+claims with figures; each folder has a page with its table.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments import claims
+from experiments import claims, results_page
+from experiments.claims import RESULTS
 
-RESULTS = Path(__file__).parents[1] / "results"
 # Folder of results -> what it answers, and the command that writes it.
 QUESTIONS = {
     "demo": ("What does the demo show?", "make demo OUT=results/demo"),
@@ -90,6 +90,10 @@ QUESTIONS = {
     "generation_benchmark": (
         "How fast does the student answer, beside one prompt at a time?",
         "python -m experiments.benchmarks.generation --data FILE --source SOURCE --out results/generation_benchmark",
+    ),
+    "baselines": (
+        "How do all baselines rank against random examples of equal size and of equal tokens?",
+        "python -m experiments.baselines.run --out results/baselines",
     ),
     "task_classifier": (
         "How well do the task classifiers recover the types that people gave?",
@@ -201,13 +205,18 @@ def pages(results: Path) -> dict[Path, str]:
     return {results / "README.md": "\n".join(lines) + "\n", **found}
 
 
+def write(results: Path) -> None:
+    """Write every page below ``results``, and ``report.html``."""
+    for path, text in pages(results).items():
+        path.write_text(text, encoding="utf-8")
+    results_page.write(results)
+
+
 def main() -> None:
     """Write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    for path, text in pages(given.results).items():
-        path.write_text(text, encoding="utf-8")
+    write(parser.parse_args().results)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -60,26 +60,36 @@ def write_page(runs: Sequence[Run], out: Path, measure: str, control: str | None
             figures = [_keep(f, out / "figures", prefix) for f in sections.figures(group, measure)]
         shown.append(
             {
-                "title": "; ".join(group.conditions),
-                "verdict": verdict(differences, measure, group.conditions),
+                "title": f"Group {number}: " * (len(groups) > 1) + "; ".join(group.conditions),
+                "verdict": f"Group {number}: " * (len(groups) > 1) + verdict(differences, measure, group.conditions),
                 "tables": tables,
                 "figures": figures,
             }
         )
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(
-        files("lit_curriculum.report").joinpath("templates/report.html.jinja").read_text(encoding="utf-8")
-    )
     dates = sorted({str(run.card["written"]) for run in runs})
-    page = template.render(
-        title=_title(labels, len(runs)),
-        version=version("lit-curriculum"),
-        groups=shown,
-        warnings=[*apart, *sections.warnings(groups)],
-        footer=f"Made from {len(runs)} run{'s' * (len(runs) > 1)} written {dates[0]} to {dates[-1]}.",
-    )
+    footer = f"Made from {len(runs)} run{'s' * (len(runs) > 1)} written {dates[0]} to {dates[-1]}."
+    page = render(_title(labels, len(runs)), shown, [*apart, *sections.warnings(groups)], footer)
     path = out / PAGE
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def render(title: str, groups: Sequence[Mapping[str, Any]], warnings: Sequence[str], footer: str) -> str:
+    """A page from its parts.
+
+    Args:
+        title: Its heading.
+        groups: Each with ``title``, ``verdict``, ``tables`` (:class:`~lit_curriculum.report.tables.Table`) and
+            ``figures`` (``uri`` and ``caption``); the verdicts stand together at the top.
+        warnings: Sentences, below the verdicts.
+        footer: Last line.
+    """
+    source = files("lit_curriculum.report").joinpath("templates/report.html.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(source)
+    return template.render(
+        title=title, version=version("lit-curriculum"), groups=groups, warnings=warnings, footer=footer
+    )
 
 
 def _title(labels: Sequence[str], num_runs: int) -> str:
