@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from lit_curriculum.data.records import read_records
 from lit_curriculum.distill.cache import CachedClient
 from lit_curriculum.distill.costs import render_costs
 from lit_curriculum.distill.judge import PromptJudge, parse_scores
+from lit_curriculum.distill.judging import judge_items
+from lit_curriculum.distill.likelihood_judge import LikelihoodJudge
 from lit_curriculum.distill.local_client import LocalClient
-from lit_curriculum.distill.roles import JudgeItem
+from lit_curriculum.distill.roles import JudgeItem, Judgement
 
 SEED = 0
 MAX_CHARACTERS = 800
@@ -65,21 +68,14 @@ def share(name: str, hits: int, total: int) -> list[Row]:
     return [{"name": name, "value": hits / total, "unit": "share", "low": float(low), "high": float(high), "n": total}]
 
 
-def main() -> None:
-    """Run it; answers are kept in ``--cache``, so a run that was killed goes on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--source", required=True, help="local model: folder, hub id or GGUF file")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, default=Path("runs/judge_agreement/replies.jsonl"))
-    parser.add_argument("--pairs", type=int, default=40)
-    parser.add_argument("--quick", action="store_true", help="4 pairs")
-    given = parser.parse_args()
-    num_pairs = 4 if given.quick else given.pairs
-    pairs = choose(given.data, num_pairs)
-    client = CachedClient(LocalClient(given.source, dtype="bfloat16", batch_size=16), str(given.cache))
-    judge = PromptJudge(client, max_tokens=96, retries=1)
-    judgements = judge.judge([item for item, _ in pairs])
+def measure(name: str, judgements: Sequence[Judgement], pairs: Sequence[tuple[JudgeItem, bool]]) -> list[Row]:
+    """What one judge's judgements of the pairs come to.
+
+    Args:
+        name: Of the judge, before each row's name.
+        judgements: One for each pair.
+        pairs: Reference and candidate, and whether people prefer the reference.
+    """
     valid = [(j, first) for j, (_, first) in zip(judgements, pairs, strict=True) if j.valid]
     untied = [(j, first) for j, first in valid if j.score_teacher != j.score_student]
     agreeing = sum((j.score_teacher > j.score_student) == first for j, first in untied)
@@ -88,17 +84,43 @@ def main() -> None:
     unequal = [s for s in read if s[0] != s[1]]
     # The second order shows the answers swapped, so the same answer is preferred where the places differ.
     told = [(a[0] > a[1], b[0] > b[1]) for a, b in both if a and b and a[0] != a[1] and b[0] != b[1]]
-    rows = [
-        *share("single judgements that can be read, after one retry", len(read), 2 * len(pairs)),
-        *share("pairs judged in both orders", len(valid), len(pairs)),
-        *share("of them with equal mean scores", len(valid) - len(untied), len(valid)),
-        *share("agreement with people, of pairs with unequal scores", agreeing, len(untied)),
-        *share("same answer preferred in both orders, where both are unequal", sum(a != b for a, b in told), len(told)),
-        *share("first-placed answer preferred, of single unequal ones", sum(a > b for a, b in unequal), len(unequal)),
+    return [
+        *share(f"{name}: single judgements that can be read", len(read), 2 * len(pairs)),
+        *share(f"{name}: pairs judged in both orders", len(valid), len(pairs)),
+        *share(f"{name}: of them with equal mean scores", len(valid) - len(untied), len(valid)),
+        *share(f"{name}: agreement with people, of pairs with unequal scores", agreeing, len(untied)),
+        *share(f"{name}: same answer preferred in both orders", sum(a != b for a, b in told), len(told)),
+        *share(f"{name}: first-placed answer preferred", sum(a > b for a, b in unequal), len(unequal)),
     ]  # fmt: skip
-    config = {"model": given.source.rsplit("/", 1)[-1], "prompt": judge.prompt.version,
-              "dtype": "bfloat16", "pairs": num_pairs,
-              "max_tokens": 96, "retries": 1, "max_characters": MAX_CHARACTERS, "seed": SEED}  # fmt: skip
+
+
+def main() -> None:
+    """Run it; what a judge has said is kept in ``--cache``, so a run that was killed goes on."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--source", required=True, help="local model: folder, hub id or GGUF file")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, default=Path("runs/judge_agreement"), help="folder")
+    parser.add_argument("--dtype", default="bfloat16", help="of the model's weights")
+    parser.add_argument("--pairs", type=int, default=120, help="pairs for the judge that is read off probabilities")
+    parser.add_argument("--text_pairs", type=int, default=16, help="pairs for the judge that writes")
+    parser.add_argument("--quick", action="store_true", help="4 pairs, 2 of them in writing")
+    given = parser.parse_args()
+    num_pairs, num_text = (4, 2) if given.quick else (given.pairs, given.text_pairs)
+    pairs, text_pairs = choose(given.data, num_pairs), choose(given.data, num_text)
+    local = LocalClient(given.source, dtype=given.dtype, batch_size=16)
+    client = CachedClient(local, str(given.cache / "replies.jsonl"))
+    by_text = PromptJudge(client, max_tokens=96, retries=1)
+    by_probability = LikelihoodJudge(local)
+    expected = judge_items(by_probability, [item for item, _ in pairs], given.cache / "judgements.jsonl")
+    rows = measure("expected score", expected, pairs)
+    written = by_text.judge([item for item, _ in text_pairs])
+    rows += measure("written, after one retry", written, text_pairs)
+    config = {
+        "model": given.source.rsplit("/", 1)[-1], "dtype": given.dtype, "max_characters": MAX_CHARACTERS, "seed": SEED,
+        "expected score": {"prompt": by_probability.prompt.version, "pairs": num_pairs},
+        "written": {"prompt": by_text.prompt.version, "pairs": num_text, "max_tokens": 96, "retries": 1},
+    }  # fmt: skip
     write_results(given.out, rows, config, [given.data])
     (given.out / "costs.md").write_text(render_costs(client.cache.paid), encoding="utf-8")
     print_rows(rows)

@@ -13,7 +13,7 @@ from lit_curriculum.distill.roles import JudgeItem, Judgement, PairJudge, Usage
 from lit_curriculum.distill.rounds import Roles
 from lit_curriculum.types import ExampleStore, IntArray
 
-_CHUNK = 256
+_CHUNK = 64
 """Items between two writes to disk."""
 
 
@@ -41,7 +41,7 @@ def judge_items(
     """One judgement for each item; those that the file holds are not asked for.
 
     Args:
-        judge: Asked for what is missing, a few hundred items at a time.
+        judge: Asked for what is missing, some dozens of items at a time.
         items: What to compare.
         path: File of judgements, of this judge and of others.
         progress: Told (items judged, items to judge) after every write.

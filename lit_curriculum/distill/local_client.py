@@ -67,7 +67,7 @@ class LocalClient(ChatClient):
     def _answer(
         self, members: list[tuple[int, ChatRequest]], temperature: float, max_tokens: int, seed: int
     ) -> Iterator[tuple[int, ChatReply]]:
-        model, tokenizer = self._load()
+        model, tokenizer = self.load()
         limit: int | None = getattr(model.config, "max_position_embeddings", None)
         positions: list[int] = []
         prompts: list[np.ndarray[Any, np.dtype[np.int32]]] = []
@@ -101,7 +101,12 @@ class LocalClient(ChatClient):
                 ),
             )
 
-    def _load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    def load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Model and tokenizer, read at the first call.
+
+        Raises:
+            ValueError: the source cannot be read or has no chat template.
+        """
         if self._loaded is None:
             tokenizer = load_tokenizer(self.source)
             if tokenizer.chat_template is None:
