@@ -61,6 +61,12 @@ def test_every_model_is_made_from_its_yaml(model: str, tmp_path: Path) -> None:
     assert cli.model.lr_schedule is not None
 
 
+@pytest.mark.parametrize("curriculum", ["infobatch", "super_loss", "loss_weights"])
+def test_weights_that_are_meant_as_they_are_reach_the_model_so(curriculum: str, tmp_path: Path) -> None:
+    args = [*layers("tiny", "abilities", curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}"]
+    assert CurriculumCLI(args, run=False).model.weighting == "absolute"
+
+
 @pytest.mark.parametrize("curriculum", [c for c in LAYERS["curriculum"] if c not in NEEDS_WEIGHTS])
 @pytest.mark.parametrize("data", [d for d in LAYERS["data"] if d not in NEEDS_DATA])
 def test_every_curriculum_runs_two_stages(curriculum: str, data: str, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ ROWS: tuple[Method, ...] = (
     _row("InfoBatch", "infobatch", 9, budget_passes=4.0),
     _row("selective backpropagation", "selective_backprop", 9, budget_passes=4.0),
     _row("SuperLoss", "super_loss"),
+    _row("weights by loss, linupper", "loss_weights"),
     _row("RHO-LOSS", "rho_loss", 16, fraction=0.25),
     Method(name="length warm-up", config="length_warmup", family="ordering",
            arguments=(f"--trainer.callbacks={json.dumps([_WARMUP])}",)),

@@ -10,6 +10,7 @@ from lit_curriculum.curriculum.growth_pace import GrowthPacePolicy
 from lit_curriculum.curriculum.interleaved import InterleavedPolicy
 from lit_curriculum.curriculum.iterit import IterITPolicy
 from lit_curriculum.curriculum.loss_sampling import LossSamplingPolicy
+from lit_curriculum.curriculum.loss_weighting import LossWeightingPolicy
 from lit_curriculum.curriculum.mixture import AbilityMixturePolicy
 from lit_curriculum.curriculum.online_mixture import OnlineMixturePolicy
 from lit_curriculum.curriculum.ordered import OrderedPolicy
@@ -17,7 +18,6 @@ from lit_curriculum.curriculum.patterns import PatternPolicy
 from lit_curriculum.curriculum.recent import ReuseRecent
 from lit_curriculum.curriculum.self_paced import SelfPacedPolicy
 from lit_curriculum.curriculum.source_mixture import SourceMixturePolicy
-from lit_curriculum.curriculum.super_loss import SuperLossPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
 from lit_curriculum.curriculum.top import TopMetricPolicy
 from lit_curriculum.curriculum.uniform import UniformPolicy
@@ -36,13 +36,13 @@ __all__ = [
     "InterleavedPolicy",
     "IterITPolicy",
     "LossSamplingPolicy",
+    "LossWeightingPolicy",
     "OnlineMixturePolicy",
     "OrderedPolicy",
     "PatternPolicy",
     "ReuseRecent",
     "SelfPacedPolicy",
     "SourceMixturePolicy",
-    "SuperLossPolicy",
     "TapirPolicy",
     "TopMetricPolicy",
     "UniformPolicy",

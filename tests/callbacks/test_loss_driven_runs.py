@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from test_free_scores import LossModule, StopAt, Watch
 
 from lit_curriculum.callbacks import CurriculumCallback
-from lit_curriculum.curriculum import CurriculumPolicy, LossSamplingPolicy, SuperLossPolicy
+from lit_curriculum.curriculum import CurriculumPolicy, LossSamplingPolicy, LossWeightingPolicy
 from lit_curriculum.difficulty import NegativeLogLikelihood
 from lit_curriculum.types import Example
 from tests.toy import ToyData, toy_trainer
@@ -20,7 +20,7 @@ from tests.toy import ToyData, toy_trainer
 
 def make_policy(name: str) -> CurriculumPolicy:
     if name == "super_loss":
-        return SuperLossPolicy("nll", strength=0.3)
+        return LossWeightingPolicy("nll", strength=0.3)
     return LossSamplingPolicy("nll", budget_passes=2.5, anneal=0.2)
 
 

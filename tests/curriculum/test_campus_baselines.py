@@ -61,6 +61,19 @@ def test_one_pass_partitions_and_baby_steps_add_up() -> None:
     assert len(_plans(BandedPolicy("loss"), 3)) == 3
 
 
+def test_phases_stay_for_several_stages_alone_or_cumulative() -> None:
+    phases = _plans(BandedPolicy("loss", num_bands=2, stages_per_band=2), 5)
+    assert [sorted(p) for p in phases] == [list(range(k, k + 20)) for k in (0, 0, 20, 20, 0)]
+    assert phases[0] != phases[1]
+    added = _plans(BandedPolicy("loss", mode="baby_steps", num_bands=2, stages_per_band=2), 4)
+    assert [sorted(p) for p in added] == [list(range(n)) for n in (20, 20, 40, 40)]
+    assert [len(p) for p in _plans(BandedPolicy("loss", stages_per_band=2), 4)] == [20] * 4  # two bands fit
+    with pytest.raises(ValueError, match=r"max_epochs=3 is less than curriculum.policy.num_bands=2 of 2 stage"):
+        _plans(BandedPolicy("loss", num_bands=2, stages_per_band=2), 3)
+    with pytest.raises(ValueError, match=r"curriculum.policy.stages_per_band must be at least 1, got 0"):
+        BandedPolicy("loss", stages_per_band=0)
+
+
 def test_banded_runs_end_with_their_budget() -> None:
     plans = _plans(BandedPolicy("loss", mode="baby_steps", num_bands=4, budget_passes=1.0), 9)
     assert [len(p) for p in plans] == [10, 20, 10]

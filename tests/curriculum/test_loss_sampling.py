@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from lit_curriculum.curriculum.loss_sampling import LossSamplingPolicy, systematic_sample
-from lit_curriculum.curriculum.super_loss import SuperLossPolicy, confidence
+from lit_curriculum.curriculum.loss_weighting import LossWeightingPolicy, confidence, relative_weights
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import FloatArray, Plan, make_generator
 from tests.conftest import ListStore, make_example
@@ -125,7 +125,7 @@ def test_the_draw_does_not_depend_on_the_order_of_the_file() -> None:
     losses = np.random.default_rng(1).gamma(2.0, 1.0, 50)
     moved = np.random.default_rng(2).permutation(50)
     examples = [make_example(i, f"answer {i}") for i in range(50)]
-    for policy, other in ((LossSamplingPolicy(), LossSamplingPolicy()), (SuperLossPolicy(), SuperLossPolicy())):
+    for policy, other in ((LossSamplingPolicy(), LossSamplingPolicy()), (LossWeightingPolicy(), LossWeightingPolicy())):
         policy.setup(ListStore(examples), 20)
         other.setup(ListStore([examples[i] for i in moved]), 20)
         plan = policy.step(_table(losses), 1, make_generator(0, 1, "policy"))
@@ -169,7 +169,11 @@ def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"trainer.max_epochs=5, but a stage .* as small as 50 of 100 .* takes 6 stag"):
         _policy(100, stages=5)
     with pytest.raises(ValueError, match=r"curriculum.policy.strength must be above 0, got 0"):
-        SuperLossPolicy(strength=0.0)
+        LossWeightingPolicy(strength=0.0)
+    with pytest.raises(ValueError, match=r"option curriculum.policy.rule must be one of super_loss, linupper, uniform"):
+        LossWeightingPolicy(rule="below_mean")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"curriculum.policy.threshold is of rule=super_loss; linupper has none"):
+        LossWeightingPolicy(rule="linupper", threshold=1.0)
 
 
 def _reference_confidence(loss: float, threshold: float, strength: float) -> float:
@@ -196,7 +200,7 @@ def test_confidence_minimises_super_loss() -> None:
 
 
 def test_super_loss_trains_on_all_and_trusts_the_easy() -> None:
-    policy = SuperLossPolicy()
+    policy = LossWeightingPolicy()
     policy.setup(_store(4), 3)
     losses = np.array([1.0, 3.0, np.nan, 2.0])
     plan = policy.step(_table(losses), 1, make_generator(0, 1, "policy"))
@@ -204,13 +208,34 @@ def test_super_loss_trains_on_all_and_trusts_the_easy() -> None:
     assert plan.weights is not None
     by_index = dict(zip(plan.indices.tolist(), plan.weights.tolist(), strict=True))
     assert by_index[0] > by_index[3] == 1.0 == by_index[2] > by_index[1]
-    assert plan.scalars["threshold"] == 2.0
+    assert plan.scalars["largest_weight"] == pytest.approx(by_index[0])
     first = policy.step(DifficultyTable(4, ["loss"]), 0, make_generator(0, 0, "policy"))
     assert first.weights is not None
     assert first.weights.tolist() == [1.0] * 4
     assert policy.stage_sizes(4, 3) == [4, 4, 4]
-    fixed = SuperLossPolicy(threshold=5.0)
+    fixed = LossWeightingPolicy(threshold=5.0)
     fixed.setup(_store(4), 3)
     again = fixed.step(_table(losses), 1, make_generator(0, 1, "policy"))
     assert again.weights is not None
     assert again.weights.min() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "shape"),
+    [
+        # Losses 1, 2, 4 and 5 stand at -1, -1/2, 1/2 and 1.
+        ("linupper", [0.0, 0.5, 1.0, 1.0]),
+        ("uniform", [-1.0, -0.5, 0.5, 1.0]),
+        ("quadratic", [0.0, 0.75, 0.75, 0.0]),
+        ("extremes", [1.0, 0.5, 0.5, 1.0]),
+    ],
+)
+def test_golden_weights_by_place(rule: Any, shape: list[float]) -> None:
+    losses = np.array([1.0, 2.0, 4.0, 5.0])
+    raised = np.exp(np.array(shape) / 0.5)
+    found = relative_weights(losses, rule, 0.5)
+    np.testing.assert_allclose(found, 4 * raised / raised.sum())
+    assert found.mean() == pytest.approx(1.0)
+    policy = LossWeightingPolicy(rule=rule, strength=0.5)
+    np.testing.assert_array_equal(policy.weigh(losses), found)
+    np.testing.assert_array_equal(relative_weights(np.full(3, 2.0), rule, 0.5), np.ones(3))
