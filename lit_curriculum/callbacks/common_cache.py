@@ -1,12 +1,12 @@
-"""What models say of data before any training, kept for all runs of a user: it costs nothing the second time."""
+"""What models say of data before any training, kept for all runs of a user: no sequence costs anything twice."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from lit_curriculum.difficulty.engine import ScoringEngine
@@ -21,12 +21,14 @@ LIMIT_BYTES = 1 << 30
 def common_cache(
     engine: ScoringEngine, fingerprint: str, store: ExampleStore, indices: IntArray, rank: int
 ) -> SummaryCache:
-    """The cache that all runs share which score the examples ``indices`` [K] with one model in the same way.
+    """The cache that all runs share which score with one model, type of arithmetic and kind of device.
 
-    The same way means the same data, views, token budget and kind of device, so the batches are the same too: a run
-    that finds everything here trains on the same bits as one that computes it. Every process writes a file of its
-    own, and only if it computes something, so runs at the same time do not meet. Of what was not used for longest as
-    much is removed as is over :data:`LIMIT_BYTES`.
+    What is known of a sequence of tokens serves every data set it occurs in: its name is a hash of the tokens and of
+    which of them are scored, so another template, tokenizer or maximum length finds nothing. A run on the same data in
+    batches of the same size gets what the first such run got, bit for bit; what comes from runs on other data, or in
+    other batches, may differ by rounding. Every process writes a file of its own, and only if it computes something,
+    so runs at the same time do not meet. Of what was not used for longest as much is removed as is over
+    :data:`LIMIT_BYTES`.
 
     Args:
         engine: What will score.
@@ -35,33 +37,30 @@ def common_cache(
         indices: [K] which examples will be scored.
         rank: Number of this process; rank 0 removes what is too much.
     """
-    way = [engine.views, engine.token_budget, engine.device.type, dict(getattr(store, "identity", {}))]
-    purpose = hashlib.blake2b(json.dumps(way, sort_keys=True, default=str).encode(), digest_size=16)
+    way = [engine.views, engine.token_budget, dict(getattr(store, "identity", {}))]
+    purpose = hashlib.blake2b(json.dumps(way, sort_keys=True, default=str).encode(), digest_size=8)
     purpose.update(store.content_hashes[indices].tobytes())
-    root = cache_dir() / "summaries"
-    writer = f"{socket.gethostname()}-{os.getpid()}-{rank}"
-    cache = SummaryCache.shared(root, fingerprint, engine.autocast, writer, purpose.hexdigest())
-    if cache.folder.exists():
-        os.utime(cache.folder)
+    root, own = cache_dir() / "summaries", purpose.hexdigest()
+    writer = f"{own}-{socket.gethostname()}-{os.getpid()}-{rank}"
+    cache = SummaryCache.shared(root, fingerprint, engine.autocast, writer, engine.device.type, prefer=own)
+    for path in cache.folder.glob("*.journal"):
+        with suppress(FileNotFoundError):  # another run has just removed it
+            os.utime(path)
     if rank == 0:
-        _remove_oldest(root, cache.folder)
+        _remove_oldest(root, own)
     return cache
 
 
-def _remove_oldest(root: Path, spared: Path) -> None:
-    """Remove folders, those that were used last at the end, until all take no more than :data:`LIMIT_BYTES`."""
-    sizes: dict[Path, int] = {}
-    used: dict[Path, float] = {}
-    for folder in root.iterdir() if root.exists() else ():
-        try:
-            sizes[folder] = sum(path.stat().st_size for path in folder.iterdir())
-            used[folder] = folder.stat().st_mtime
-        except FileNotFoundError:
-            continue  # another run has just removed it
-    total = sum(sizes.values())
-    for folder in sorted(used, key=lambda f: used[f]):
+def _remove_oldest(root: Path, spared: str) -> None:
+    """Remove files, those that were used last at the end, until all take no more than :data:`LIMIT_BYTES`."""
+    found = []
+    for path in root.glob("*/*.journal"):
+        with suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime, path, path.stat().st_size))
+    total = sum(size for _, _, size in found)
+    for _, path, size in sorted(found):
         if total <= LIMIT_BYTES:
             return
-        if folder != spared:
-            shutil.rmtree(folder, ignore_errors=True)
-            total -= sizes[folder]
+        if spared not in path.name:
+            path.unlink(missing_ok=True)
+            total -= size

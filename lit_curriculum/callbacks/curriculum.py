@@ -42,7 +42,7 @@ class CurriculumCallback(Callback):
         token_budget: Padded tokens in one scoring batch, ``auto`` or ``device``; bounds memory, not scores.
         autocast: ``bfloat16`` takes the matrix products of scoring in that type: faster, and other scores.
         free_metric: Name of a mean-loss metric that gets the losses of training itself, as of the stage trained.
-        reuse_scores: Keep the first stage's losses in the user's cache folder for runs that would compute the same.
+        reuse_scores: Keep the first stage's losses in the user's cache folder for all runs that meet the same tokens.
     """
 
     def __init__(

@@ -174,22 +174,25 @@ class SummaryCache:
         model: From :func:`~lit_curriculum.difficulty.fingerprint.model_fingerprint`.
         autocast: ``none``, or the type that matrix products are taken in.
         writer: Name of this process among those that write to the folder: its rank, where they are of one run.
+        prefer: Writers whose name starts with this are believed first, where several know a sequence.
 
     Raises:
         ValueError: the folder holds summaries of another model, autocast or engine (when it is first asked for them).
     """
 
-    def __init__(self, folder: Path, model: str, autocast: str = "none", writer: int | str = 0) -> None:
-        self.folder, self.model, self.autocast, self.writer = folder, model, autocast, writer
+    def __init__(
+        self, folder: Path, model: str, autocast: str = "none", writer: int | str = 0, prefer: str = ""
+    ) -> None:
+        self.folder, self.model, self.autocast, self.writer, self.prefer = folder, model, autocast, writer, prefer
         self._journals: dict[str, list[SummaryJournal]] = {}
 
     @classmethod
     def shared(
-        cls, root: Path, model: str, autocast: str = "none", writer: int | str = 0, purpose: str = ""
+        cls, root: Path, model: str, autocast: str = "none", writer: int | str = 0, purpose: str = "", prefer: str = ""
     ) -> SummaryCache:
         """The cache of one model (and ``purpose``) among those of many under ``root``."""
         name = hashlib.blake2b(f"{model} {autocast} {ENGINE_VERSION} {purpose}".encode(), digest_size=8).hexdigest()
-        return cls(root / name, model, autocast, writer)
+        return cls(root / name, model, autocast, writer, prefer)
 
     def known(self, summaries: Sequence[str], digests: Digests) -> tuple[BoolArray, dict[str, FloatArray]]:
         """Which of ``digests`` [U, 2] have all of ``summaries`` [U], and these [num_known, K] in their order."""
@@ -230,7 +233,8 @@ class SummaryCache:
             key = SummaryKey(model=self.model, summary=summary, autocast=self.autocast, engine=ENGINE_VERSION)
             stem = re.sub(r"[^A-Za-z0-9]+", "-", summary)
             own = self.folder / f"{stem}.{self.writer}.journal"
-            others = sorted(p for p in self.folder.glob(f"{stem}.*.journal") if p != own)
+            others = [p for p in self.folder.glob(f"{stem}.*.journal") if p != own]
+            others.sort(key=lambda p: (not p.name.startswith(f"{stem}.{self.prefer}"), p.name))
             self._journals[summary] = [SummaryJournal(own, key), *(SummaryJournal(p, key, True) for p in others)]
         return self._journals[summary]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from lit_curriculum.callbacks import CurriculumCallback, common_cache
 from lit_curriculum.curriculum import OrderedPolicy
 from lit_curriculum.difficulty import NegativeLogLikelihood, ScoringEngine
-from lit_curriculum.types import Batch, Example, TokenNLL
+from lit_curriculum.difficulty.journal import SummaryCache
+from lit_curriculum.types import Batch, Example, Message, TokenNLL
 from tests.conftest import ListStore
 from tests.toy import ToyData, ToyModule, toy_trainer
 
@@ -61,16 +63,40 @@ def test_a_second_run_asks_nothing_and_trains_on_the_same_bits(
     assert len(list(root.rglob("*.journal"))) == 1, "a run that computes nothing writes nothing"
 
 
-def test_what_would_be_computed_otherwise_is_computed(tmp_path: Path, toy_examples: list[Example], root: Path) -> None:
-    fit(tmp_path / "first", toy_examples)
+def test_another_model_is_asked_and_other_data_find_what_they_share(
+    tmp_path: Path, toy_examples: list[Example], root: Path
+) -> None:
+    calls, scores, _ = fit(tmp_path / "first", toy_examples)
+    assert calls > 0
     other = Counting()
     with torch.no_grad():
         other.table[3, 3] += 1e-6
     assert fit(tmp_path / "model", toy_examples, other)[0] > 0
-    assert fit(tmp_path / "budget", toy_examples, budget=80)[0] > 0
-    assert fit(tmp_path / "data", toy_examples[:-1])[0] > 0
-    assert len(list(root.iterdir())) == 4
-    assert fit(tmp_path / "again", toy_examples)[0] == 0
+    assert len(list(root.iterdir())) == 2
+    part = [replace(e, index=i) for i, e in enumerate(reversed(toy_examples[5:30]))]
+    again = fit(tmp_path / "part", part, budget=80)
+    assert again[0] == 0, "a run on a part of the data runs no token"
+    np.testing.assert_allclose(again[1], scores[5:30][::-1], rtol=1e-6)
+    more = [*part, replace(part[0], index=len(part), messages=toy_examples[-1].messages, content_hash="0" * 32)]
+    assert fit(tmp_path / "known", more)[0] == 0, "the tokens are known, whatever the example is called"
+    unseen = tuple(Message(role=m.role, content=f"{m.content} zz") for m in part[0].messages)
+    more[-1] = replace(more[-1], messages=unseen)
+    assert fit(tmp_path / "more", more)[0] == 1, "only the example that is new"
+    assert len(list(root.rglob("*.journal"))) == 3
+
+
+def test_those_who_scored_the_same_data_are_believed_first(toy_examples: list[Example], root: Path) -> None:
+    store, engine = ListStore(toy_examples), ScoringEngine({"nll": NegativeLogLikelihood()}, 60)
+    digests = np.arange(8, dtype=np.uint64).reshape(4, 2)
+
+    def cache_of(size: int, rank: int) -> SummaryCache:
+        return common_cache.common_cache(engine, "m0", store, np.arange(size), rank)
+
+    # All start before anyone has written, so each has its own answer.
+    for writer, size in enumerate((10, 20, 30)):
+        cache_of(size, writer).append(digests, {"sum-count/1": np.full((4, 2), float(size))})
+    for size in (10, 20, 30):
+        assert (cache_of(size, 9).known(["sum-count/1"], digests)[1]["sum-count/1"] == size).all()
 
 
 def test_runs_at_the_same_time_write_files_of_their_own(toy_examples: list[Example], root: Path) -> None:
@@ -96,9 +122,9 @@ def test_what_was_not_used_for_longest_goes_first(
     for age, name in enumerate(("new", "middle", "old")):
         (root / name).mkdir(parents=True)
         (root / name / "x.0.journal").write_bytes(b"x" * 100)
-        os.utime(root / name, (1e9 - age, 1e9 - age))
+        os.utime(root / name / "x.0.journal", (1e9 - age, 1e9 - age))
     monkeypatch.setattr(common_cache, "LIMIT_BYTES", 250)
     common_cache.common_cache(engine, "m0", store, np.arange(40), 1)
-    assert len(list(root.iterdir())) == 3, "rank 0 alone removes"
+    assert len(list(root.rglob("*.journal"))) == 3, "rank 0 alone removes"
     common_cache.common_cache(engine, "m0", store, np.arange(40), 0)
-    assert sorted(f.name for f in root.iterdir()) == ["middle", "new"]
+    assert sorted(f.parent.name for f in root.rglob("*.journal")) == ["middle", "new"]
