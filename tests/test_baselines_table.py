@@ -43,6 +43,7 @@ def test_a_selection_begins_behind_the_common_stages_and_an_ordering_does_not() 
     chosen = Method(name="x", config="uniform", options={"policy.init_args.fresh": "once"}).command(SETTING, Path())
     policy = json.loads(_option(chosen, "curriculum.policy"))["init_args"]
     assert policy["stages"] == 2
+    assert policy["first"]["init_args"]["fraction"] == 1.0
     assert policy["policy"]["init_args"] == {"fraction": 0.5, "fresh": "once"}
     assert _option(chosen, "trainer.max_epochs") == "6"
     ordered = Method(name="y", config="uniform", family="ordering").command(SETTING, Path())

@@ -22,15 +22,16 @@ Block = dict[str, Any]
 class Setting:
     """What all rows share; every row trains on as many examples, repeats counted."""
 
-    examples: int = 800
+    examples: int = 400
     """Training examples (N)."""
+    batch_size: int = 16
     warm_stages: int = 2
     """Passes over all data in random order before a selection begins."""
     stages: int = 8
     """Stages on the selected part."""
     fraction: float = 0.25
     """Selected share of the data."""
-    held_out: int = 40
+    held_out: int = 30
     """Held-out examples of each ability."""
 
     @property
@@ -114,7 +115,9 @@ def policy_options(policy: Block, family: Family, setting: Setting, stages: int 
     """Options of the command line for a policy, behind the common first stages where it is a selection."""
     if family == "ordering":
         return [f"--curriculum.policy={json.dumps(policy)}", f"--trainer.max_epochs={stages or setting.passes}"]
-    uniform = {"class_path": "lit_curriculum.curriculum.UniformPolicy"}
+    # All options, since those of a policy of the same class in the row's own file would stay in force.
+    everything = {"fraction": 1.0, "count": None, "tokens": None, "fresh": "each_stage"}
+    uniform = {"class_path": "lit_curriculum.curriculum.UniformPolicy", "init_args": everything}
     wrapped = {
         "class_path": "lit_curriculum.curriculum.WarmStartPolicy",
         "init_args": {"first": uniform, "policy": policy, "stages": setting.warm_stages},
