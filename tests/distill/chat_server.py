@@ -26,8 +26,10 @@ class ChatServer:
 
 
 @contextmanager
-def serving(behave: Callable[[int, dict[str, Any]], str] | None = None) -> Iterator[ChatServer]:
-    """A running server; the answer to a message is ``echo: `` and its text."""
+def serving(
+    behave: Callable[[int, dict[str, Any]], str] | None = None, answer: Callable[[dict[str, Any]], str] | None = None
+) -> Iterator[ChatServer]:
+    """A running server; unless ``answer`` says otherwise, the answer to a message is ``echo: `` and its text."""
     state = ChatServer(behave or (lambda number, body: "ok"))
     lock = threading.Lock()
     now = [0]
@@ -60,7 +62,7 @@ def serving(behave: Callable[[int, dict[str, Any]], str] | None = None) -> Itera
                 return
             if what == "slow":
                 time.sleep(1.0)
-            text = "echo: " + body["messages"][-1]["content"]
+            text = "echo: " + body["messages"][-1]["content"] if answer is None else answer(body)
             content = {
                 "id": "x",
                 "object": "chat.completion",

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from experiments.tapir_real.run import Settings, both_runs, choose_rows
+from experiments.tapir_real.server import serving_transformers
 from lit_curriculum.data.records import read_records
 from lit_curriculum.distill.cache import CachedClient
 from lit_curriculum.distill.judge import PromptJudge
+from lit_curriculum.distill.likelihood_judge import LikelihoodJudge
 from lit_curriculum.distill.local_client import LocalClient
 from lit_curriculum.distill.openai_client import OpenAIClient
 from lit_curriculum.distill.refiner import PromptTeacher
@@ -46,34 +42,8 @@ def items(shared_data: Path) -> list[TaskItem]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``transformers serve`` with SmolLM2; gives the address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()"]
-    command += ["serve", resolve_source(SOURCE), "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "float32", "--device", "cpu"]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-        )
-        try:
-            _wait_until_up(process, f"http://127.0.0.1:{port}/health", log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    for _ in range(240):
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.5)
-    raise AssertionError(f"the server did not start: {log.read_text()[-2000:]}")
+    with serving_transformers(resolve_source(SOURCE), tmp_path_factory.mktemp("server") / "log") as url:
+        yield url
 
 
 def test_server_and_process_give_the_same_answers_and_a_rerun_is_free(
@@ -101,3 +71,28 @@ def test_server_and_process_give_the_same_answers_and_a_rerun_is_free(
     assert PromptJudge(again, max_tokens=48, retries=0).judge(pairs)[0].raw == judged[0].raw
     assert again.cache.paid.total.calls == calls
     assert again.costs.total.calls == 0
+
+
+@pytest.mark.parametrize("way", ["in process", "server"])
+def test_a_run_of_rounds_with_a_real_student_and_judge(
+    way: str, request: pytest.FixtureRequest, shared_data: Path, tmp_path: Path
+) -> None:
+    """The server's judge writes, and may write nothing that can be read; then the run ends with the sentence for it."""
+    choose_rows(shared_data / "train" / "alpaca_18k.jsonl.gz", 4, tmp_path / "rows.jsonl")
+    settings = Settings(rows=4, rounds=1, tokens=4)
+    local = LocalClient(SOURCE)
+    if way == "in process":
+        found = both_runs(way, SOURCE, settings, tmp_path, tmp_path, local, LikelihoodJudge(local))
+    else:
+        remote = OpenAIClient(resolve_source(SOURCE), request.getfixturevalue("server"), concurrency=2, timeout=300)
+        found = both_runs(way, SOURCE, settings, tmp_path, tmp_path, remote, None)
+    value = {row["name"]: row["value"] for row in found}
+    ended = (tmp_path / f"stopped-{way}.txt").read_text()
+    assert value[f"{way}, again with the replies on disk: calls of a chat model"] == 0
+    assert int(value[f"{way}: calls of a chat model"]) > 0
+    assert int(value[f"{way}: rows judged"]) + int(value[f"{way}: rows set aside, no readable judgement"]) == 4
+    if way == "in process" or value[f"{way}: rows judged"]:
+        assert ended == "It went to the end.\n"
+        assert value[f"{way}: round 1, hard_share"] == pytest.approx(0.5), "0.3 of 2 rows is one"
+    else:
+        assert "there is nothing hard to train on" in ended

