@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +86,8 @@ def _trainer(work: Path, out: Path, **options: Any) -> Recording:
     trainer = Recording(
         model=AutoModelForCausalLM.from_pretrained(work / "model"),
         args=TrainingArguments(
-            output_dir=str(out), num_train_epochs=2, per_device_train_batch_size=4, report_to=[], use_cpu=True,
-            disable_tqdm=True, **options,
+            output_dir=str(out), num_train_epochs=2, report_to=[], use_cpu=True, disable_tqdm=True,
+            **{"per_device_train_batch_size": 4, **options},
         ),
         train_dataset=[hf_trainer.tokenise(record, tokenizer) for record in RECORDS],
         data_collator=hf_trainer.pad,
@@ -159,3 +163,36 @@ def test_a_plain_module_and_data_module_follow_the_curriculum(tmp_path: Path, mo
     logits = module(batch["input_ids"])[:, :-1]
     own = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten())
     torch.testing.assert_close(nll.mean(), own)
+
+
+_TWO_RANKS = """
+import json, sys
+from pathlib import Path
+from tests.test_examples import _trainer
+work, out = Path(sys.argv[1]), Path(sys.argv[2])
+trainer = _trainer(work, out, per_device_train_batch_size=2, save_strategy="no", ddp_backend="gloo")
+trainer.train()
+(out / f"seen-{trainer.args.process_index}.json").write_text(json.dumps(trainer.seen))
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_of_hugging_face_share_the_selection(work: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    ranks = []
+    for rank in ("0", "1"):
+        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        command = [sys.executable, "-c", _TWO_RANKS, str(work), str(tmp_path)]
+        ranks.append(subprocess.Popen(command, cwd=CONFIGS.parent, env={**os.environ, "OMP_NUM_THREADS": "1", **own}))
+    assert [process.wait(timeout=300) for process in ranks] == [0, 0]
+    seen = [json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
+    stages = selected(work)
+    together = [first + second for first, second in zip(*seen, strict=True)]
+    # Five whole global batches of four; accelerate fills the last, of one row, up with the first rows of the epoch.
+    for epoch, order in enumerate(stages):
+        expected = expected_batches(order, 4)
+        found = together[6 * epoch : 6 * (epoch + 1)]
+        assert found[:5] == expected[:5]
+        assert found[5][0] == expected[5][0]
