@@ -36,7 +36,7 @@ QUESTIONS = {
     "mtld": ("How fast is MTLD?", "python -m experiments.benchmarks.mtld --data FILE --out results/mtld"),
     "scoring_benchmark": (
         "How fast is scoring, beside the loops in use and the machine's limit?",
-        "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 96 --wana PYTHON "
+        "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 64 --wana PYTHON "
         "--out results/scoring_benchmark",
     ),
     "training_benchmark": (
@@ -48,7 +48,7 @@ QUESTIONS = {
         "python -m experiments.learned_scorer.run --out results/learned_scorer",
     ),
     "million": (
-        "Do a million examples pass through table, scores on disk, selection and sampler in bounded memory?",
+        "Do a million examples pass through reading, store, table, scores, selection and sampler in bounded memory?",
         "python -m experiments.benchmarks.million --out results/million",
     ),
     "iterit_alpaca": (

@@ -1,6 +1,4 @@
-"""1,000,000 short synthetic examples through table, scores on disk, selection and sampler: seconds and memory.
-
-The encoded store is written and read with fewer (``--encode``), since tokenising a million takes many minutes.
+"""1,000,000 short synthetic examples through reading, store, table, scores, selection and sampler: seconds and memory.
 
 python -m experiments.benchmarks.million --out DIR [--work DIR] [--quick]
 
@@ -27,6 +25,7 @@ from lit_curriculum.curriculum import IterITPolicy, OrderedPolicy
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.cache import build_store
 from lit_curriculum.data.encode import EncodeOptions, Encoder
+from lit_curriculum.data.examples import read_examples
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
 from lit_curriculum.data.sampler import CurriculumSampler
 from lit_curriculum.data.store import EncodedStore
@@ -84,13 +83,34 @@ class Generated:
         return " ".join(f"w{word:x}" for word in self.words[index, : self.sizes[index]].tolist())
 
 
+def records(num: int, work: Path) -> dict[str, float]:
+    """Read all records of a JSONL file as examples, duplicates looked for, and keep none."""
+    report = ProblemReport()
+    kept = sum(1 for _ in read_examples([str(_file(num, work))], ProblemPolicy(), report))
+    assert kept == report.num_read == num
+    return {"duplicates found": report.counts.get("duplicate", 0)}
+
+
+def _file(num: int, work: Path) -> Path:
+    """A JSONL file of all examples, written where it is not there yet."""
+    path = work / f"examples-{num}.jsonl"
+    if not path.exists():
+        source, draft = Generated(num), path.with_suffix(".tmp")
+        with draft.open("w", encoding="utf-8") as file:
+            for i in range(num):
+                turns = source[i].messages
+                file.write(json.dumps({"instruction": turns[0].content, "output": turns[1].content}) + "\n")
+        draft.replace(path)
+    return path
+
+
 def build(num: int, work: Path) -> dict[str, float]:
-    """Tokenise all examples into memory-mapped files."""
+    """The same, tokenised into memory-mapped files."""
     tokenizer = build_tiny_tokenizer()
     encoder = Encoder(resolve_template(tokenizer), EncodeOptions(max_length=128))
-    source = Generated(num)
-    rows = (source[i] for i in range(num))
-    store = build_store(rows, encoder, ProblemPolicy(), ProblemReport(), work)
+    report = ProblemReport()
+    rows = read_examples([str(_file(num, work))], ProblemPolicy(), report)
+    store = build_store(rows, encoder, ProblemPolicy(), report, work)
     size = sum(path.stat().st_size for path in store.folders[0].rglob("*") if path.is_file())
     return {"bytes on disk": size}
 
@@ -176,7 +196,8 @@ def sampler(num: int, work: Path) -> dict[str, float]:
 
 
 PARTS: dict[str, tuple[str, Part]] = {
-    "build": ("store: tokenise and write", build),
+    "records": ("records: read, duplicates looked for", records),
+    "build": ("store: read, tokenise and write", build),
     "read": ("store: open, all columns, random rows", read),
     "table": ("difficulty table: enter twice, save, load", table),
     "score_store": ("score store: write, read, enter", score_store),
@@ -205,24 +226,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for results.json")
     parser.add_argument("--work", type=Path, default=None, help="folder for the data; finished parts are kept there")
-    parser.add_argument("--encode", type=int, default=100_000, help="examples of the encoded store")
     parser.add_argument("--quick", action="store_true", help="5,000 examples, to see that it runs")
     options = parser.parse_args()
     num = 5_000 if options.quick else 1_000_000
-    num_encoded = min(num, options.encode)
     with tempfile.TemporaryDirectory() as folder:
         work = options.work or Path(folder)
         work.mkdir(parents=True, exist_ok=True)
         rows: list[Row] = []
+        _file(num, work)  # so that no part is timed with it
         for name, (title, _) in PARTS.items():
-            size = num_encoded if name in ("build", "read") else num
-            title = f"{title} ({size} examples)"
-            found = _finished(work / f"{name}-{size}.json", name, size, work)
+            found = _finished(work / f"{name}-{num}.json", name, num, work)
             rows.append({"name": title, "value": found["seconds"], "unit": "s"})
             rows.append({"name": f"{title}: memory added", "value": found["peak"] - found["before"], "unit": "bytes"})
             rows += [{"name": f"{title}: {k}", "value": v, "unit": k.split()[0]} for k, v in found["extra"].items()]
             print_rows(rows[-2 - len(found["extra"]) :])
-    config = {"examples": num, "encoded": num_encoded, "metrics": list(METRICS), "seed": 0, "quick": options.quick}
+    config = {"examples": num, "metrics": list(METRICS), "seed": 0, "quick": options.quick}
     print(f"\nwritten to {write_results(options.out, rows, config)}")
 
 
