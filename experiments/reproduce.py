@@ -72,8 +72,8 @@ SUITES: dict[str, dict[Profile, tuple[Step, ...]]] = {
     },
     "baselines": {"tiny": (Step("baselines", "experiments.baselines.run"),)},
 }  # fmt: skip
-PAPER = {"iterit": "iterit", "campus": "campus", "tapir": "tapir", "doit": None, "baselines": None}
-"""The suites' files in ``configs/paper``; DoIT's matrix is a study, ``configs/growth/doit_paper.yaml``."""
+PAPER = ("iterit", "campus", "tapir")
+"""Suites with a file in ``configs/paper``; DoIT's matrix is a study of its own, ``configs/growth/doit_paper.yaml``."""
 
 
 def steps(suites: list[str], profile: Profile) -> list[Step]:
@@ -101,14 +101,9 @@ def command(step: Step, given: argparse.Namespace) -> list[str]:
 
 def plan_command(name: str) -> list[str]:
     """``lit-curriculum plan`` of a paper's settings."""
-    return [
-        sys.executable,
-        "-m",
-        "lit_curriculum",
-        "plan",
-        "--config",
-        str(ROOT / "configs" / "paper" / f"{name}.yaml"),
-    ]
+    layers = ("base.yaml", f"paper/{name}.yaml", f"curriculum/{name}.yaml")
+    options = [f"--config={ROOT / 'configs' / layer}" for layer in layers]
+    return [sys.executable, "-m", "lit_curriculum", "plan", *options]
 
 
 def main() -> None:
@@ -123,8 +118,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the commands and run nothing")
     given = parser.parse_args()
     if given.profile == "paper":
-        names = [PAPER[suite] for suite in given.suite]
-        commands = [plan_command(name) for name in names if name is not None]
+        commands = [plan_command(suite) for suite in given.suite if suite in PAPER]
     else:
         commands = [command(step, given) for step in steps(given.suite, given.profile)]
     failed = []

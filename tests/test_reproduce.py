@@ -13,6 +13,7 @@ import pytest
 
 from experiments import reproduce, results_page
 from experiments.summarise import QUESTIONS, RESULTS
+from lit_curriculum.cli import CurriculumCLI
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,3 +57,20 @@ def test_a_suite_runs_and_goes_on(tmp_path: Path) -> None:
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "[1/6]" not in again.stdout  # no cell was run again
     assert (tmp_path / "iterit_ablation" / "cells.jsonl").read_text() == cells
+
+
+@pytest.mark.parametrize(("name", "batch"), [("iterit", 32), ("campus", 128), ("tapir", 128)])
+def test_the_papers_settings_make_a_run(name: str, batch: int, tmp_path: Path) -> None:
+    """No weights are read; only the accelerator is another."""
+    options = [a for a in reproduce.plan_command(name) if a.startswith("--config=")]
+    args = [
+        *options,
+        "--trainer.accelerator=cpu",
+        "--trainer.precision=32-true",
+        f"--trainer.default_root_dir={tmp_path}",
+    ]
+    cli = CurriculumCLI([*args, "--trainer.logger=false"], run=False)
+    assert "lama" in cli.model.source
+    assert cli.datamodule.paths == ["tatsu-lab/alpaca"]
+    assert cli.datamodule.batch_size * cli.trainer.accumulate_grad_batches == batch
+    assert name in reproduce.PAPER
