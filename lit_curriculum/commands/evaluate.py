@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +11,16 @@ from typing import TYPE_CHECKING, get_args
 import torch
 
 from lit_curriculum import hub
+from lit_curriculum.commands.evaluate_files import merge_evaluations, parse_shard, write_evaluation
+from lit_curriculum.commands.evaluate_open import pair_scores, read_judge, refuse_without_reference, with_references
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import resolve_template
-from lit_curriculum.distill.roles import JudgeItem, PairJudge
-from lit_curriculum.evaluation.evaluator import Evaluator, Judge
+from lit_curriculum.evaluation.evaluator import Evaluator
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.options import EvalOptions, MathRule
 from lit_curriculum.evaluation.ranked import LogitStep, Norm
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
-from lit_curriculum.evaluation.summary import TaskScore, item_line, summarise
+from lit_curriculum.evaluation.summary import item_line, shard
 from lit_curriculum.evaluation.tasks import FORMATS, load_items
 from lit_curriculum.models import checkpoint as checkpoints
 from lit_curriculum.models.causal_lm import CausalLMModule
@@ -34,14 +34,28 @@ def evaluate_command(args: Sequence[str]) -> None:
     """Evaluate a model folder, hub id, GGUF file or checkpoint on files of tasks.
 
     Writes to ``--out``: ``items.jsonl`` (every item: score, gold, answer, reason), ``results.json`` and
-    ``results.md`` (every task: score with its 95 % interval, chance, kappa, loss).
+    ``results.md`` (every task: score with its 95 % interval, chance, kappa, loss). Open prompts need ``--judge``.
+    ``--shard I/N`` judges a part, and ``--merge DIR ...`` joins the parts.
 
     Raises:
-        ValueError: a task is not given as FORMAT=FILE, or an option or a file is refused.
+        ValueError: a task is not given as FORMAT=FILE, or an option, a file or a judge is refused.
     """
     given = _parser().parse_args(list(args))
-    tasks = [_task(text, given.limit) for text in given.task]
-    items = [item for found in tasks for item in found]
+    if given.merge:
+        print(merge_evaluations(given.merge, given.out), end="")
+        return
+    for name in ("model", "task"):
+        if getattr(given, name) is None:
+            raise ValueError(f"evaluate needs --{name}; only --merge does without.")
+    items = [item for text in given.task for item in _task(text, given.limit)]
+    if given.reference is not None:
+        items = with_references(items, given.reference)
+    judge = None
+    if given.judge is not None:
+        refuse_without_reference(items)
+        judge = pair_scores(read_judge(given.judge), given.out / "open_answers.jsonl")
+    number, parts = (1, 1) if given.shard is None else parse_shard(given.shard)
+    places = shard(range(len(items)), number - 1, parts)
     module, tokenizer = load(given.model, given.dtype)
     options = EvalOptions(
         max_length=choose_max_length(given.max_length, module.context_length, tokenizer),
@@ -49,17 +63,12 @@ def evaluate_command(args: Sequence[str]) -> None:
         ppl_norm=given.ppl_norm, math=given.math, run_code=given.run_code, code_samples=given.code_samples,
         code_temperature=given.code_temperature, pass_at=given.pass_at, seed=given.seed,
     )  # fmt: skip
-    results = Evaluator(resolve_template(tokenizer, given.template), options).evaluate(module, items)
-    rows = summarise(results)
-    given.out.mkdir(parents=True, exist_ok=True)
-    with (given.out / "items.jsonl").open("w", encoding="utf-8") as file:
-        for result in results:
-            file.write(json.dumps(item_line(result), ensure_ascii=False) + "\n")
-    said = {"model": given.model, "tasks": given.task, "options": asdict(options), "rows": [asdict(r) for r in rows]}
-    (given.out / "results.json").write_text(json.dumps(said, indent=1, allow_nan=True) + "\n", encoding="utf-8")
-    table = as_table(rows)
-    (given.out / "results.md").write_text(table, encoding="utf-8")
-    print(table, end="")
+    evaluator = Evaluator(resolve_template(tokenizer, given.template), options, judge)
+    results = evaluator.evaluate(module, [items[place] for place in places])
+    said = {"model": given.model, "tasks": given.task, "options": asdict(options), "num_items": len(items),
+            "shard": None if given.shard is None else [number, parts]}  # fmt: skip
+    lines = [{"place": place, **item_line(result)} for place, result in zip(places, results, strict=True)]
+    print(write_evaluation(given.out, lines, said), end="")
 
 
 def load(source: str, dtype: ScorerDtype = "float32") -> tuple[CausalLMModule, PreTrainedTokenizerBase]:
@@ -88,40 +97,6 @@ def load(source: str, dtype: ScorerDtype = "float32") -> tuple[CausalLMModule, P
     return module.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
-def pair_scores(judge: PairJudge) -> Judge:
-    """A pair judge as what the evaluator asks: 1 where the answer beats the reference, 0.5 for a tie.
-
-    Raises:
-        ValueError: (when it judges) the judge's answer on a pair could not be read; a guess would hide that.
-    """
-
-    def scores(pairs: Sequence[tuple[str, str, str]]) -> list[float]:
-        found = judge.judge([JudgeItem(*pair) for pair in pairs])
-        broken = sum(not one.valid for one in found)
-        if broken:
-            raise ValueError(f"the judge {judge.version} gave no readable answer on {broken} of {len(found)} pairs.")
-        gaps = [one.score_student - one.score_teacher for one in found]
-        return [1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps]
-
-    return scores
-
-
-def as_table(rows: Sequence[TaskScore]) -> str:
-    """Rows of tasks as a table in Markdown; scores in percent."""
-    lines = [
-        "| task | items | score, % | 95 % interval | chance, % | kappa | loss, nats per token | further |",
-        "| --- | ---: | ---: | --- | ---: | ---: | ---: | --- |",
-    ]
-    for row in rows:
-        further = ", ".join(f"{name} {100 * value:.1f} %" for name, value in row.extra.items())
-        loss = f"{row.nll:.3f}" if row.nll == row.nll else ""
-        lines.append(
-            f"| {row.task} | {row.num_items} | {100 * row.score:.1f} | {100 * row.interval.low:.1f} to "
-            f"{100 * row.interval.high:.1f} | {100 * row.chance:.1f} | {row.kappa:.3f} | {loss} | {further} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 def _task(text: str, limit: int | None) -> list[EvalItem]:
     form, sep, path = text.partition("=")
     if not sep:
@@ -131,10 +106,14 @@ def _task(text: str, limit: int | None) -> list[EvalItem]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("lit-curriculum evaluate", description="Evaluate a model on files of tasks.")
-    parser.add_argument("--model", required=True, help="folder, hub id, GGUF file, or .ckpt file of a run")
-    parser.add_argument("--task", action="append", required=True, help="FORMAT=FILE; repeat for more tasks")
+    parser.add_argument("--model", help="folder, hub id, GGUF file, or .ckpt file of a run")
+    parser.add_argument("--task", action="append", help="FORMAT=FILE or FORMAT=FOLDER; repeat for more tasks")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--limit", type=int, default=None, help="first so many items of each file")
+    parser.add_argument("--shard", help="I/N: judge only this part of the items, for several machines or processes")
+    parser.add_argument("--merge", type=Path, nargs="+", help="join the folders of all shards into --out instead")
+    parser.add_argument("--judge", type=Path, help="yaml of a pair judge (class_path, init_args) for open prompts")
+    parser.add_argument("--reference", type=Path, help="lines of id and answer that open prompts are compared with")
     parser.add_argument("--template", default="auto", help="chat template: auto, a packaged name or a .jinja file")
     parser.add_argument("--dtype", choices=get_args(ScorerDtype), default="float32", help="of the weights")
     parser.add_argument("--max_length", type=int, default=None, help="tokens that are scored at most")

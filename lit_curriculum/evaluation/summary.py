@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import torch
 
 from lit_curriculum.evaluation.ability_scores import AbilityScores
 from lit_curriculum.evaluation.intervals import Interval, score_interval
+from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.options import ItemResult
 
 T = TypeVar("T")
@@ -88,6 +89,15 @@ def item_line(result: ItemResult) -> dict[str, Any]:
     return {
         "id": item.id, "task": item.task, "kind": item.kind, "score": result.score, "chance": item.chance,
         "gold": item.gold if item.gold_index is None else item.gold_index, "answer": result.answer,
-        "reason": result.reason, "nll": nll, "num_tokens": result.num_tokens, "source": item.source,
-        "extra": {name: list(pair) for name, pair in result.extra.items()},
+        "reason": result.reason, "nll": nll, "nll_sum": result.nll_sum, "num_tokens": result.num_tokens,
+        "source": item.source, "extra": {name: list(pair) for name, pair in result.extra.items()},
     }  # fmt: skip
+
+
+def result_of(line: Mapping[str, Any]) -> ItemResult:
+    """A result from its line: what :func:`summarise` needs, and nothing of the question itself."""
+    item = EvalItem(id=line["id"], task=line["task"], kind="nll", prompt="", chance=line["chance"])
+    extra = {name: (pair[0], pair[1]) for name, pair in line["extra"].items()}
+    return ItemResult(
+        item=item, score=line["score"], nll_sum=line["nll_sum"], num_tokens=line["num_tokens"], extra=extra
+    )

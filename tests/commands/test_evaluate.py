@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from lightning.pytorch import Trainer
 
 from lit_curriculum.cli import main
-from lit_curriculum.commands.evaluate import as_table, load, pair_scores
-from lit_curriculum.distill.roles import JudgeItem, Judgement, PairJudge
+from lit_curriculum.commands.evaluate import load
+from lit_curriculum.commands.evaluate_files import as_table
 from lit_curriculum.evaluation.intervals import Interval
 from lit_curriculum.evaluation.summary import TaskScore
 from lit_curriculum.models import CausalLMModule
@@ -48,31 +47,15 @@ def test_a_task_needs_a_format(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "--task file.jsonl must be FORMAT=FILE" in capsys.readouterr().err
 
 
+def test_a_model_and_a_task_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--model", "x", "--out", str(tmp_path)]) == 2
+    assert "evaluate needs --task; only --merge does without" in capsys.readouterr().err
+
+
 def test_an_empty_table_of_extras() -> None:
     row = TaskScore(task="t", num_items=2, score=0.5, interval=Interval(0.1, 0.9), chance=0.25, kappa=1 / 3,
                     nll=float("nan"), extra={"loose": 0.75})  # fmt: skip
     assert "| t | 2 | 50.0 | 10.0 to 90.0 | 25.0 | 0.333 |  | loose 75.0 % |" in as_table([row])
-
-
-class LongerWins(PairJudge):
-    """Gives each answer its length as its score; says nothing about an empty one."""
-
-    @property
-    def version(self) -> str:
-        return "longer/1"
-
-    def judge(self, items: Sequence[JudgeItem]) -> list[Judgement]:
-        return [
-            Judgement(score_teacher=len(i.reference), score_student=len(i.candidate), valid=bool(i.candidate))
-            for i in items
-        ]
-
-
-def test_a_pair_judge_scores_answers() -> None:
-    scores = pair_scores(LongerWins())
-    assert scores([("q", "aa", "a"), ("q", "aa", "bb"), ("q", "aa", "ccc")]) == [0.0, 0.5, 1.0]
-    with pytest.raises(ValueError, match="longer/1 gave no readable answer on 1 of 2 pairs"):
-        scores([("q", "a", ""), ("q", "a", "b")])
 
 
 def test_a_checkpoint_of_a_run_is_evaluated_as_its_folder_would_be(tmp_path: Path) -> None:

@@ -152,8 +152,14 @@ def mbpp(record: dict[str, Any], where: str) -> EvalItem | None:
 
 
 def open_prompt(record: dict[str, Any], where: str) -> EvalItem:
-    """A prompt without a right answer; two models' answers are compared by a judge."""
+    """A prompt without a right answer; two models' answers are compared by a judge.
+
+    MT-bench has a reference for each of its turns; the first turn is what is asked.
+    """
+    reference = record.get("reference") or ""
+    if isinstance(reference, list):
+        reference = reference[0]
     return EvalItem(
         id=str(record.get("id", where)), task="open", kind="open", messages=ask(str(need(record, "prompt", where))),
-        gold=str(record.get("reference") or ""), source=where, meta=others(record, "id", "prompt", "reference"),
+        gold=str(reference), source=where, meta=others(record, "id", "prompt", "reference"),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from lit_curriculum.evaluation.items import EvalItem, ItemKind
 from lit_curriculum.evaluation.tasks import benchmarks
 from lit_curriculum.evaluation.tasks.doit import doit
-from lit_curriculum.evaluation.tasks.read import need, others, read_records
+from lit_curriculum.evaluation.tasks.read import list_files, need, others, read_records
 from lit_curriculum.types import Message
 
 Reader = Callable[[dict[str, Any], str], EvalItem | None]
@@ -67,27 +67,33 @@ def load_items(path: Path | str, format: str = "items", limit: int | None = None
     """The items of a file.
 
     Args:
-        path: JSON or JSONL, gzip-compressed or not.
+        path: JSON or JSONL, gzip-compressed or not, or a folder of such files, read in the order of their names.
         format: A name in :data:`FORMATS`.
-        limit: Number of items to stop after; all by default.
+        limit: Number of items of a file to stop after; all by default.
 
     Raises:
         ValueError: the format is unknown, a record does not fit it, or two items of a task have the same id.
     """
     if format not in FORMATS:
         raise ValueError(f"evaluation format {format!r} is none of {', '.join(FORMATS)}.")
+    path = Path(path)
     items: list[EvalItem] = []
     seen: dict[tuple[str, str], str] = {}
-    for where, record in read_records(Path(path)):
-        if limit is not None and len(items) >= limit:
-            break
-        item = FORMATS[format](record, where)
-        if item is None:
-            continue
-        first = seen.setdefault((item.task, item.id), where)
-        if first != where:
-            raise ValueError(f"{where}: the id {item.id} of {item.task} was used at {first} already; ids name results.")
-        items.append(item)
+    for file in list_files(path):
+        found = 0
+        for where, record in read_records(file):
+            if limit is not None and found >= limit:
+                break
+            item = FORMATS[format](record, where)
+            if item is None:
+                continue
+            first = seen.setdefault((item.task, item.id), where)
+            if first != where:
+                raise ValueError(
+                    f"{where}: the id {item.id} of {item.task} was used at {first} already; ids name results."
+                )
+            items.append(item)
+            found += 1
     if not items:
         raise ValueError(f"evaluation data: {path} holds no item of the format {format}.")
     return items

@@ -9,6 +9,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 
+def list_files(path: Path) -> list[Path]:
+    """The files of a folder by name, those that begin with a dot left out; a file stands for itself."""
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+
+
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """``(file:line, record)`` of a JSONL file, gzip-compressed or not, or of a JSON file with a list of records.
 
