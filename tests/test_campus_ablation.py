@@ -50,5 +50,5 @@ def test_training_rows_follow_the_seed_and_held_out_rows_do_not(shared_data: Pat
 
 
 def test_too_few_rows_are_named(shared_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--data .*instruction_induction.jsonl.gz has 2 and \d+ rows .* but 2 and 30000 are asked"):
+    with pytest.raises(ValueError, match=r"instruction_induction.jsonl.gz has 2 and \d+ rows .* 2 and 30000 are asked"):
         write_rows(shared_data / "train", tmp_path, 90000, 2, 0)
