@@ -31,7 +31,7 @@ from lit_curriculum.curriculum import (
 )
 from lit_curriculum.data import AbilityDataModule
 from lit_curriculum.difficulty import DifficultyMetric, InstructionFollowingDifficulty, Length, NegativeLogLikelihood
-from lit_curriculum.difficulty.learned import LearnedScorer, Pairwise, ReferenceLoss, Reweighting
+from lit_curriculum.difficulty.learned import HiddenStates, LearnedScorer, Pairwise, ReferenceLoss, Reweighting
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
 from lit_curriculum.distill.procedural import (
     ProceduralClassifier,
@@ -96,9 +96,11 @@ def main() -> None:
     policy: CurriculumPolicy = IterITPolicy(fraction=None, count=21, refresh_factor=2.0)
     metrics: dict[str, DifficultyMetric] = {"ifd": InstructionFollowingDifficulty()}
     if given.scorer is not None:
-        learns = Reweighting(num_losses=60) if given.scorer == "reweighting" else Pairwise(num_answers=10)
+        learned = LearnedScorer(Reweighting(num_losses=60), steps=20)
+        if given.scorer == "pairwise":  # answers and hidden states are dealt out over the ranks
+            learned = LearnedScorer(Pairwise(num_answers=11, max_new_tokens=8), HiddenStates(), steps=20)
         policy = OrderedPolicy("learned", fraction=None, count=21)
-        metrics = {"loss": NegativeLogLikelihood(), "learned": LearnedScorer(learns, steps=20)}
+        metrics = {"loss": NegativeLogLikelihood(), "learned": learned}
     if given.campus:
         policy = CampusPolicy(["length", "loss", "learned"], learned=["learned"], num_bands=3)
         metrics = {

@@ -16,7 +16,7 @@ def test_cells_of_the_default_profile_and_of_others_are_told_apart() -> None:
     assert Setting().config == {"examples": 1600, "passes": 3, "bands": 10, "model": "model/tiny"}
     configs = [json.dumps(setting.config) for setting in PROFILES.values()]
     assert len(set(configs)) == len(configs)
-    assert PROFILES["real"].config["rescore_every"] == 7
+    assert PROFILES["real"].config["rescore_every"] == 5
     assert set(MAIN) <= set(LONG) <= set(ROWS)
 
 
@@ -25,9 +25,9 @@ def test_options_of_a_profile_reach_policy_and_scorer() -> None:
     metrics, policy = json.loads(args["--curriculum.metrics"]), json.loads(args["--curriculum.policy"])["init_args"]
     assert metrics["mtld"]["init_args"] == metrics["length"]["init_args"] == {"field": "both"}
     scorer = metrics["scorer"]["init_args"]
-    assert scorer["objective"]["init_args"] == {"num_losses": 48}
-    assert scorer["update_every"] == policy["rescore_every"] == 7
-    assert (policy["ppl_count"], policy["num_bands"], policy["budget_passes"]) == (8, 7, 3)
+    assert scorer["objective"]["init_args"] == {"num_losses": 32}
+    assert scorer["update_every"] == policy["rescore_every"] == 5
+    assert (policy["ppl_count"], policy["num_bands"], policy["budget_passes"]) == (8, 5, 3)
     plain = dict(arg.split("=", 1) for arg in ROWS["CAMPUS"](Setting()))
     assert all("init_args" not in m for m in json.loads(plain["--curriculum.metrics"]).values())
 

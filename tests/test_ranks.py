@@ -73,11 +73,13 @@ def test_a_sharded_run_continues(tmp_path: Path, single: list[dict[str, Any]]) -
     assert global_batches(first) + global_batches(rest) == global_batches(single)
 
 
-@pytest.mark.parametrize("objective", ["reweighting", "pairwise"])
-def test_a_learned_scorer_does_not_depend_on_ranks(tmp_path: Path, objective: str) -> None:
+@pytest.mark.parametrize(
+    ("objective", "strategy"), [("reweighting", "ddp"), ("pairwise", "ddp"), ("pairwise", "fsdp2")]
+)
+def test_a_learned_scorer_does_not_depend_on_ranks(tmp_path: Path, objective: str, strategy: str) -> None:
     options = (f"--scorer={objective}", "--stages=3")
     single = start(tmp_path / "one", 1, *options)
-    found = start(tmp_path / "two", 2, *options)
+    found = start(tmp_path / "two", 2, *options, f"--strategy={strategy}")
     assert found[0]["plans"] == found[1]["plans"] == single[0]["plans"]
     assert len({tuple(plan) for plan in single[0]["plans"]}) == 3
     np.testing.assert_allclose(found[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)

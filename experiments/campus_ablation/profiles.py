@@ -66,7 +66,7 @@ PROFILES = {
     "abilities": Setting(),
     "long": Setting(examples=4800, field="both"),
     "real": Setting(
-        examples=150, bands=7, held_out=40, field="both", rescore_every=7, ppl_count=8, scorer_losses=48,
+        examples=90, bands=5, held_out=40, field="both", rescore_every=5, ppl_count=8, scorer_losses=32,
         model="smollm2_top", real=True, precision="bf16-mixed",
     ),
 }  # fmt: skip
