@@ -14,7 +14,13 @@ from typing_extensions import override
 
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.preparer import StagePreparer
-from lit_curriculum.callbacks.tapir_judging import Decoding, checked_parts, judge_student, on_rank_zero
+from lit_curriculum.callbacks.tapir_judging import (
+    Decoding,
+    check_whole_weights,
+    checked_parts,
+    judge_student,
+    on_rank_zero,
+)
 from lit_curriculum.callbacks.tapir_records import RoundRecords
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
@@ -108,9 +114,11 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         self, trainer: Trainer, module: LightningModule, policy: CurriculumPolicy, table: DifficultyTable, stage: int
     ) -> None:
         data, policy = checked_parts(trainer, policy)
-        if stage == 0 and self.init == "base" and trainer.is_global_zero:
-            self._folder(trainer).mkdir(parents=True, exist_ok=True)
-            torch.save(module.state_dict(), self._folder(trainer) / "base.pt")
+        if stage == 0 and self.init == "base":
+            check_whole_weights(trainer)
+            if trainer.is_global_zero:
+                self._folder(trainer).mkdir(parents=True, exist_ok=True)
+                torch.save(module.state_dict(), self._folder(trainer) / "base.pt")
         if self.raw_answers == "teacher" and not self.records.answered:
             given = np.flatnonzero(policy.raw)
             answered = on_rank_zero(trainer, lambda: answer_raw(self.roles, data.train_store, given))

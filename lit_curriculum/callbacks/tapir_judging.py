@@ -109,6 +109,19 @@ def checked_parts(trainer: Trainer, policy: CurriculumPolicy) -> tuple[Instructi
     return data, policy
 
 
+def check_whole_weights(trainer: Trainer) -> None:
+    """Weights that are kept in one file to start from again have to be whole on rank zero.
+
+    Raises:
+        MisconfigurationException: the strategy shards them.
+    """
+    if trainer.strategy.restore_checkpoint_after_setup:
+        raise MisconfigurationException(
+            f"TapirRounds.init=base keeps the weights of the start in one file, but {type(trainer.strategy).__name__} has "
+            f"them in shards; set init to previous, or trainer.strategy to ddp."
+        )
+
+
 def on_rank_zero(trainer: Trainer, function: Callable[[], T]) -> T:
     """What ``function`` returns on rank zero, on every rank; where it stops there, all ranks stop."""
     value: T | None = None

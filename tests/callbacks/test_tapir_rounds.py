@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 
 from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
+from lit_curriculum.callbacks.tapir_judging import check_whole_weights
 from lit_curriculum.callbacks.tapir_records import RoundRecords
 from lit_curriculum.curriculum import TapirPolicy, UniformPolicy
 from lit_curriculum.data import AbilityDataModule
@@ -320,3 +322,11 @@ def test_other_data_or_policies_are_refused(tmp_path: Path, toy_examples: list[A
     trainer = toy_trainer(tmp_path, 1, callbacks=[rounds, CurriculumCallback(UniformPolicy())])
     with pytest.raises(MisconfigurationException, match=r"TapirRounds works on an InstructionDataModule .* ToyData"):
         trainer.fit(ToyModule(), ToyData(toy_examples))
+
+
+def test_sharded_weights_cannot_be_started_from_again() -> None:
+    sharded: Any = SimpleNamespace(strategy=SimpleNamespace(restore_checkpoint_after_setup=True))
+    with pytest.raises(
+        MisconfigurationException, match=r"TapirRounds.init=base keeps the weights of the start"
+    ):
+        check_whole_weights(sharded)
