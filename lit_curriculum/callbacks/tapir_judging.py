@@ -117,8 +117,8 @@ def check_whole_weights(trainer: Trainer) -> None:
     """
     if trainer.strategy.restore_checkpoint_after_setup:
         raise MisconfigurationException(
-            f"TapirRounds.init=base keeps the weights of the start in one file, but {type(trainer.strategy).__name__} has "
-            f"them in shards; set init to previous, or trainer.strategy to ddp."
+            f"TapirRounds.init=base keeps the weights of the start in one file, but {type(trainer.strategy).__name__} "
+            f"has them in shards; set init to previous, or trainer.strategy to ddp."
         )
 
 
