@@ -326,7 +326,5 @@ def test_other_data_or_policies_are_refused(tmp_path: Path, toy_examples: list[A
 
 def test_sharded_weights_cannot_be_started_from_again() -> None:
     sharded: Any = SimpleNamespace(strategy=SimpleNamespace(restore_checkpoint_after_setup=True))
-    with pytest.raises(
-        MisconfigurationException, match=r"TapirRounds.init=base keeps the weights of the start"
-    ):
+    with pytest.raises(MisconfigurationException, match=r"TapirRounds.init=base keeps the weights of the start"):
         check_whole_weights(sharded)
