@@ -43,6 +43,10 @@ QUESTIONS = {
         "How fast is training with packing, beside Hugging Face's Trainer and TRL's SFTTrainer?",
         "python -m experiments.benchmarks.training --data FILE --keep random9k --out results/training_benchmark",
     ),
+    "budgeted_refresh": (
+        "What does a budgeted refresh save, and what does it give up?",
+        "python -m experiments.benchmarks.refresh --out results/budgeted_refresh",
+    ),
     "learned_scorer": (
         "How well does a learned scorer follow the loss, and for how much?",
         "python -m experiments.learned_scorer.run --out results/learned_scorer",

@@ -17,15 +17,14 @@ from scipy.stats import spearmanr
 
 from experiments.ablation import CellLog, Measures, compare
 from experiments.common import print_rows, write_results
+from experiments.embedded import embedded_run
 from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport
-from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.curriculum import UniformPolicy
 from lit_curriculum.difficulty import NegativeLogLikelihood, ScoringEngine
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.learned import HashedNgrams, HiddenStates, LearnedScorer, Pairwise, Reweighting
 from lit_curriculum.quiet import quiet
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 SHOWN = 128
 CONTROL = "reweighting, n-grams"
 UNITS = {
@@ -94,18 +93,10 @@ def run_seed(seed: int, examples: int, stages: int) -> dict[str, Measures]:
     """One training run with all scorers; means over its refreshes."""
     learned = scorers()
     with tempfile.TemporaryDirectory() as folder:
-        args = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
-        args += ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.callbacks=[]"]
-        args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-        args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
-        args += [f"--trainer.default_root_dir={folder}", f"--trainer.max_epochs={stages}"]
-        args += [f"--data.num_train={examples}", "--data.num_val_per_ability=1", f"--data.data_seed={seed}"]
-        args += [f"--seed_everything={seed}"]
-        cli = CurriculumCLI(args, run=False)
         truth = Truth(list(learned))
         metrics: dict[str, DifficultyMetric] = {"loss": NegativeLogLikelihood(), **learned}
-        others = [c for c in cli.trainer.callbacks if not isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
-        cli.trainer.callbacks = [*others, CurriculumCallback(UniformPolicy(), metrics, seed=seed), truth]  # type: ignore[attr-defined]
+        ours = CurriculumCallback(UniformPolicy(), metrics, seed=seed)
+        cli = embedded_run(folder, seed, examples, stages, [ours, truth])
         cli.trainer.fit(cli.model, cli.datamodule)
     return {name: {m: float(np.nanmean([s[m] for s in found])) for m in UNITS} for name, found in truth.found.items()}
 

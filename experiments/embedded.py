@@ -1,0 +1,35 @@
+"""The embedded default as experiments run it: generated abilities, the tiny model, and nothing beside the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning.pytorch import Callback
+
+from lit_curriculum.callbacks import CurriculumCallback
+from lit_curriculum.cli import CurriculumCLI
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def embedded_run(folder: str, seed: int, examples: int, stages: int, callbacks: list[Callback]) -> CurriculumCLI:
+    """A run that is ready to fit, silent and without logger, checkpoints and validation.
+
+    Args:
+        folder: For whatever the run writes.
+        seed: Of data and run.
+        examples: To train on.
+        stages: Of the curriculum.
+        callbacks: The curriculum's and others, in place of the configured ones.
+    """
+    args = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
+    args += ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.callbacks=[]"]
+    args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
+    args += [f"--trainer.default_root_dir={folder}", f"--trainer.max_epochs={stages}"]
+    args += [f"--data.num_train={examples}", "--data.num_val_per_ability=1", f"--data.data_seed={seed}"]
+    args += [f"--seed_everything={seed}"]
+    cli = CurriculumCLI(args, run=False)
+    others = [c for c in cli.trainer.callbacks if not isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
+    cli.trainer.callbacks = [*others, *callbacks]  # type: ignore[attr-defined]
+    return cli
