@@ -21,6 +21,7 @@ from lit_curriculum.callbacks import (
 )
 from lit_curriculum.curriculum import (
     CampusPolicy,
+    CoveragePolicy,
     CurriculumPolicy,
     IterITPolicy,
     LossSamplingPolicy,
@@ -28,11 +29,16 @@ from lit_curriculum.curriculum import (
     OrderedPolicy,
     PatternPolicy,
     TapirPolicy,
+    TopMetricPolicy,
+    UniformPolicy,
+    WarmStartPolicy,
 )
+from lit_curriculum.curriculum.diversity import ClusterDraw
 from lit_curriculum.data import AbilityDataModule
 from lit_curriculum.difficulty import DifficultyMetric, InstructionFollowingDifficulty, Length, NegativeLogLikelihood
 from lit_curriculum.difficulty.learned import HiddenStates, LearnedScorer, Pairwise, ReferenceLoss, Reweighting
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
+from lit_curriculum.difficulty.target import GradientVectors, HiddenStateVectors, TargetRows, TargetSimilarity
 from lit_curriculum.distill.procedural import (
     ProceduralClassifier,
     ProceduralExpander,
@@ -84,6 +90,7 @@ def main() -> None:
     parser.add_argument("--campus", action="store_true")
     parser.add_argument("--tapir", action="store_true")
     parser.add_argument("--baseline", choices=("infobatch", "rho_loss", "doremi"), default=None)
+    parser.add_argument("--selection", choices=("less", "rds_plus", "clusters"), default=None)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.strategy == "fsdp2":
@@ -125,6 +132,14 @@ def main() -> None:
         policy = OnlineMixturePolicy("loss", "doremi", "reference", probe=2, fraction=0.25)
     if given.baseline == "infobatch":
         policy, module.weighting = LossSamplingPolicy("loss", budget_passes=2.5), "absolute"
+    if given.selection is not None:
+        vectors = GradientVectors(64) if given.selection == "less" else HiddenStateVectors()
+        aggregate: Any = "group_max" if given.selection == "less" else "round_robin"
+        targets = TargetRows(per_group=1)
+        metrics = {"like": TargetSimilarity(vectors, targets, aggregate, first_stage=1, every=1, token_budget=256)}
+        policy = WarmStartPolicy(UniformPolicy(None, 21), TopMetricPolicy("like", fraction=None, count=21))
+    if given.selection == "clusters":
+        metrics, policy = {}, CoveragePolicy(ClusterDraw(6), fraction=None, count=21, fresh="each_stage")
     free = "loss" if given.baseline == "infobatch" else None
     curriculum = CurriculumCallback(policy, metrics, token_budget=256, free_metric=free)
     trainer = Trainer(

@@ -85,6 +85,20 @@ def test_a_learned_scorer_does_not_depend_on_ranks(tmp_path: Path, objective: st
     np.testing.assert_allclose(found[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("selection", ["less", "rds_plus", "clusters"])
+def test_selections_do_not_depend_on_ranks_and_go_on_with_fewer(tmp_path: Path, selection: str) -> None:
+    options = (f"--selection={selection}", "--stages=4")
+    single = start(tmp_path / "one", 1, *options)
+    # After the last step of stage 1: the plan of stage 2, by Adam's moments of that step, is made in the resumed run.
+    first = start(tmp_path / "first", 2, *options, "--stop_after=6")
+    rest = start(tmp_path / "rest", 1, *options, f"--resume={tmp_path / 'first' / 'last.ckpt'}")
+    assert first[0]["plans"][:2] == first[1]["plans"][:2] == single[0]["plans"][:2]
+    assert rest[0]["plans"] == single[0]["plans"][2:]
+    assert len({tuple(plan) for plan in single[0]["plans"]}) == 4
+    assert global_batches(first) + global_batches(rest) == global_batches(single)
+    np.testing.assert_allclose(first[0]["losses"] + rest[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)
+
+
 def test_campus_does_not_depend_on_ranks_and_ends_by_itself_on_all(tmp_path: Path) -> None:
     options = ("--campus", "--stages=12")
     single = start(tmp_path / "one", 1, *options)

@@ -233,6 +233,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         checkpoint |= describe(self, getattr(self._data_tokenizer(), "chat_template", None))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.loaded_optimizer_states = checkpoint.get("optimizer_states", ())
         # A sharded checkpoint has no weights of its own here: each rank has read its part already.
         state = checkpoint.get("state_dict")
         if state is None:

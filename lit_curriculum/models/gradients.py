@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -44,6 +44,8 @@ class GradientMixin:
 
     model: nn.Module | None
     loss_chunk: int
+    loaded_optimizer_states: Sequence[dict[str, Any]] = ()
+    """Of a checkpoint, from when it is read until training goes on: a refresh that was not reached comes before."""
     _headless: bool
 
     def gradient_sketch(
@@ -103,16 +105,27 @@ class GradientMixin:
         return full_logits_nll(self.model, batch)
 
     def _moments(self, name: str, layer: nn.Module) -> Moments:
-        for optimizer in self.trainer.optimizers:  # type: ignore[attr-defined]
-            state = optimizer.state.get(layer.weight, {})
-            if "exp_avg_sq" in state:
-                group = next(g for g in optimizer.param_groups if any(p is layer.weight for p in g["params"]))
-                return Moments(state["exp_avg"], state["exp_avg_sq"], int(state["step"]), group["betas"], group["eps"])
+        for number, optimizer in enumerate(self.trainer.optimizers):  # type: ignore[attr-defined]
+            owned = [(parameter, group) for group in optimizer.param_groups for parameter in group["params"]]
+            for place, (parameter, group) in enumerate(owned):
+                state = optimizer.state.get(parameter) or self._loaded_state(number, place)
+                if parameter is layer.weight and "exp_avg_sq" in state:
+                    mean, square = (state[name].to(parameter.device) for name in ("exp_avg", "exp_avg_sq"))
+                    return Moments(mean, square, int(state["step"]), group["betas"], group["eps"])
         raise ValueError(
             f"option vectors.adam: the optimizer has no moments of {name} yet; score behind a first stage "
-            "(WarmStartPolicy, and first_stage of the metric), train with Adam or AdamW, or set vectors.adam to false. "
-            "A run resumed from the last step of a stage has none at that moment either: take another checkpoint."
+            "(WarmStartPolicy, and first_stage of the metric), train with Adam or AdamW, or set vectors.adam to false."
         )
+
+    def _loaded_state(self, optimizer: int, place: int) -> dict[str, Any]:
+        """What a checkpoint that is being continued holds of a parameter, by its place in the optimizer."""
+        if optimizer >= len(self.loaded_optimizer_states):
+            return {}
+        found: dict[str, Any] = self.loaded_optimizer_states[optimizer]["state"].get(place, {})
+        return found
+
+    def on_train_start(self) -> None:
+        self.loaded_optimizer_states = ()
 
 
 def linear_layers(model: nn.Module, last_block: bool) -> dict[str, nn.Module]:
