@@ -22,6 +22,7 @@ from lit_curriculum.evaluation.ranked import LogitStep, Norm
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
 from lit_curriculum.evaluation.summary import item_line, shard
 from lit_curriculum.evaluation.tasks import FORMATS, load_items
+from lit_curriculum.evaluation.tasks.few_shot import with_bbh_prompts, with_mmlu_shots
 from lit_curriculum.models import checkpoint as checkpoints
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.export import load_module
@@ -47,7 +48,7 @@ def evaluate_command(args: Sequence[str]) -> None:
     for name in ("model", "task"):
         if getattr(given, name) is None:
             raise ValueError(f"evaluate needs --{name}; only --merge does without.")
-    items = [item for text in given.task for item in _task(text, given.limit)]
+    items = [item for text in given.task for item in _task(text, given)]
     if given.reference is not None:
         items = with_references(items, given.reference)
     judge = None
@@ -97,11 +98,16 @@ def load(source: str, dtype: ScorerDtype = "float32") -> tuple[CausalLMModule, P
     return module.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
-def _task(text: str, limit: int | None) -> list[EvalItem]:
+def _task(text: str, given: argparse.Namespace) -> list[EvalItem]:
     form, sep, path = text.partition("=")
     if not sep:
         raise ValueError(f"--task {text} must be FORMAT=FILE, with a format of {', '.join(FORMATS)}.")
-    return load_items(Path(path), form, limit)
+    items = load_items(Path(path), form, given.limit)
+    if form == "mmlu" and given.shots:
+        return with_mmlu_shots(items, Path(path), given.shots)
+    if form == "bbh" and given.bbh_prompts is not None:
+        return with_bbh_prompts(items, given.bbh_prompts)
+    return items
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", action="append", help="FORMAT=FILE or FORMAT=FOLDER; repeat for more tasks")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--limit", type=int, default=None, help="first so many items of each file")
+    parser.add_argument("--shots", type=int, default=0, help="MMLU: rows of dev shown before each question")
+    parser.add_argument("--bbh_prompts", type=Path, help="BBH: file of task and prompt, worked examples with reasoning")
     parser.add_argument("--shard", help="I/N: judge only this part of the items, for several machines or processes")
     parser.add_argument("--merge", type=Path, nargs="+", help="join the folders of all shards into --out instead")
     parser.add_argument("--judge", type=Path, help="yaml of a pair judge (class_path, init_args) for open prompts")
