@@ -120,6 +120,10 @@ QUESTIONS = {
         "The second design of the growth study: are the planted truths recovered?",
         "python -m experiments.growth_study.run (at commit 938cb43)",
     ),
+    "growth_study_third": (
+        "The third design of the growth study: are the planted truths recovered?",
+        "python -m experiments.growth_study.run (at commit 5e49b1a)",
+    ),
     "growth_study": (
         "Does the growth study recover what was planted?",
         "python -m experiments.growth_study.run",
@@ -139,6 +143,7 @@ NOTES = {
     "growth_study_first": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit "
     "7e527a1, on a shared machine; the commit below is that of the analysis.",
     "growth_study_second": "Two of three planted truths are recovered; lookup runs out of facts (experiments/LOG.md).",
+    "growth_study_third": "Two of three planted truths are recovered; echo still gains (experiments/LOG.md).",
     "tapir_ablation": "Rules play teacher and judge and are always right; tokens of training are equal, calls of the "
     "roles are not and stand in the table.",
     "tapir_demo": "One seed, on the embedded default: it shows that the rounds work, not that they help.",

@@ -14,7 +14,7 @@ from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve
 from lit_curriculum.curriculum.novelty import greedy_select, ngram_counts, tfidf
 from lit_curriculum.curriculum.ordering import content_ranks, highest_first, reference_order, refreshed_order
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import TextField, check_choice, field_text
+from lit_curriculum.difficulty.words import TextField, UnspacedScripts, check_choice, field_text
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, Plan
 
 Score = Literal["both", "complexity", "novelty"]
@@ -35,8 +35,8 @@ class IterITPolicy(CurriculumPolicy):
     those, the ones with a complexity below ``max_complexity`` are eligible, and K are chosen by
     :func:`~lit_curriculum.curriculum.novelty.greedy_select`. Where all novelty is used up the choice is filled by
     complexity; where fewer than K are eligible the stage is shorter. An example without a score is never chosen and
-    never lost. The reference code's behaviour is ``score_dtype: bfloat16``, ``ties: row``, ``shuffle: fixed`` and the
-    tokenizer's end-of-text string as ``text_suffix``, the other options as they are.
+    never lost. The reference code's behaviour is ``score_dtype: bfloat16``, ``ties: row``, ``shuffle: fixed``,
+    ``unspaced: run`` and the tokenizer's end-of-text string as ``text_suffix``, the other options as they are.
 
     Args:
         complexity: Name of the difficulty metric (COM; IFD in the paper).
@@ -56,6 +56,8 @@ class IterITPolicy(CurriculumPolicy):
         max_complexity: Eligible are complexities strictly below; null makes all eligible.
         shuffle: Order within the chosen: a new permutation each ``stage``, the same one of the ranks in all stages
             (``fixed``), or the order of choice (``none``).
+        unspaced: What n-grams take for a word in scripts without blanks, such as Chinese: each ``character``, or the
+            whole ``run``, as the reference does.
 
     Raises:
         ValueError: an option is out of range.
@@ -81,6 +83,7 @@ class IterITPolicy(CurriculumPolicy):
         ties: Ties = "hash",
         max_complexity: float | None = 1.0,
         shuffle: Shuffle = "stage",
+        unspaced: UnspacedScripts = "character",
     ) -> None:
         check_size(fraction=fraction, count=count, owner=_OWNER)
         check_choice(f"{_OWNER}.text", text, get_args(TextField))
@@ -100,7 +103,7 @@ class IterITPolicy(CurriculumPolicy):
         self.fraction, self.count, self.refresh_factor = fraction, count, refresh_factor
         self.max_ngram, self.novelty_decay = max_ngram, novelty_decay
         self.text, self.text_suffix, self.score, self.ties = text, text_suffix, score, ties
-        self.strategy, self.shortlist, self.shuffle = strategy, shortlist, shuffle
+        self.strategy, self.shortlist, self.shuffle, self.unspaced = strategy, shortlist, shuffle, unspaced
         self.score_dtype = torch.float32 if score_dtype == "float32" else torch.bfloat16
         self._reset(0)
 
@@ -210,7 +213,7 @@ class IterITPolicy(CurriculumPolicy):
             )
         if self._counts is None:
             texts = (field_text(self._examples[i], self.text) + self.text_suffix for i in range(len(self._examples)))
-            self._counts = ngram_counts(list(texts), self.max_ngram)
+            self._counts = ngram_counts(list(texts), self.max_ngram, self.unspaced)
         ranks = self._tie_rank[eligible] if self.ties == "hash" else None
         factors = values if self.score == "both" else np.ones(len(values))
         return eligible[greedy_select(factors, tfidf(self._counts[eligible]), size, self.novelty_decay, ranks)]

@@ -13,26 +13,30 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import sparse
 
+from lit_curriculum.difficulty.words import UnspacedScripts, has_unspaced, split_unspaced
 from lit_curriculum.types import FloatArray, IntArray
 
 _WORD = re.compile(r"\w\w+")
 _MAX_KEY = np.iinfo(np.int64).max
 
 
-def ngram_counts(texts: Sequence[str], max_ngram: int = 3) -> sparse.csr_array:
+def ngram_counts(texts: Sequence[str], max_ngram: int = 3, unspaced: UnspacedScripts = "character") -> sparse.csr_array:
     """Count the word n-grams of lengths 1 to ``max_ngram`` in every text.
 
     Words are lower-cased runs of at least two word characters; shorter ones vanish and their neighbours become
-    adjacent. The matrix, columns included, is the one of scikit-learn's ``CountVectorizer`` with these options.
+    adjacent. In scripts written without blanks (Han, kana, Thai, Lao, Burmese, Khmer) each character is a word, or
+    with ``run`` all up to the next blank or mark, by which hardly two Chinese texts would share a word. Elsewhere, and
+    with ``run`` everywhere, the matrix, columns included, is the one of scikit-learn's ``CountVectorizer``.
 
     Args:
         texts: The texts, N of them.
         max_ngram: Longest n-gram, in words.
+        unspaced: What stands for a word in scripts written without blanks: ``character`` or ``run``.
 
     Returns:
         Counts [N, number of distinct n-grams], float64; columns in alphabetical order of the n-grams.
     """
-    words, lengths = _word_ranks(texts)
+    words, lengths = _word_ranks(texts, unspaced)
     rows = np.repeat(np.arange(len(texts)), lengths)
     words_left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(words))
     starts = [np.flatnonzero(words_left >= n) for n in range(1, max_ngram + 1)]
@@ -132,13 +136,21 @@ def greedy_select(
     return np.array(picks, dtype=np.int64)
 
 
-def _word_ranks(texts: Sequence[str]) -> tuple[IntArray, IntArray]:
+def _words(text: str, unspaced: UnspacedScripts) -> list[str]:
+    lowered = text.lower()
+    if unspaced == "run" or not has_unspaced(lowered):
+        return _WORD.findall(lowered)
+    parts = split_unspaced(lowered)
+    return [word for part in parts for word in ([part] if has_unspaced(part) else _WORD.findall(part))]
+
+
+def _word_ranks(texts: Sequence[str], unspaced: UnspacedScripts) -> tuple[IntArray, IntArray]:
     """Alphabetical rank (from 1) of every word of all texts in a row, and each text's number of words."""
     identity: dict[str, int] = {}
     words: list[int] = []
     lengths = np.zeros(len(texts), dtype=np.int64)
     for row, text in enumerate(texts):
-        found = _WORD.findall(text.lower())
+        found = _words(text, unspaced)
         lengths[row] = len(found)
         words.extend([identity.setdefault(word, len(identity)) for word in found])
     rank = np.empty(len(identity), dtype=np.int64)

@@ -70,10 +70,19 @@ class WordSplitter:
         for mark in _APOSTROPHES:
             lowered = lowered.replace(mark, "'")
         words = _word_pattern(self.convention).findall(lowered.replace("_", " "))
-        if self.unspaced == "run" or not _unspaced_character().search(lowered):
+        if self.unspaced == "run" or not has_unspaced(lowered):
             return words
-        split = _split_unspaced().findall
-        return [part for word in words for part in split(word)]
+        return [part for word in words for part in split_unspaced(word)]
+
+
+def has_unspaced(text: str) -> bool:
+    """Whether a character of a script that is written without blanks between words occurs."""
+    return _unspaced_character().search(text) is not None
+
+
+def split_unspaced(text: str) -> list[str]:
+    """Each character of an unspaced script with its combining marks, and the runs of other text between them."""
+    return _split_unspaced().findall(text)
 
 
 def field_text(example: Example, field: TextField) -> str:

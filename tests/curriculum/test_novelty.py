@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -16,7 +19,7 @@ AWKWARD = ["", "a b I 5", "One TWO two_three", "x1 naïve ÉTÉ 日本 日本", 
 def test_counts_equal_scikit_learn_columns_included(max_ngram: int) -> None:
     texts = AWKWARD + corpus(np.random.default_rng(max_ngram), 60, 300, 30)
     expected = CountVectorizer(ngram_range=(1, max_ngram)).fit_transform(texts)
-    counts = ngram_counts(texts, max_ngram)
+    counts = ngram_counts(texts, max_ngram, "run")
     assert counts.shape == expected.shape
     assert counts.has_canonical_format
     np.testing.assert_array_equal(counts.toarray(), expected.toarray())
@@ -75,3 +78,18 @@ def test_weights_of_toy_b_by_hand() -> None:
     expected = [0.565033, 0.227932, 0.227932, 0.134621, *[0.282516] * 7]
     np.testing.assert_allclose(sorted(row[row > 0]), sorted(expected), atol=1e-6)
     assert row.sum() == pytest.approx(3.133133, abs=1e-6)
+
+
+def test_chinese_texts_share_ngrams_of_characters_and_runs_share_none() -> None:
+    texts = ["细胞的能量工厂是线粒体。", "线粒体是什么?", "GPU 很快 fast"]
+    counts = ngram_counts(texts, 2)
+    by_hand = [
+        Counter(words) + Counter(f"{a} {b}" for a, b in pairwise(words))
+        for words in (list("细胞的能量工厂是线粒体"), list("线粒体是什么"), ["gpu", "很", "快", "fast"])
+    ]
+    columns = sorted(set().union(*by_hand))
+    assert counts.toarray().tolist() == [[words[c] for c in columns] for words in by_hand]
+    assert (counts[[0]].multiply(counts[[1]])).sum() == len({"线", "粒", "体", "是", "线 粒", "粒 体"})
+    runs = ngram_counts(texts, 2, "run")
+    assert (runs[[0]].multiply(runs[[1]])).sum() == 0
+    assert (runs != CountVectorizer(ngram_range=(1, 2)).fit_transform(texts)).nnz == 0

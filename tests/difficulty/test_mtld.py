@@ -194,3 +194,12 @@ def test_real_responses_take_under_two_seconds(shared_data: Path) -> None:
     assert len(scores) == 17_900
     assert np.isnan(scores).sum() == sum(not WordSplitter()(text) for text in responses)
     assert seconds < 2.0
+
+
+def test_chinese_is_counted_by_characters_unless_asked_otherwise() -> None:
+    text = "细胞的能量工厂是线粒体，线粒体是细胞的能量工厂。"
+    store = ListStore([make_example(0, response=text)])
+    words = [c for c in text if c not in "，。"]
+    assert MTLD().score(store)[0] == pytest.approx(mtld(words))
+    assert "words-character" in MTLD().formula
+    assert WordSplitter(unspaced="run")(text) == ["细胞的能量工厂是线粒体", "线粒体是细胞的能量工厂"]
