@@ -107,6 +107,11 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         self.records = RoundRecords()
         self._restored = False
 
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            warn_of_lost_answers(self.roles)
+
     # -- the curriculum's calls --------------------------------------------------------------------------------
 
     @override

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from matplotlib import pyplot as plt
 
 from lit_curriculum.callbacks.progress import scoring_bar
@@ -22,6 +22,7 @@ from lit_curriculum.difficulty.ranks import from_rank_zero
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.distill.chat import DistillStoppedError
 from lit_curriculum.distill.judging import judge_rows
+from lit_curriculum.distill.openai_client import OpenAIClient
 from lit_curriculum.distill.roles import Judgement
 from lit_curriculum.distill.rounds import Roles
 from lit_curriculum.distill.student import StudentAnswers, prompts_of
@@ -75,7 +76,9 @@ def judge_student(
     with scoring_bar(trainer, stage, "Student answers", " answers") as progress:
         tokens = answers.answer(module, prompts_of(store, indices), progress)  # type: ignore[arg-type]
     texts = [str(data.tokenizer.decode(t, skip_special_tokens=True)).strip() for t in tokens]
-    found = on_rank_zero(trainer, lambda: judge_rows(roles, store, indices, texts, folder / "judgements.jsonl"))
+    journal = folder / "judgements.jsonl"
+    with scoring_bar(trainer, stage, "Judgements", " answers") as progress:
+        found = on_rank_zero(trainer, lambda: judge_rows(roles, store, indices, texts, journal, progress))
     scores = np.array([(j.score_teacher, j.score_student) for j in found], dtype=np.float64).reshape(-1, 2)
     gaps = metric.gap(scores[:, 0], scores[:, 1])
     gaps[[not j.valid for j in found]] = np.nan
@@ -107,6 +110,16 @@ def checked_parts(trainer: Trainer, policy: CurriculumPolicy) -> tuple[Instructi
             f"{type(policy).__name__}; take it out of trainer.callbacks or change data or curriculum.policy."
         )
     return data, policy
+
+
+def warn_of_lost_answers(roles: Roles) -> None:
+    """Say so where a role's answers come from a server and are kept nowhere."""
+    for name in ("teacher", "expander", "refiner", "classifier"):
+        if isinstance(getattr(getattr(roles, name), "client", None), OpenAIClient):
+            rank_zero_warn(
+                f"TapirRounds.{name}: its answers are kept nowhere, so a run that is killed pays for those of its last "
+                f"round again; put a CachedClient around the client."
+            )
 
 
 def check_whole_weights(trainer: Trainer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,13 @@ _CHUNK = 64
 
 def judgement_state(judgement: Judgement) -> dict[str, Any]:
     """The judgement as plain values, for a checkpoint or a file."""
-    usage = judgement.usage
-    return {
-        "teacher": judgement.score_teacher, "student": judgement.score_student, "valid": judgement.valid,
-        "raw": list(judgement.raw), "usage": [usage.calls, usage.prompt_tokens, usage.completion_tokens],
-    }  # fmt: skip
+    return {**asdict(judgement), "raw": list(judgement.raw)}
 
 
 def judgement_from_state(state: dict[str, Any]) -> Judgement:
     """The judgement that :func:`judgement_state` was made of."""
-    calls, prompt_tokens, completion_tokens = state["usage"]
-    return Judgement(
-        score_teacher=state["teacher"], score_student=state["student"], valid=state["valid"], raw=tuple(state["raw"]),
-        usage=Usage(calls=calls, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
-    )  # fmt: skip
+    fields = {name: value for name, value in state.items() if name != "key"}
+    return Judgement(**{**fields, "raw": tuple(state["raw"]), "usage": Usage(**state["usage"])})
 
 
 def judge_items(
@@ -61,8 +55,9 @@ def judge_items(
 
 
 def judge_rows(
-    roles: Roles, store: ExampleStore, indices: IntArray, answers: Sequence[str], path: Path
-) -> list[Judgement]:
+    roles: Roles, store: ExampleStore, indices: IntArray, answers: Sequence[str], path: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Judgement]:  # fmt: skip
     """The judge's scores of the student's answers to the examples ``indices`` beside those in the data.
 
     Args:
@@ -71,10 +66,11 @@ def judge_rows(
         indices: Examples.
         answers: The student's, one for each.
         path: See :func:`judge_items`.
+        progress: Likewise.
     """
     examples = [store[int(i)] for i in indices]
     items = [JudgeItem(e.instruction, e.response, a) for e, a in zip(examples, answers, strict=True)]
-    found = judge_items(roles.judge, items, path)
+    found = judge_items(roles.judge, items, path, progress)
     for judgement in dict(zip(items, found, strict=True)).values():  # equal items were asked once
         roles.costs.add("judge", judgement.usage, int(not judgement.valid))
     return found

@@ -199,6 +199,7 @@ def _read_completion(text: str, retries: int) -> ChatReply:
             calls=1,
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
+            retries=retries,
         ),
         retries=retries,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -30,17 +30,15 @@ _ATTEMPTS = 3
 
 @dataclass(slots=True)
 class Costs:
-    """Calls and tokens by role, and what failed."""
+    """Calls, tokens and retries by role, and what failed."""
 
     by_role: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add(self, role: str, usage: Usage, failures: int = 0) -> None:
         """Count one answer of a role."""
-        names = ("calls", "prompt_tokens", "completion_tokens", "failures")
-        entry = self.by_role.setdefault(role, dict.fromkeys(names, 0))
-        for name, value in zip(
-            names, (usage.calls, usage.prompt_tokens, usage.completion_tokens, failures), strict=True
-        ):
+        spent = {**asdict(usage), "failures": failures}
+        entry = self.by_role.setdefault(role, dict.fromkeys(spent, 0))
+        for name, value in spent.items():
             entry[name] += value
 
 

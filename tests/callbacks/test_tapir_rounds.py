@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -19,12 +20,14 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 
 from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
-from lit_curriculum.callbacks.tapir_judging import check_whole_weights
+from lit_curriculum.callbacks.tapir_judging import check_whole_weights, warn_of_lost_answers
 from lit_curriculum.callbacks.tapir_records import RoundRecords
 from lit_curriculum.curriculum import TapirPolicy, UniformPolicy
 from lit_curriculum.data import AbilityDataModule
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
+from lit_curriculum.distill.cache import CachedClient
 from lit_curriculum.distill.chat import DistillStoppedError
+from lit_curriculum.distill.openai_client import OpenAIClient
 from lit_curriculum.distill.procedural import (
     ProceduralClassifier,
     ProceduralExpander,
@@ -33,7 +36,9 @@ from lit_curriculum.distill.procedural import (
     ProceduralTeacher,
     ability_of,
 )
+from lit_curriculum.distill.refiner import PromptRefiner, PromptTeacher
 from lit_curriculum.distill.roles import JudgeItem, Judgement, NewInstruction, TaskItem
+from lit_curriculum.distill.rounds import Roles
 from lit_curriculum.models import CausalLMModule
 from tests.toy import ToyData, ToyModule, toy_trainer
 
@@ -328,3 +333,13 @@ def test_sharded_weights_cannot_be_started_from_again() -> None:
     sharded: Any = SimpleNamespace(strategy=SimpleNamespace(restore_checkpoint_after_setup=True))
     with pytest.raises(MisconfigurationException, match=r"TapirRounds.init=base keeps the weights of the start"):
         check_whole_weights(sharded)
+
+
+def test_answers_of_a_server_that_nobody_keeps_are_warned_of(tmp_path: Path) -> None:
+    remote = OpenAIClient("m", "http://127.0.0.1:1/v1")
+    kept = CachedClient(remote, str(tmp_path / "replies.jsonl"))
+    with pytest.warns(UserWarning, match=r"TapirRounds.refiner: its answers are kept nowhere, .* put a CachedClient"):
+        warn_of_lost_answers(Roles(judge=ProceduralJudge(), teacher=PromptTeacher(kept), refiner=PromptRefiner(remote)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_lost_answers(Roles(judge=ProceduralJudge(), teacher=PromptTeacher(kept)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,9 @@ def test_a_server_in_trouble_gives_the_same_run(friendly: tuple[Run, ChatServer]
     assert run.watch.losses == friendly[0].watch.losses
     assert run.client.cache.paid.total.calls == friendly[1].num_paid
     assert run.client.costs.total.retries >= len(TROUBLES) - 1
+    costs = json.loads((tmp_path / "tapir" / "costs.json").read_text())
+    assert sum(role["retries"] for role in costs.values()) == run.client.costs.total.retries
+    assert "| retries |" in (tmp_path / "tapir" / "costs.md").read_text()
 
 
 @pytest.mark.parametrize(
