@@ -20,6 +20,7 @@ from lit_curriculum.callbacks.tapir_judging import (
     checked_parts,
     judge_student,
     on_rank_zero,
+    warn_of_lost_answers,
 )
 from lit_curriculum.callbacks.tapir_records import RoundRecords
 from lit_curriculum.curriculum.base import CurriculumPolicy
