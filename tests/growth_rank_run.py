@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -33,29 +34,34 @@ class UnevenData(AbilityDataModule):
         return super().source_key(split) + "uneven"
 
 
-def adam(params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(params, lr=3e-3)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--ranks", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--answers", choices=("teacher_forced", "generated"), required=True)
+    parser.add_argument("--answers", choices=("teacher_forced", "generated"), default="teacher_forced")
+    parser.add_argument("--stages", type=int, default=2)
+    parser.add_argument("--count", type=int, default=101, help="examples of a stage")
+    parser.add_argument("--weights", type=Path, help="start from these, and go on so slowly that ranks stay together")
     given = parser.parse_args()
     torch.set_num_threads(1)
     tracker = AbilityGrowthTracker(answers=given.answers)
     trainer = Trainer(
-        accelerator="cpu", devices=given.ranks, max_epochs=3, logger=False, enable_checkpointing=False,
+        accelerator="cpu", devices=given.ranks, max_epochs=given.stages, logger=False, enable_checkpointing=False,
         strategy=DDPStrategy(process_group_backend="gloo") if given.ranks > 1 else "auto",
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=given.out,
         reload_dataloaders_every_n_epochs=1, num_sanity_val_steps=0,
-        callbacks=[CurriculumCallback(UniformPolicy(fraction=None, count=781)), tracker],
+        callbacks=[CurriculumCallback(UniformPolicy(fraction=None, count=given.count)), tracker],
     )  # fmt: skip
     data = UnevenData(
         num_train=800, num_val_per_ability=9, batch_size=8, eval_batch_size=4, cache_dir=str(given.out.parent / "cache")
     )
-    trainer.fit(CausalLMModule(config=CONFIG, optimizer=adam), data)
+    module = CausalLMModule(config=CONFIG, optimizer=partial(torch.optim.AdamW, lr=1e-5 if given.weights else 3e-3))
+    module.configure_model()
+    if given.weights is not None:
+        module.load_state_dict(torch.load(given.weights, weights_only=True))
+    trainer.fit(module, data)
+    if given.weights is None:
+        torch.save(module.state_dict(), given.out / "weights.pt")
     records = [asdict(r) for r in tracker.history]
     (given.out / f"rank-{trainer.global_rank}.json").write_text(json.dumps({"records": records}))
 
