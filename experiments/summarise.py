@@ -136,6 +136,10 @@ QUESTIONS = {
         "Does a mixture that follows growth learn more than uniform order?",
         "python -m experiments.growth_pace.run",
     ),
+    "true_difficulty": (
+        "Which metric tracks true difficulty where it is known, and which beyond length?",
+        "python -m experiments.true_difficulty.run --data FOLDER",
+    ),
 }
 NOTES = {
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
