@@ -9,10 +9,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 
 from lit_curriculum.curriculum.campus import CampusPolicy
+from lit_curriculum.difficulty import ConversationNLL, NegativeLogLikelihood, ScoringEngine
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import make_generator
+from lit_curriculum.types import Batch, TokenNLL, make_generator
 from tests.conftest import ListStore, make_example
 
 Losses = Callable[[int, int], float]
@@ -23,6 +25,11 @@ def campus_store(num: int = 60) -> ListStore:
     return ListStore([make_example(i, "" if i % 29 == 28 else "x" * (1 + i * 7 % 13), f"q{i}") for i in range(num)])
 
 
+def on_grid(value: float) -> float:
+    """Rounded to what any arithmetic has exactly, so that ties occur and stay ties."""
+    return round(value * 128) / 128
+
+
 def scripted_losses(store: ListStore) -> Losses:
     """(example, stage) -> mean loss; it falls at a rate of the example's own, so that orders change."""
     counts = store.num_scored("conditioned")
@@ -31,7 +38,7 @@ def scripted_losses(store: ListStore) -> Losses:
         if counts[index] == 0:
             return math.nan
         start = 0.5 + ((index * 37) % 23) / 10
-        return round(start * (0.75 + 0.2 * ((index * 11) % 5) / 5) ** stage, 2)  # rounded: ties occur
+        return on_grid(start * (0.75 + 0.2 * ((index * 11) % 5) / 5) ** stage)
 
     return loss
 
@@ -40,7 +47,7 @@ def scripted_losses_of_all_tokens(store: ListStore) -> Losses:
     """(example, stage) -> mean loss of prompt and response together, known for those without a response too."""
 
     def loss(index: int, stage: int) -> float:
-        return round((0.4 + ((index * 29) % 17) / 9) * 0.9 ** (stage * (index % 3)), 2)
+        return on_grid((0.4 + ((index * 29) % 17) / 9) * 0.9 ** (stage * (index % 3)))
 
     return loss
 
@@ -50,14 +57,33 @@ def scripted_scorer(index: int, stage: int) -> float:
     return ((index * 17 + stage * 5 * (index % 7)) % 31) / 10
 
 
+class ScriptedModel:
+    """A language model of known losses: every token of an example has the example's own loss of the stage."""
+
+    def __init__(self, store: ListStore) -> None:
+        self.losses, self.all_losses = scripted_losses(store), scripted_losses_of_all_tokens(store)
+        self.stage = 0
+
+    def token_nll(self, batch: Batch, /) -> TokenNLL:
+        row = batch.scored.nonzero()[:, 0]
+        whole = batch.scored.sum(dim=1) == batch.attention_mask.sum(dim=1) - 1
+        values = [
+            (self.all_losses if everything else self.losses)(index, self.stage)
+            for index, everything in zip(batch.index.tolist(), whole.tolist(), strict=True)
+        ]
+        return TokenNLL(torch.tensor(values)[row], row, torch.zeros(len(row), dtype=torch.bool))
+
+
 class ScriptedRun:
-    """Plays the loop around a policy: text metrics once, losses of what is asked, the learned metric each stage."""
+    """Plays the loop around a policy: text metrics once, a scripted model's losses of what is asked, and the learned
+    metric each stage.
+    """
 
     def __init__(self, policy: CampusPolicy, num: int = 60, num_stages: int = 200, seed: int = 3) -> None:
         self.policy, self.seed, self.num_stages = policy, seed, num_stages
         self.store = campus_store(num)
-        self.losses = scripted_losses(self.store)
-        self.all_losses = scripted_losses_of_all_tokens(self.store)
+        self.model = ScriptedModel(self.store)
+        self.engine = ScoringEngine({"loss": NegativeLogLikelihood(), "loss_all": ConversationNLL()}, token_budget=200)
         self.table = DifficultyTable(num, ["length", "mtld", "loss", "scorer", "loss_all"])
         everything = np.arange(num)
         self.table.update("length", everything, self.store.lengths("conditioned").astype(float), 0)
@@ -69,11 +95,12 @@ class ScriptedRun:
         """One refresh; what was chosen and the state before the next."""
         asked = self.policy.candidates(self.table, stage)
         self.asked.append(asked.tolist())
-        values = np.array([self.losses(int(i), stage) for i in asked])
-        known = np.isfinite(values)
-        self.table.update("loss", asked[known], values[known], stage)
-        self.table.mark_unscorable("loss", asked[~known], stage)
-        self.table.update("loss_all", asked, np.array([self.all_losses(int(i), stage) for i in asked]), stage)
+        self.model.stage = stage
+        if len(asked):
+            for name, values in self.engine.score(self.model, self.store, asked).values.items():
+                known = np.isfinite(values)
+                self.table.update(name, asked[known], values[known], stage)
+                self.table.mark_unscorable(name, asked[~known], stage)
         everything = np.arange(len(self.store))
         self.table.update("scorer", everything, np.array([scripted_scorer(int(i), stage) for i in everything]), stage)
         plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
