@@ -202,7 +202,7 @@ def schedule_trace(axes: Axes, perplexities: Mapping[str, Sequence[float]], chos
     ):
         line = np.asarray(values, dtype=float)
         taught = np.array([c == name for c in chosen])
-        axes.plot(stages, line, color=colour, linewidth=1, label=f"{name}: taught {int(taught.sum())} times")
+        axes.plot(stages, line, color=colour, linewidth=1, label=f"{name}: {int(taught.sum())}")
         if np.isfinite(line).any():
             axes.plot(stages[taught], line[taught], "o", color=colour, markersize=6)
         else:
@@ -211,4 +211,4 @@ def schedule_trace(axes: Axes, perplexities: Mapping[str, Sequence[float]], chos
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("stage")
     axes.set_ylabel("perplexity of the schedule's band; dot: taught")
-    axes.legend(loc="upper right", frameon=False)
+    axes.legend(loc="upper right", frameon=False, title="stages taught")

@@ -14,6 +14,6 @@ def test_every_taught_band_has_a_dot_even_where_nothing_was_measured(tmp_path: P
     dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in dots] == [1, 2]  # type: ignore[arg-type]
     words = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert words == ["length: taught 1 times", "loss: taught 2 times"]
+    assert words == ["length: 1", "loss: 2"]
     figures.save(figure, tmp_path / "trace.png")
     assert (tmp_path / "trace.png").stat().st_size > 1000
