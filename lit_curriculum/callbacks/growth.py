@@ -26,7 +26,7 @@ from lit_curriculum.callbacks.checks import curriculum_data, step_outputs, valid
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.seen_rows import NO_ABILITY, Seen, SeenRows
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.growth.measured import COLUMNS, Measured, sample_items, split_items
+from lit_curriculum.growth.measured import COLUMNS, Measured, sample_items, split_items, told_splits
 from lit_curriculum.growth.records import GrowthRecord
 from lit_curriculum.growth.study import AnswerMode
 from lit_curriculum.types import ExampleStore, FloatArray, Plan
@@ -44,9 +44,9 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
     ``slope_lo`` and ``slope_hi``, the last three by stage. TensorBoard also gets a figure and a table
     ``growth/mixture``, a page of custom scalars, and the run's options with its last means as hyperparameters. Rank
     zero appends every record to ``growth.jsonl`` in the run's folder. The items of the validation data are split by
-    turns within an ability into ``valid``, which checkpoints are chosen on, and ``test``. The module's
-    ``validation_step`` returns ``index``, ``nll_sum``, ``num_scored`` and ``exact``, each [B]; an item's chance stands
-    as ``chance`` in its ``meta``. The sanity check is left out.
+    ``split`` in their ``meta``, else by turns within an ability, into ``valid``, which checkpoints are chosen on, and
+    ``test``. The module's ``validation_step`` returns ``index``, ``nll_sum``, ``num_scored`` and ``exact``, each [B];
+    an item's chance stands as ``chance`` in its ``meta``. The sanity check is left out.
 
     Args:
         ood: Abilities that are not trained on.
@@ -183,10 +183,10 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
 
     def _records(self, trainer: Trainer, store: ExampleStore, of: Measured, chances: FloatArray) -> list[GrowthRecord]:
         names = np.array([store.abilities[int(i)] or NO_ABILITY for i in of.index])
-        seen = self._seen.counts()
+        seen, told = self._seen.counts(), told_splits(store, of.index)
         records = []
         for ability in dict.fromkeys(names.tolist()):
-            for split, items in split_items(np.flatnonzero(names == ability), self.valid):
+            for split, items in split_items(np.flatnonzero(names == ability), self.valid, told):
                 rows, tokens = seen.get(ability, Seen(0, 0))
                 right = of.right[items]
                 records.append(

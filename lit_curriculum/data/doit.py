@@ -39,7 +39,8 @@ class DoITDataModule(InstructionDataModule):
         root: Folder that holds ``curated``.
         part: Training rows: all (``full``) or the ladder's pool of 1,000 an ability (``1000``).
         synthetic: Also train on the pooled rows, under the ability ``synthetic``.
-        val_part: Validation rows: ``valid`` or ``test``; null for none.
+        val_part: Validation rows: ``valid``, ``test``, or ``both`` with their ``split`` in ``meta``, so that a growth
+            study chooses checkpoints on the one and reports the other; null for none.
         tokenizer: As for the next options, see :class:`~lit_curriculum.data.InstructionDataModule`.
         template: Chat template.
         max_length: Largest number of tokens of an example.
@@ -61,7 +62,7 @@ class DoITDataModule(InstructionDataModule):
         root: str,
         part: Literal["full", "1000"] = "full",
         synthetic: bool = False,
-        val_part: Literal["valid", "test"] | None = "valid",
+        val_part: Literal["valid", "test", "both"] | None = "valid",
         tokenizer: str | None = None,
         template: str = "auto",
         max_length: int | None = None,
@@ -75,9 +76,10 @@ class DoITDataModule(InstructionDataModule):
         train = [self._folder("curated", part)]
         if synthetic:
             train.append(self._folder("synthetic", "40960"))
+        parts = () if val_part is None else ("valid", "test") if val_part == "both" else (val_part,)
         super().__init__(
             path=train,
-            val_path=None if val_part is None else self._folder("curated", val_part),
+            val_path=[self._folder("curated", name) for name in parts],
             tokenizer=tokenizer,
             template=template,
             max_length=max_length,
@@ -143,4 +145,6 @@ def doit_fields(fields: Mapping[str, Any], source: str) -> dict[str, Any]:
             raise MalformedRecordError("ends with a question and has neither choices nor an answer")
         turns = [*turns, {"role": "assistant", "content": str(answer)}]
     kept = {name: value for name, value in fields.items() if name not in ("messages", "type", "idx")}
+    if (part := Path(path).parent.name) in ("valid", "test"):
+        kept["split"] = part
     return {**kept, "messages": turns, "ability": ability, "id": f"{ability}-{fields.get('idx', line)}"}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_curriculum.types import BoolArray, FloatArray, IntArray
+from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray
 
+SPLITS = ("valid", "test")
 COLUMNS = ("index", "nll_sum", "num_scored", "exact")
 """What is known of an item after a pass over the validation data, in this order."""
 
@@ -47,8 +48,24 @@ def sample_items(names: Sequence[str], content_hashes: NDArray[np.bytes_], max_i
     return np.sort(np.concatenate(chosen))
 
 
-def split_items(items: IntArray, valid: bool) -> Iterator[tuple[str, IntArray]]:
-    """Items by turns into ``valid`` and ``test``, or all into ``test``; a split without items is left out."""
-    for split, part in (("valid", items[::2]), ("test", items[1::2])) if valid else (("test", items),):
+def split_items(items: IntArray, valid: bool, told: Sequence[str] | None = None) -> Iterator[tuple[str, IntArray]]:
+    """Items by turns into ``valid`` and ``test``, or all into ``test``; a split without items is left out.
+
+    Args:
+        items: Places of the items of an ability.
+        valid: Whether checkpoints are chosen on some of them.
+        told: Split of every place where the data say it; then turns do not count.
+    """
+    if valid and told is not None:
+        parts = [(name, items[[told[int(i)] == name for i in items]]) for name in SPLITS]
+    else:
+        parts = [("valid", items[::2]), ("test", items[1::2])] if valid else [("test", items)]
+    for split, part in parts:
         if len(part):
             yield split, part
+
+
+def told_splits(store: ExampleStore, index: IntArray) -> list[str] | None:
+    """What ``split`` in the ``meta`` of these examples says; none unless both occur and every example has one."""
+    told = [str(store[int(i)].meta.get("split")) for i in index]
+    return told if set(told) == set(SPLITS) else None

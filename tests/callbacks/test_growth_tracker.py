@@ -193,6 +193,11 @@ def test_items_are_sampled_by_content_and_counted_once() -> None:
     assert (found.index.tolist(), found.nll_sum.tolist(), found.right.tolist()) == ([0, 3], [0.0, 0.3], [False, True])
     assert [(s, i.tolist()) for s, i in split_items(np.arange(3), True)] == [("valid", [0, 2]), ("test", [1])]
     assert [s for s, _ in split_items(np.arange(1), True)] == ["valid"]
+    told = ["test", "valid", "test", "test"]
+    assert [(s, i.tolist()) for s, i in split_items(np.array([1, 2, 3]), True, told)] == [
+        ("valid", [1]), ("test", [2, 3])
+    ]  # fmt: skip
+    assert [(s, i.tolist()) for s, i in split_items(np.array([0, 1]), False, told)] == [("test", [0, 1])]
 
 
 def test_policies_that_refit_are_logged_with_bounds_and_others_not() -> None:

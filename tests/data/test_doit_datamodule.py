@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typing_extensions import override
 
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.data.doit import FULL_ROWS, DoITDataModule, doit_fields
 from lit_curriculum.data.formats import MalformedRecordError
+from lit_curriculum.growth.measured import told_splits
 from lit_curriculum.growth.plans import AbilitySpec, recipe
 from lit_curriculum.types import CONDITIONED
 from tests.data.toy_tokenizers import CHATML_WITH_DEFAULT_SYSTEM, byte_level
@@ -104,6 +106,10 @@ def test_validation_rows_are_completed_with_their_gold_answer(root: Path) -> Non
     assert test is not None
     assert [e.id for e in test] == ["biology-1"]
     assert opened(root, val_part=None).val_store is None
+    both = opened(root, val_part="both").val_store
+    assert both is not None
+    assert told_splits(both, np.arange(3)) == ["valid", "valid", "test"]
+    assert told_splits(both, np.arange(2)) is None
 
 
 def test_the_ladders_pool_is_another_folder(root: Path) -> None:
