@@ -157,7 +157,7 @@ def lines_by_round(axes: Axes, rounds: Sequence[int], values: Mapping[str, Seque
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round")
     axes.set_ylabel(name)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=5 if len(values) > 4 else 2, frameon=False)
 
 
 def mixture(axes: Axes, shares: Sequence[Mapping[str, float]]) -> None:
