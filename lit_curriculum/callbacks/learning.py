@@ -14,7 +14,7 @@ from lit_curriculum.difficulty.ranks import from_rank_zero
 from lit_curriculum.difficulty.stateful import StatefulMetric, UpdateContext, UpdateCost
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.quiet import quiet
-from lit_curriculum.types import ExampleStore, IntArray, make_generator
+from lit_curriculum.types import ExampleStore, FloatArray, IntArray, make_generator
 
 
 class StatefulMetrics:
@@ -116,3 +116,26 @@ class StatefulMetrics:
         for name, metric in self.metrics.items():
             metric.load_state_dict(state[name])
         self.keep()
+
+
+def score_alone(name: str, metric: StatefulMetric, module: LightningModule, store: ExampleStore) -> FloatArray:
+    """Scores [N] of a metric that stands alone, under the weights of ``module``; every rank gets rank 0's.
+
+    Raises:
+        MisconfigurationException: the model cannot do what the metric asks for.
+        ValueError: what the metric refuses.
+    """
+    assert metric.stands_alone, "it would learn from a run that there is not"
+    StatefulMetrics({name: metric}).check(module)
+    context = UpdateContext(
+        model=module,  # type: ignore[arg-type]
+        device=module.device,
+        store=store,
+        table=DifficultyTable(len(store), []),
+        stage=0,
+        generator=make_generator(0, 0, "score"),
+    )
+    with quiet(module):
+        metric.update(context)
+        found = metric.score(context, np.arange(len(store)))
+    return from_rank_zero(found, module.device)

@@ -35,7 +35,7 @@ def refuse_stateful(metrics: Mapping[str, DifficultyMetric], command: str) -> No
         ValueError: names the first one.
     """
     for name, metric in metrics.items():
-        if isinstance(metric, StatefulMetric):
+        if isinstance(metric, StatefulMetric) and not metric.stands_alone:
             raise ValueError(
                 f"curriculum.metrics.{name} ({type(metric).__name__}) learns while a model is trained, so "
                 f"lit-curriculum {command} has no score of it; leave it out of curriculum.metrics, or train with it "

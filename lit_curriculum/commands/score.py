@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from lit_curriculum import __version__
 from lit_curriculum.callbacks.checks import check_module, curriculum_data
+from lit_curriculum.callbacks.learning import score_alone
 from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options, refuse_stateful
 from lit_curriculum.data.subset import shard
@@ -29,6 +30,7 @@ from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudge
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.journal import SummaryCache
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
+from lit_curriculum.difficulty.stateful import StatefulMetric
 from lit_curriculum.quiet import quiet
 from lit_curriculum.report.figures import save, score_histogram
 from lit_curriculum.types import ExampleStore, FloatArray
@@ -94,13 +96,18 @@ class ScoreAll(Callback):
         reasons: dict[str, dict[int, str]] = {}
         cost: dict[str, Any] = {"examples": len(examples), "processes": trainer.world_size}
         fingerprint: str | None = None
-        if self.engine.metrics:
+        if len(self.metrics) > sum(isinstance(m, TextMetric) for m in self.metrics.values()):
             check_module(pl_module)
             fingerprint = model_fingerprint(pl_module)
+        if self.engine.metrics:
             self._score_model(trainer, pl_module, examples, fingerprint, values, reasons, cost)
         for name, metric in self.metrics.items():
-            if isinstance(metric, TextMetric):
-                found = metric.score(store)  # of all, since a metric may look at them together
+            if isinstance(metric, TextMetric | StatefulMetric):
+                # Of all examples, since a metric may look at them together.
+                if isinstance(metric, TextMetric):
+                    found = metric.score(store)
+                else:
+                    found = score_alone(name, metric, pl_module, store)
                 values[name] = found if part is None else found[part.indices]
                 missing = np.flatnonzero(np.isnan(values[name]))
                 reasons[name] = {int(i): f"{metric.formula} has no value" for i in missing}

@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -59,6 +59,9 @@ class StatefulMetric(DifficultyMetric):
     An update is a function of state, weights, table, seed and stage. So a refresh that was killed and is made
     again gives the same scores, and a rank needs no word from another. A learned metric scores every example at once.
     """
+
+    stands_alone: ClassVar[bool] = False
+    """Whether weights and data alone decide on the scores, so that they can be computed outside of a run."""
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,27 @@ def test_yaml_names_scorer_objective_and_features(tmp_path: Path) -> None:
     state = torch.load(checkpoint, weights_only=True)["callbacks"]["CurriculumCallback"]["stateful"]["learned"]
     assert state["width"] == 66
     assert len(state["objective"]["answered"]) == 4
+
+
+def test_a_metric_that_stands_alone_is_scored_and_selected_by_without_a_run(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    similar = {
+        "class_path": "lit_curriculum.difficulty.target.TargetSimilarity",
+        "init_args": {
+            "vectors": {"class_path": "lit_curriculum.difficulty.target.HiddenStateVectors"},
+            "targets": {"class_path": "lit_curriculum.difficulty.target.TargetRows", "init_args": {"per_group": 4}},
+            "aggregate": "round_robin",
+        },
+    }
+    best = {"metric": "similar", "fraction": 0.1}
+    policy = {"class_path": "lit_curriculum.curriculum.TopMetricPolicy", "init_args": best}
+    layer(place, {"similar": similar}, policy)
+    assert main(["score", "--out", str(place / "scores"), *arguments(place)]) == 0
+    options = ("--scores", str(place / "scores" / "scores.parquet"), "--out", str(place / "chosen.jsonl"))
+    assert main(["select", *options, *arguments(place)]) == 0
+    chosen = [json.loads(line)["id"] for line in (place / "chosen.jsonl").read_text().splitlines()]
+    log = f"--trainer.logger.init_args.save_dir={place}"
+    assert main(["fit", *arguments(place, "--trainer.max_epochs=1", log)]) == 0
+    (stage,) = place.rglob("stage-0.jsonl")
+    assert [json.loads(line)["id"] for line in stage.read_text().splitlines()] == chosen
+    assert len(set(chosen)) == 6

@@ -52,6 +52,8 @@ class TargetSimilarity(StatefulMetric):
         LESS, arXiv 2402.04333, equation 5 and section 4.2; RDS+, arXiv 2503.01807, section 3.
     """
 
+    stands_alone = True
+
     def __init__(
         self,
         vectors: TargetVectors,
