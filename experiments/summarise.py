@@ -143,7 +143,7 @@ QUESTIONS = {
 }
 NOTES = {
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
-    "learned_scorer": "Pairwise rows are of answers drawn at temperature 1, as was the default at that commit; with the "
+    "learned_scorer": "Pairwise rows are of answers drawn at temperature 1, the default at that commit; with the "
     "most likely answers the gap changes its sign (experiments/LOG.md).",
     "eval_agreement": "Neither program finds a right answer among the generated ones: there, what agrees is the text.",
     "growth_study_first": "One of three planted truths is recovered (experiments/LOG.md). Cells were trained at commit "
