@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lit_curriculum.distill.prompting import Prompt
 from lit_curriculum.distill.roles import ProvenanceRow, TaskItem
-from lit_curriculum.distill.rounds import Roles, task_of
+from lit_curriculum.distill.rounds import Roles, model_of, task_of
 from lit_curriculum.types import ExampleStore, IntArray
 
 
@@ -23,6 +24,7 @@ def answer_raw(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int
     """
     examples = [store[int(i)] for i in indices]
     questions = [TaskItem(id=e.id, instruction=e.instruction) for e in examples]
+    prompt = getattr(roles.teacher, "prompt", None)
     rows: dict[int, ProvenanceRow] = {}
     for index, example, answer in zip(indices.tolist(), examples, roles.teacher.answer(questions), strict=True):
         roles.costs.add("teacher", answer.usage, int(not answer.complete))
@@ -34,6 +36,8 @@ def answer_raw(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int
             instruction=example.instruction,
             output=answer.text,
             task=task_of(example) or "",
+            prompt_version=prompt.version if isinstance(prompt, Prompt) else "",
+            model=model_of(roles.teacher),
             cost_calls=answer.usage.calls,
             cost_prompt_tokens=answer.usage.prompt_tokens,
             cost_completion_tokens=answer.usage.completion_tokens,

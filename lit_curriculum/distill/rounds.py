@@ -11,6 +11,7 @@ import numpy as np
 from lit_curriculum.curriculum.tapir import OTHER_TASK, Pools, TapirPolicy
 from lit_curriculum.curriculum.task_quotas import allocate, draw_rows, largest_remainders
 from lit_curriculum.distill.roles import (
+    ChatClient,
     Expander,
     NewInstruction,
     PairJudge,
@@ -86,6 +87,7 @@ def refine_hard(roles: Roles, store: ExampleStore, indices: IntArray, round_: in
             task_prob=probability,
             refined=changed,
             prompt_version=roles.refiner.version if roles.refiner is not None else "",
+            model=model_of(roles.refiner),
             cost_calls=usage.calls,
             cost_prompt_tokens=usage.prompt_tokens,
             cost_completion_tokens=usage.completion_tokens,
@@ -207,6 +209,12 @@ def _tasks(roles: Roles, examples: Sequence[Example]) -> tuple[list[str], list[f
         for place, label, probability in zip(missing, predicted.labels, predicted.probabilities, strict=True):
             tasks[place], probabilities[place] = label, probability
     return tasks, probabilities
+
+
+def model_of(role: object) -> str:
+    """Name of the chat model behind a role; empty where there is none."""
+    client = getattr(role, "client", None)
+    return client.model if isinstance(client, ChatClient) else ""
 
 
 def task_of(example: Example) -> str | None:

@@ -80,7 +80,8 @@ def test_the_friendly_server_is_asked_in_every_role(friendly: tuple[Run, ChatSer
     assert set(run.client.costs.roles) == {"judge", "teacher", "expander", "refiner"}
     assert run.watch.scalars[1]["hard_pool"] == 24
     assert run.watch.scalars[2]["hard_pool"] == 28
-    assert any(row.origin == "expanded" for row in run.rounds.records.rows)
+    assert {row.origin for row in run.rounds.records.rows} == {"raw", "expanded"}
+    assert all(row.model == "m" and row.prompt_version for row in run.rounds.records.rows)
     assert server.num_paid == run.client.cache.paid.total.calls > 60
 
 
