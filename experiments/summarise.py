@@ -136,6 +136,10 @@ QUESTIONS = {
         "Does a mixture that follows growth learn more than uniform order?",
         "python -m experiments.growth_pace.run",
     ),
+    "true_difficulty_text": (
+        "What do metrics of the text alone say of true difficulty, and what beyond length?",
+        "python -m experiments.true_difficulty.text --data FOLDER",
+    ),
     "true_difficulty": (
         "Which metric tracks true difficulty where it is known, and which beyond length?",
         "python -m experiments.true_difficulty.run --data FOLDER",

@@ -12,6 +12,7 @@ from scipy.stats import rankdata, spearmanr
 
 from experiments.true_difficulty.sources import TrueRow, evol_chains, gsm8k_steps, math_levels
 from experiments.true_difficulty.tables import areas, bootstrap, correlations, holm, markdown, partial_spearman
+from experiments.true_difficulty.text import text_scores
 
 
 def _reference_partial(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
@@ -105,3 +106,12 @@ def test_a_bootstrap_over_rows_is_near_the_normal_interval() -> None:
     values = np.random.default_rng(0).normal(0, 1, 400)
     found = bootstrap(lambda i: float(values[i].mean()), [str(i) for i in range(400)], 500)
     assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
+
+
+def test_metrics_of_the_text_say_more_for_what_is_harder() -> None:
+    rows = [TrueRow(id=str(i), instruction="say " * i, response="a b c " * i, truth=float(i), group=str(i))
+            for i in range(1, 40)]  # fmt: skip
+    scores = text_scores(rows)
+    assert scores["length_instruction"].tolist() == [r.truth for r in rows]
+    assert scores["characters_response"].tolist() == [6 * r.truth for r in rows]
+    assert scores["compression_response"][0] > scores["compression_response"][-1]  # repeating oneself is easy

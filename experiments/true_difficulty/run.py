@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +10,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from experiments.common import Row, print_rows, write_results
 from experiments.true_difficulty import tables
-from experiments.true_difficulty.sources import (
-    TrueRow,
-    cherry_membership,
-    evol_chains,
-    gsm8k_steps,
-    math_levels,
-    write_rows,
-)
+from experiments.true_difficulty.figure import draw
+from experiments.true_difficulty.sources import FILES, TWO_SIDED, TrueRow, write_rows
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.cli import main as command
 from lit_curriculum.data.abilities import generate
 from lit_curriculum.difficulty.score_store import StoredScores, read_scores
-from lit_curriculum.report import figures
 from lit_curriculum.types import FloatArray
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 METRICS = Path(__file__).parent / "metrics.yaml"
-FILES: dict[str, tuple[str, Callable[[Path, int, int], list[TrueRow]]]] = {
-    "MATH levels": ("math_levels_4500.jsonl.gz", math_levels),
-    "Evol levels": ("evol_code_ladder.jsonl.gz", evol_chains),
-    "GSM8K steps": ("gsm8k_train.jsonl.gz", gsm8k_steps),
-    "Cherry's selection": ("alpaca_18k.jsonl.gz", cherry_membership),
-}
-TWO_SIDED = ("Cherry's selection", "planted noise")
 LOWER_IS_HARDER = ("compression_instruction", "compression_response")
 EMBEDDED = {"num_train": 2000, "levels": 4, "duplicate_share": 0.0, "noise_share": 0.05, "data_seed": 0}
 
@@ -136,33 +121,6 @@ def _oriented(stored: StoredScores) -> dict[str, FloatArray]:
 def _command(args: list[str]) -> None:
     if command(args):
         raise SystemExit(f"lit-curriculum {args[0]} failed; see above.")
-
-
-def draw(found: Mapping[str, Mapping[str, Mapping[str, tables.Measured]]], path: Path) -> None:
-    """Raw and controlled correlation of every metric, a panel a source."""
-    figure, axes = figures.plt.subplots(2, 3, figsize=(14, 8), layout="constrained", sharey=False)
-    for axis, (source, metrics) in zip(axes.flat, found.items(), strict=True):
-        raw = "auc" if source in TWO_SIDED else "rho"
-        names = list(metrics)[::-1]
-        for offset, kind, colour in ((0.15, raw, figures.GREY), (-0.15, "partial", figures.BLUE)):
-            for place, name in enumerate(names):
-                if kind in metrics[name]:
-                    m = metrics[name][kind]
-                    # An area as twice its distance from chance: the rank-biserial correlation, on the same axis.
-                    low, value, high = (2 * v - 1 if kind == "auc" else v for v in (m.low, m.value, m.high))
-                    axis.plot([low, high], [place + offset] * 2, color=colour)
-                    axis.plot(value, place + offset, "o", color=colour, markersize=4)
-        axis.axvline(0, color=figures.BLACK, linewidth=0.5)
-        axis.set_yticks(range(len(names)), names, fontsize=8)
-        axis.set_xlim(-1, 1)
-        axis.set_title(source, fontsize=10)
-        axis.set_xlabel(
-            "rank correlation with the truth" if raw == "rho" else "2 AUC - 1, or rank correlation", fontsize=8
-        )
-    axes.flat[0].plot([], [], "o-", color=figures.GREY, label="raw")
-    axes.flat[0].plot([], [], "o-", color=figures.BLUE, label="lengths controlled for")
-    axes.flat[0].legend(frameon=False, fontsize=8)
-    figures.save(figure, path)
 
 
 if __name__ == "__main__":

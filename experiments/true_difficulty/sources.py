@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -96,3 +96,12 @@ def _draw(rows: Sequence[TrueRow], count: int) -> list[TrueRow]:
 
 def _place(name: str) -> bytes:
     return blake2b(name.encode()).digest()
+
+
+FILES: dict[str, tuple[str, Callable[[Path, int, int], list[TrueRow]]]] = {
+    "MATH levels": ("math_levels_4500.jsonl.gz", math_levels),
+    "Evol levels": ("evol_code_ladder.jsonl.gz", evol_chains),
+    "GSM8K steps": ("gsm8k_train.jsonl.gz", gsm8k_steps),
+    "Cherry's selection": ("alpaca_18k.jsonl.gz", cherry_membership),
+}
+TWO_SIDED = ("Cherry's selection", "planted noise")
