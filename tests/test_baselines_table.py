@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.ablation import compare
 from experiments.baselines.controls import SameTokens
 from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting
-from experiments.baselines.run import METHODS
+from experiments.baselines.ranking import ranking
+from experiments.baselines.run import METHODS, UNITS
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import CONDITIONED, make_generator
 from tests.conftest import ListStore
@@ -75,3 +77,22 @@ def test_values_that_are_known_later_are_filled_in() -> None:
     assert selectit.needs_proxy
     assert selectit.block(SETTING, Path("p"))["metrics"]["reflection"]["init_args"]["sources"] == ["p"]
     assert not METHODS["longest"].needs_proxy
+
+
+def test_the_ranking_by_hand() -> None:
+    generator = np.random.default_rng(0)
+    found = {}
+    for name, gap, noise in (("random", 0.0, 0.1), ("good", -1.0, 0.1), ("bad", 1.0, 0.4), ("same", 0.0, 0.1)):
+        for seed in range(5):
+            jitter = 0.01 * float(generator.standard_normal())
+            found[name, seed] = dict.fromkeys(UNITS, 0.5 + jitter) | {
+                "held-out loss": 2.0 + seed + gap + jitter, "share of planted noise": noise + jitter,
+            }  # fmt: skip
+    lines = ranking(
+        compare(found, ["random", "same", "bad", "good"], "random", UNITS), ["same", "bad", "good"], "random"
+    )
+    names = [line.split("|")[1].strip() for line in lines[1:]]
+    assert names == ["random", "good", "same", "bad"]
+    verdicts = [line.split("|")[-2].strip() for line in lines[1:]]
+    assert verdicts == ["control", "better", "no detectable difference", "worse"]
+    assert [line.split("|")[5].strip().endswith(">") for line in lines[1:]] == [False, False, False, True]

@@ -28,6 +28,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from experiments.ablation import CellLog, Measures, compare
 from experiments.baselines import rows_ordering, rows_selection
 from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting, policy_options
+from experiments.baselines.ranking import ranking
 from experiments.common import print_rows, write_results
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
@@ -189,10 +190,14 @@ def main() -> None:
         os.environ["LIT_CURRICULUM_CACHE"] = scratch
         log.run(rows, seeds, lambda row, seed: run_cell(row, seed, setting, Path(scratch)), shard, shards)
     log.read()
-    table = []
+    table, page = [], ["# Baselines beside random examples", "", "Written by `python -m experiments.baselines.run`."]
     for family, control in RANDOM.items():
         names = [name for name in rows if METHODS[name].family == family]
-        table += compare(log.found, names, control, UNITS) if names else []
+        part = compare(log.found, names, control, UNITS) if names else []
+        table += part
+        page += ["", f"## {family.capitalize()}", "", *ranking(part, names, control)] if names else []
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "ranking.md").write_text("\n".join(page) + "\n", encoding="utf-8")
     write_results(given.out, table, {**config, "seeds": len(seeds), "controls": list(RANDOM.values())})
     print_rows(table)
 
