@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from experiments.common import Row
 
 _COLUMNS = (
-    "method", "loss minus equal size", "loss minus equal tokens", "accuracy minus equal size", "planted noise", "copies",
-    "level", "scored per trained token", "s beside training", "verdict",
+    "method", "loss minus equal size", "loss minus equal tokens", "accuracy minus equal size", "planted noise",
+    "copies", "level", "scored per trained token", "s beside training", "verdict",
 )  # fmt: skip
 HEAD = f"| {' | '.join(_COLUMNS)} |\n| --- |{' ---: |' * (len(_COLUMNS) - 2)} --- |"
 
