@@ -28,6 +28,7 @@ Runs (LightningCLI; layer yaml files with several --config, see configs/):
   validate   evaluate on the validation data
 
 Tools:
+  plan       what a run would do and cost, before any weight is read; refuses what the run would refuse
   score      score the data with the metrics of a curriculum: a file of scores, a histogram, what it cost
   merge      join the scores of several machines (score --shard I/N) into one file
   growth     study how abilities grow with their data: run, fit, report
@@ -122,6 +123,13 @@ def export_command(args: Sequence[str]) -> None:
     export_run(cli.model, cli.datamodule, Path(given.run), given.checkpoint, Path(given.out), given.merge_lora)
 
 
+def plan_command(args: Sequence[str]) -> None:
+    """``lit-curriculum plan``; see :mod:`lit_curriculum.commands.plan`."""
+    from lit_curriculum.commands import plan
+
+    plan.plan_command(CurriculumCLI, args)
+
+
 def score_command(args: Sequence[str]) -> None:
     """``lit-curriculum score``; see :mod:`lit_curriculum.commands.score`."""
     from lit_curriculum.commands import score
@@ -177,6 +185,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "export": export_command,
     "growth": growth_command,
     "merge": merge_command,
+    "plan": plan_command,
     "report": report_command,
     "score": score_command,
     "select": select_command,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lit_curriculum.cli import CurriculumCLI, main
+from lit_curriculum.commands.plan import make_plan
+from lit_curriculum.report.ledger import Ledger
 from tests.evaluation.tiny_scorer import save_scorer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -69,18 +73,40 @@ def test_weights_that_are_meant_as_they_are_reach_the_model_so(curriculum: str, 
 
 @pytest.mark.parametrize("curriculum", [c for c in LAYERS["curriculum"] if c not in NEEDS_WEIGHTS])
 @pytest.mark.parametrize("data", [d for d in LAYERS["data"] if d not in NEEDS_DATA])
-def test_every_curriculum_runs_two_stages(curriculum: str, data: str, tmp_path: Path) -> None:
+def test_every_curriculum_runs_two_stages_as_it_was_planned(curriculum: str, data: str, tmp_path: Path) -> None:
     args = [
-        "fit", *layers("tiny", data, curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}",
+        *layers("tiny", data, curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}",
         f"--trainer.logger.init_args.save_dir={tmp_path}", "--data.num_train=120", "--data.num_val_per_ability=2",
         f"--data.cache_dir={tmp_path / 'cache'}", *BANDED.get(curriculum, ()), *SMALL.get(curriculum, ()),
     ]  # fmt: skip
-    assert main(args) == 0
+    cli = CurriculumCLI(args, run=False)
+    plan = make_plan(cli.trainer, cli.model, cli.datamodule)
+    cli.trainer.fit(cli.model, cli.datamodule)
     checkpoint = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
     assert checkpoint.exists()
     stages = sorted(p.name for p in (tmp_path / "version_0" / "selection").glob("*.jsonl"))
     assert stages[:2] == ["stage-0.jsonl", "stage-1.jsonl"]
     assert len(stages) == 2 or curriculum in BANDED
+    check_plan(plan, Ledger(tmp_path / "version_0"))
+
+
+def check_plan(plan: dict[str, Any], ledger: Ledger) -> None:
+    """The stages and steps that were planned are those that the run had, or the plan says that scores decide."""
+    there = [ledger.planned_info(s)["selected"] for s in ledger.stages]
+    ends = [ledger.trained_info(s)["last_step"] for s in ledger.stages]
+    steps = [b - a for a, b in itertools.pairwise([0, *ends])]
+    if not plan["sizes_depend_on_scores"]:
+        assert [s["examples"] for s in plan["stages"]] == there
+        assert [s["steps"] for s in plan["stages"]] == steps
+        assert plan["steps"] == ends[-1]
+    elif not plan["made_up_scores"]:
+        assert [s["simulated_examples"] for s in plan["stages"]] == there
+        assert [s["simulated_steps"] for s in plan["stages"]] == steps
+    first = plan["stages"][0]
+    assert first["tokens_to_score"] == ledger.planned_info(0)["scored_tokens"]
+    assert first["candidates"] == ledger.planned_info(0)["candidates"]
+    if not plan["made_up_scores"]:
+        assert [s["tokens"] for s in plan["stages"]] == [ledger.trained_info(s)["tokens"] for s in ledger.stages]
 
 
 @pytest.mark.parametrize("curriculum", sorted(NEEDS_WEIGHTS & set(LAYERS["curriculum"])))

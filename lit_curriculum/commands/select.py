@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
-from lit_curriculum import __version__
-from lit_curriculum.callbacks.checks import curriculum_data
-from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options, refuse_stateful
+from lit_curriculum.commands.configured import (
+    MakeCLI,
+    check_scores,
+    curriculum_of,
+    own_options,
+    refuse_stateful,
+    training_examples,
+)
 from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.difficulty.score_store import StoredScores, read_scores
+from lit_curriculum.difficulty.score_store import read_scores
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import Example, ExampleStore, Plan, make_generator
 
@@ -38,12 +42,12 @@ def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     curriculum = curriculum_of(cli.trainer)
     policy, metrics = curriculum.policy, curriculum.metrics
     refuse_stateful(metrics, "select")
-    examples = _examples(cli.trainer, cli.model, cli.datamodule)
+    examples = training_examples(cli.trainer, cli.model, cli.datamodule)
     num_stages = cli.trainer.max_epochs or 1
     policy.setup(examples, num_stages)
     table = DifficultyTable(len(examples), list(metrics), {n: m.higher_is_harder for n, m in metrics.items()})
     if stored is not None:
-        _check(stored, {n: m.formula for n, m in metrics.items()}, examples)
+        check_scores(stored, {n: m.formula for n, m in metrics.items()}, examples)
         stored.enter(table, examples)
     for name, metric in metrics.items():
         if isinstance(metric, TextMetric) and table.never_scored(name).all():
@@ -60,28 +64,6 @@ def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     plan = policy.step(table, 0, make_generator(curriculum.seed, 0, "policy"))
     _write(own.out, _lines(examples, table, plan, policy.explain(table, plan)))
     print(f"selected {len(plan)} of {len(examples)} examples with {type(policy).__name__}: {own.out}")
-
-
-def _examples(trainer: Trainer, model: LightningModule, data: LightningDataModule) -> ExampleStore:
-    """The training data, read without starting the trainer."""
-    # So that the data module finds the model's tokenizer and context length as it does in a run.
-    trainer.strategy.connect(model)
-    model.trainer = data.trainer = trainer
-    trainer.datamodule = data  # type: ignore[attr-defined]
-    data.prepare_data()
-    data.setup("fit")
-    return curriculum_data(trainer).train_store
-
-
-def _check(stored: StoredScores, formulas: dict[str, str], examples: ExampleStore) -> None:
-    suffix = "+bf16" if stored.key.autocast == "bfloat16" else ""
-    known = {
-        n: f + suffix if stored.key.formulas[n].endswith("+bf16") else f
-        for n, f in formulas.items()
-        if n in stored.key.formulas
-    }
-    encoding = dict(getattr(examples, "identity", {}))
-    stored.check({"formulas": known, "encoding": encoding, "version": __version__})
 
 
 def _lines(

@@ -20,6 +20,8 @@ class DifficultyMetric(ABC):
     """Base of all metrics; subclass :class:`TextMetric` or :class:`ModelMetric`."""
 
     higher_is_harder: ClassVar[bool] = True
+    plausible: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Between what scores may lie, for a plan that is made without a model."""
     unit: str
     """What one step of the score means: ``tokens``, ``nats per token``, ``ratio``."""
 
@@ -34,6 +36,9 @@ class DifficultyMetric(ABC):
 
 class TextMetric(DifficultyMetric):
     """A metric of the examples alone, computed once."""
+
+    loads_model: ClassVar[bool] = False
+    """Whether it asks a model of its own, so that a plan without weights cannot compute it."""
 
     @abstractmethod
     def score(self, examples: ExampleStore) -> FloatArray:

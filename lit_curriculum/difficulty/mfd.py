@@ -30,6 +30,7 @@ class ModelFittingDifficulty(DifficultyMetric):
     """
 
     unit = "points"
+    plausible = (-9.0, 9.0)
 
     def __init__(self, sign: Sign = "teacher_minus_student") -> None:
         check_choice("mfd.sign", sign, get_args(Sign))

@@ -63,6 +63,7 @@ class DigitExpectation(TextMetric):
     """
 
     unit = "expected digit"
+    loads_model = True
 
     def __init__(
         self,

@@ -63,6 +63,8 @@ class ProxyMetric(TextMetric):
         Li et al. 2024, "Superfiltering", arXiv 2402.00530.
     """
 
+    loads_model = True
+
     def __init__(
         self,
         metric: ModelMetric,
@@ -176,6 +178,7 @@ class DeltaLoss(TextMetric):
     """
 
     unit = "nats per token"
+    loads_model = True
 
     def __init__(
         self,
