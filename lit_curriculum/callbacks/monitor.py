@@ -1,58 +1,148 @@
-"""Curriculum scalars and score histograms for the trainer's loggers."""
+"""Everything about a curriculum that a log can show: scalars, histograms, figures and examples to read."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
 from typing_extensions import override
 
+from lit_curriculum.callbacks import log_sinks
+from lit_curriculum.callbacks.checks import curriculum_data
+from lit_curriculum.callbacks.curriculum import CurriculumCallback
+from lit_curriculum.callbacks.monitor_cost import CostMeter
+from lit_curriculum.callbacks.monitor_history import StageHistory
+from lit_curriculum.callbacks.monitor_views import LAYOUT, difficulty_layout, example_rows, figures_of, plan_scalars
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+from lit_curriculum.difficulty.base import DifficultyMetric
+from lit_curriculum.types import CONDITIONED
+
+_FIGURE_SHARE = 0.005  # of the run's time that figures may take before its end
 
 
 class CurriculumMonitor(Callback, CurriculumObserver):
     """Logs every decision of the curriculum at the training step at which it was made.
 
-    Scalars go to every logger: ``curriculum/stage``, ``curriculum/selected`` (entries of the plan),
-    ``curriculum/overlap`` (share of the distinct examples that the stage before had too),
-    ``curriculum/candidates``, ``curriculum/scored_tokens``, ``curriculum/refresh_seconds`` and its parts, and
-    whatever the policy reports. Where metrics with parameters of their own are updated, their cost
-    (``learning_seconds``, ``generated_tokens``, ``learning_forward_tokens``) and what they report. TensorBoard also
-    gets two histograms a metric: ``difficulty/<metric>`` over all scored examples and
-    ``difficulty_selected/<metric>`` over the plan; their step is the stage.
+    Scalars go to every logger:
+
+    - ``curriculum/``: ``stage``, ``selected`` (entries of the plan), ``overlap`` (share of the distinct examples that
+      the stage before had too), ``candidates``, ``scored_tokens``, ``refresh_seconds`` and its parts, and whatever
+      policy and learned metrics report.
+    - ``turnover/``: ``new`` (share of the distinct examples that no stage before had), ``newly_hard/<metric>`` (share
+      of those hard now that were not hard one stage before).
+    - ``drift/<metric>/``: quartiles over all examples, ``selected_median``, and the rank correlation with the scores
+      ``with_last`` and ``with_first``; ``views/<one>~<other>``: the rank correlation of two metrics.
+    - ``training/difficulty/<metric>``: mean score of a batch's examples, as often as the Trainer logs.
+    - ``cost/`` and ``machine/``: seconds, tokens, rates, the share of refreshes, the share of the machine's limit.
+
+    TensorBoard also gets histograms (``difficulty/<metric>`` over all scored examples, ``difficulty_selected/<metric>``
+    over the plan), the figures ``figures/...``, tables of texts ``examples/...`` (hardest, easiest, newly hard, most
+    often chosen), all at the number of the stage, and a page of custom scalars. A logger with ``log_image`` and
+    ``log_text``, such as that of Weights & Biases, gets figures and texts. Comparisons between stages are of a sample
+    of :data:`~lit_curriculum.callbacks.monitor_history.SAMPLE` examples, which checkpoints keep. Figures are drawn when
+    training ends, and before as long as they take less than half a percent of the time.
+
+    Args:
+        examples: Rows of each table of texts; 0 logs no texts.
+        figures: Draw figures.
+
+    Raises:
+        ValueError: an option is out of range.
     """
+
+    def __init__(self, examples: int = 5, figures: bool = True) -> None:
+        if examples < 0:
+            raise ValueError(f"CurriculumMonitor.examples must be at least 0, got {examples}.")
+        self.examples, self.figures = examples, figures
+        self.history, self.cost = StageHistory(), CostMeter()
+        self._curriculum: CurriculumCallback | None = None
+        self._started = self._begun = 0.0
+        self._drawing_seconds, self._drawn_at = 0.0, -1
+        self._trained = 0  # entries of the plan in force that were trained on
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
+        self._curriculum = next((c for c in callbacks if isinstance(c, CurriculumCallback)), None)
+        self._begun = time.perf_counter()
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        scalars = {
-            **report.plan.scalars,
-            **report.learning.scalars,
-            "stage": float(report.stage),
-            "selected": float(len(report.plan)),
-            "candidates": float(len(report.candidates)),
-            "scored_tokens": float(report.scored_tokens),
-            "scoring_seconds": report.scoring_seconds,
-            "selecting_seconds": report.selecting_seconds,
-            "refresh_seconds": report.scoring_seconds + report.selecting_seconds + report.learning.seconds,
-            "overlap": report.overlap,
-        }
-        if report.learning.seconds:
-            scalars["learning_seconds"] = report.learning.seconds
-            scalars["learning_forward_tokens"] = float(report.learning.forward_tokens)
-            scalars["generated_tokens"] = float(report.learning.generated_tokens)
-        if report.previous is None:
-            del scalars["overlap"]
-        for logger in trainer.loggers:
-            logger.log_metrics({f"curriculum/{k}": v for k, v in scalars.items()}, step=trainer.global_step)
-            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
-                self._histograms(logger, report)
-
-    def _histograms(self, logger: TensorBoardLogger, report: StageReport) -> None:
+        store = curriculum_data(trainer).train_store
+        self.history.add(report, store)
+        if report.stage == 0:
+            self.cost.measure(trainer.lightning_module, trainer.world_size)
+            log_sinks.add_layout(trainer, {**LAYOUT, **difficulty_layout(list(report.table.scores))})
+        self.cost.seconds["scoring"] += report.scoring_seconds
+        self.cost.seconds["refresh"] += report.scoring_seconds + report.selecting_seconds + report.learning.seconds
+        self.cost.tokens["scoring"] += report.scored_tokens
+        log_sinks.log_scalars(trainer, {**plan_scalars(report, self.history), **self.cost.scalars()})
         for name, scores in report.table.scores.items():
-            known = scores[np.isfinite(scores)]
             chosen = scores[report.plan.indices]
-            chosen = chosen[np.isfinite(chosen)]
-            if len(known):
-                logger.experiment.add_histogram(f"difficulty/{name}", known, report.stage)
-            if len(chosen):
-                logger.experiment.add_histogram(f"difficulty_selected/{name}", chosen, report.stage)
+            log_sinks.log_histogram(trainer, f"difficulty/{name}", scores[np.isfinite(scores)], report.stage)
+            log_sinks.log_histogram(trainer, f"difficulty_selected/{name}", chosen[np.isfinite(chosen)], report.stage)
+        if self.examples and trainer.is_global_zero:
+            for tag, columns, rows in example_rows(report, self.history, store, self.examples):
+                log_sinks.log_rows(trainer, f"examples/{tag}", columns, rows, report.stage)
+        spent = time.perf_counter() - self._begun
+        if self.figures and report.stage > 0 and self._drawing_seconds < _FIGURE_SHARE * spent:
+            self._draw(trainer, report.metrics)
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._started = time.perf_counter()
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.cost.seconds["training"] += time.perf_counter() - self._started
+        if trainer.global_step % trainer.log_every_n_steps or self._curriculum is None:  # type: ignore[attr-defined]
+            return
+        sampler, table = curriculum_data(trainer).sampler, self._curriculum.table
+        assert sampler.plan is not None
+        indices = sampler.plan.indices[batch_idx * sampler.batch_size : (batch_idx + 1) * sampler.batch_size]
+        means = {m: table.scores[m][indices] for m in self._curriculum.policy.reads}
+        found = {f"training/difficulty/{m}": float(np.nanmean(v)) for m, v in means.items() if np.isfinite(v).any()}
+        if found:
+            log_sinks.log_scalars(trainer, found)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data = curriculum_data(trainer)
+        # Where the curriculum's own hook was called before, the next plan is in force already.
+        if data.sampler.plan is not None and data.sampler.stage == trainer.current_epoch:
+            indices = data.sampler.plan.indices
+            self.cost.tokens["training"] += int(data.train_store.lengths(CONDITIONED)[indices].sum())
+            self.cost.tokens["training_response"] += int(data.train_store.num_scored(CONDITIONED)[indices].sum())
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._curriculum is not None and len(self.history):
+            log_sinks.log_scalars(trainer, self.cost.scalars())
+            if self.figures and self._drawn_at < len(self.history) - 1:
+                self._draw(trainer, self._curriculum.metrics)
+
+    def _draw(self, trainer: Trainer, metrics: Mapping[str, DifficultyMetric]) -> None:
+        started = time.perf_counter()
+        self._drawn_at = len(self.history) - 1
+        if trainer.is_global_zero:
+            for tag, draw in figures_of(self.history, metrics).items():
+                figure = Figure(figsize=(7, 4.5), layout="constrained")
+                draw(figure.subplots())
+                log_sinks.log_figure(trainer, f"figures/{tag}", figure, self._drawn_at)
+        self._drawing_seconds += time.perf_counter() - started
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"version": 1, "history": self.history.state_dict(), "cost": self.cost.state_dict()}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if "history" in state_dict:
+            self.history.load_state_dict(state_dict["history"])
+            self.cost.load_state_dict(state_dict["cost"])
