@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from lit_curriculum.callbacks.checkpoint_io import latest_checkpoint
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
+from lit_curriculum.callbacks.progress import use_calm_bar
 from lit_curriculum.distill.chat import DistillStoppedError
 
 _USAGE = """usage: lit-curriculum COMMAND [options]
@@ -64,6 +65,16 @@ class CurriculumCLI(LightningCLI):
             args=args if args is None or isinstance(args, dict) else list(args),
             run=run,
         )
+        if not run:
+            self._calm()
+
+    def _calm(self) -> None:
+        """One display of progress, in a file too, where the user has not configured another."""
+        use_calm_bar(self.trainer, self._get(self.config_init, "trainer.callbacks") or [])
+
+    def before_validate(self) -> None:
+        """Show progress in one form."""
+        self._calm()
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -77,6 +88,7 @@ class CurriculumCLI(LightningCLI):
         Raises:
             FileNotFoundError: there is none in the folder.
         """
+        self._calm()
         options = self.config_init["fit"]
         folder = Path(options["ckpt_path"] or "")
         if options["ckpt_path"] and folder.is_dir() and not (folder / "meta.pt").exists():

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "lit_curriculum"
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "quiet": set(),
+    "progress": set(),
     "hub": {"types"},
     "data": {"types", "hub"},
     "difficulty": {"types", "quiet"},
@@ -21,10 +22,10 @@ ALLOWED: dict[str, set[str]] = {
     "distill": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "growth": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "report": {"types"},
-    "callbacks": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill",
-                  "growth", "report"},
-    "commands": {"types", "quiet", "hub", "data", "difficulty", "curriculum", "models", "evaluation", "distill",
-                 "growth", "callbacks", "report"},
+    "callbacks": {"types", "quiet", "progress", "hub", "data", "difficulty", "curriculum", "models", "evaluation",
+                  "distill", "growth", "report"},
+    "commands": {"types", "quiet", "progress", "hub", "data", "difficulty", "curriculum", "models", "evaluation",
+                 "distill", "growth", "callbacks", "report"},
 }  # fmt: skip
 ALLOWED["cli"] = ALLOWED["commands"] | {"commands"}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in ALLOWED)
