@@ -29,6 +29,14 @@ QUESTIONS = {
         "What does the machinery cost, scoring apart?",
         "python -m experiments.benchmarks.overhead --out results/overhead",
     ),
+    "ledger": (
+        "What does the ledger of a million examples and ten stages take?",
+        "python -m experiments.benchmarks.ledger --out results/ledger",
+    ),
+    "watching": (
+        "What do ledger and monitor cost beside training?",
+        "python -m experiments.benchmarks.watching --out results/watching",
+    ),
     "selection": (
         "How fast is IterIT's selection, and is it the same as the naive one?",
         "python -m experiments.benchmarks.selection --out results/selection",
