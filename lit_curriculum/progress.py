@@ -66,7 +66,7 @@ class Display:
         """The work is over, or was given up."""
         if self._bar is not None:
             self._bar.close()
-        elif self._shown > self._started or time.monotonic() - self._started >= self.log_seconds:
+        elif self._total and (self._shown > self._started or time.monotonic() - self._started >= self.log_seconds):
             self._line()
 
     def _line(self) -> None:

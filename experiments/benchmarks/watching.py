@@ -2,9 +2,9 @@
 
 python -m experiments.benchmarks.watching --out results/watching [--quick]
 
-A small model is trained for a few stages with the curriculum's default callbacks and TensorBoard. Each hook of the
-ledger, of the monitor and of the selection log is timed where it is called, in processor time, so that other work on the
-machine does not count; TensorBoard's own thread does. A larger model only makes the shares smaller.
+A small model is trained for a few stages with the curriculum's default callbacks and TensorBoard. Each hook of ledger,
+monitor and selection log is timed where it is called, in processor time, so that other work on the machine does not
+count; TensorBoard's own thread does. A larger model only makes the shares smaller.
 """
 
 from __future__ import annotations

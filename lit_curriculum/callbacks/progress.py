@@ -74,9 +74,7 @@ class CalmProgressBar(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        total = self.total_val_batches_current_dataloader
-        if self._shown is not None:
-            self._advance(batch_idx + 1, total, "")
+        self._advance(batch_idx + 1, trainer.num_val_batches[dataloader_idx], "")
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
