@@ -55,6 +55,10 @@ QUESTIONS = {
         "What does a budgeted refresh save, and what does it give up?",
         "python -m experiments.benchmarks.refresh --out results/budgeted_refresh",
     ),
+    "baselines_composition": (
+        "Which selections find the planted noise and copies, and which prefer levels or lengths?",
+        "python -m experiments.baselines.composition --out results/baselines_composition",
+    ),
     "learned_scorer": (
         "How well does a learned scorer follow the loss, and for how much?",
         "python -m experiments.learned_scorer.run --out results/learned_scorer",
