@@ -124,6 +124,11 @@ QUESTIONS = {
         "python -m experiments.eval_agreement.run --harness PYTHON --choice FILE --generation FILE --choices 150 "
         "--answers 24 --max_new_tokens 80",
     ),
+    "eval_checks": (
+        "Do the checks of IFEval and HumanEval say what others' say?",
+        "python -m experiments.eval_agreement.checks --harness PYTHON --ifeval FILE --humaneval FILE "
+        "--completions FILE",
+    ),
     "growth_study_first": (
         "The first design of the growth study: are the planted truths recovered?",
         "python -m experiments.growth_study.run (at commit 7e527a1)",
