@@ -138,8 +138,10 @@ def both_runs(
         rows.append({"name": f"{title}: seconds", "value": time.perf_counter() - started, "unit": "s"})
         if number == 0:
             rows += describe(name, rounds, trace)
-            (out / f"costs-{name}.md").write_text(render_costs(client.cache.paid), encoding="utf-8")
-            (out / f"stopped-{name}.txt").write_text((stopped or "It went to the end.") + "\n", encoding="utf-8")
+            (out / f"costs-{name.replace(' ', '-')}.md").write_text(render_costs(client.cache.paid), encoding="utf-8")
+            (out / f"stopped-{name.replace(' ', '-')}.txt").write_text(
+                (stopped or "It went to the end.") + "\n", encoding="utf-8"
+            )
             print(f"{name}: {stopped or 'went to the end'}", flush=True)
     return rows
 

@@ -87,7 +87,7 @@ def test_a_run_of_rounds_with_a_real_student_and_judge(
         remote = OpenAIClient(resolve_source(SOURCE), request.getfixturevalue("server"), concurrency=2, timeout=300)
         found = both_runs(way, SOURCE, settings, tmp_path, tmp_path, remote, None)
     value = {row["name"]: row["value"] for row in found}
-    ended = (tmp_path / f"stopped-{way}.txt").read_text()
+    ended = (tmp_path / f"stopped-{way.replace(' ', '-')}.txt").read_text()
     assert value[f"{way}, again with the replies on disk: calls of a chat model"] == 0
     assert int(value[f"{way}: calls of a chat model"]) > 0
     assert int(value[f"{way}: rows judged"]) + int(value[f"{way}: rows set aside, no readable judgement"]) == 4
