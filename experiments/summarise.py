@@ -164,7 +164,7 @@ QUESTIONS = {
 }
 NOTES = {
     "growth_real": "Two of three seeds: the third was stopped for want of time. Steps are the same at all rungs, so "
-    "small rungs see their rows many times; what grows is mostly what repetition had cost (experiments/LOG.md).",
+    "small rungs see their rows many times; much of the growth is harm undone (experiments/LOG.md).",
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
     "learned_scorer": "Pairwise rows are of answers drawn at temperature 1, the default at that commit; with the "
     "most likely answers the gap changes its sign (experiments/LOG.md).",

@@ -6,6 +6,7 @@ References:
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ class Followed(NamedTuple):
 def check_instructions(
     prompt: str, answer: str, instruction_ids: Sequence[str], options: Sequence[Mapping[str, Any]]
 ) -> Followed:
-    """Check an answer.
+    """Check an answer; the same answer gets the same verdict, and the global random state stays as it was.
 
     Args:
         prompt: The question, which one instruction asks to repeat.
@@ -43,6 +44,9 @@ def check_instructions(
     if unknown:
         raise ValueError(f"IFEval has no instruction {unknown[0]!r}; correct the item's instruction_id_list.")
     given = [{name: value for name, value in option.items() if value is not None} for option in options]
+    # Where a prompt counts a mark instead of a letter (two of IFEval's do), the package draws some letter.
+    drawn = random.getstate()
+    random.seed(0)
     try:
         results, _ = evaluate_instructions(
             response=answer, instruction_id_list=list(instruction_ids), kwargs_list=given, prompt=prompt,
@@ -53,4 +57,6 @@ def check_instructions(
             "IFEval counts sentences and words with data of nltk that are not installed; run "
             "python -m nltk.downloader punkt punkt_tab."
         ) from error
+    finally:
+        random.setstate(drawn)
     return Followed(tuple(bool(r.strict_pass) for r in results), tuple(bool(r.loose_pass) for r in results))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from lit_curriculum.evaluation.instructions import check_instructions
@@ -35,6 +37,17 @@ def test_loose_forgives_an_opening_line() -> None:
         "Do it.", "Sure, here it is:\nno such mark", ["punctuation:no_comma"], [{"num_words": None}]
     )
     assert (found.strict, found.loose) == ((False,), (True,))
+
+
+@pytest.mark.usefixtures("checks")
+def test_verdicts_do_not_depend_on_chance() -> None:
+    option = {"let_relation": "at least", "letter": "#", "let_frequency": 2}  # the package draws a letter instead
+    answers = ["aa", "ee", "qq", "zz"]
+    before = random.getstate()
+    found = {tuple(check_instructions("Do it.", a, ["keywords:letter_frequency"], [option]).strict for a in answers)
+             for _ in range(8)}  # fmt: skip
+    assert len(found) == 1
+    assert random.getstate() == before
 
 
 @pytest.mark.usefixtures("checks")
