@@ -70,7 +70,10 @@ class CurriculumCLI(LightningCLI):
 
     def _calm(self) -> None:
         """One display of progress, in a file too, where the user has not configured another."""
-        use_calm_bar(self.trainer, self._get(self.config_init, "trainer.callbacks") or [])
+        # The parsed options: the Trainer puts its own bar into the list of callbacks that it is given.
+        configured = [c.class_path for c in self._get(self.config, "trainer.callbacks") or []]
+        if not any(name.endswith("ProgressBar") for name in configured):
+            use_calm_bar(self.trainer)
 
     def before_validate(self) -> None:
         """Show progress in one form."""

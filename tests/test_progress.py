@@ -11,12 +11,15 @@ from torch import Tensor
 
 from lit_curriculum import progress
 from lit_curriculum.callbacks import CurriculumCallback
-from lit_curriculum.callbacks.progress import CalmProgressBar, scoring_bar, use_calm_bar
+from lit_curriculum.callbacks.progress import CalmProgressBar, scoring_bar
+from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.curriculum import OrderedPolicy
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.progress import Display
 from lit_curriculum.types import Batch, Example
 from tests.toy import ToyData, ToyModule, toy_trainer
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class Terminal(io.StringIO):
@@ -99,17 +102,17 @@ def test_scoring_is_shown_only_where_the_trainer_shows_its_own(tmp_path: Path) -
         advance(1, 2)
 
 
-def test_only_the_default_bar_is_replaced(tmp_path: Path) -> None:
-    trainer = toy_trainer(tmp_path, enable_progress_bar=True)
-    use_calm_bar(trainer, [])
-    assert type(trainer.progress_bar_callback) is CalmProgressBar
-    mine = TQDMProgressBar(refresh_rate=7)
-    trainer = toy_trainer(tmp_path, enable_progress_bar=True, callbacks=[mine])
-    use_calm_bar(trainer, [mine])
-    assert trainer.progress_bar_callback is mine
-    trainer = toy_trainer(tmp_path, enable_progress_bar=False)
-    use_calm_bar(trainer, [])
-    assert trainer.progress_bar_callback is None
+def bar_of(tmp_path: Path, *options: str) -> object:
+    layers = ["base", "model/tiny", "data/abilities", "curriculum/uniform"]
+    args = [f"--config={CONFIGS / layer}.yaml" for layer in layers] + [f"--trainer.default_root_dir={tmp_path}"]
+    return CurriculumCLI([*args, *options], run=False).trainer.progress_bar_callback
+
+
+def test_the_command_line_replaces_the_default_bar_and_no_other(tmp_path: Path) -> None:
+    assert type(bar_of(tmp_path)) is CalmProgressBar
+    assert bar_of(tmp_path, "--trainer.enable_progress_bar=false") is None
+    mine = bar_of(tmp_path, "--trainer.callbacks+=TQDMProgressBar", "--trainer.callbacks.refresh_rate=7")
+    assert type(mine) is TQDMProgressBar
 
 
 def test_a_negative_time_is_refused() -> None:

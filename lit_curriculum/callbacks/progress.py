@@ -109,9 +109,9 @@ class CalmProgressBar(ProgressBar):
         return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in metrics.items())
 
 
-def use_calm_bar(trainer: Trainer, configured: list[Callback]) -> None:
-    """Put a :class:`CalmProgressBar` in the place of Lightning's default bar, unless the user has configured one."""
+def use_calm_bar(trainer: Trainer) -> None:
+    """Put a :class:`CalmProgressBar` in the place of the trainer's bar, where it has one."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for place, callback in enumerate(callbacks):
-        if isinstance(callback, ProgressBar) and callback not in configured:
+        if isinstance(callback, ProgressBar):
             callbacks[place] = CalmProgressBar()

@@ -70,6 +70,11 @@ class RunCard(Callback, CurriculumObserver):
         self._folder: Path | None = None
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # The log's folder is rank zero's, which all ranks have to ask for.
+        self._folder = Path(self.dirpath or trainer.log_dir or trainer.default_root_dir)
+
+    @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         store = curriculum_data(trainer).train_store
         lengths = store.lengths(CONDITIONED)
@@ -159,7 +164,8 @@ class RunCard(Callback, CurriculumObserver):
             "stages": [asdict(s) for s in self.stages],
             "validations": self.validations,
         }
-        folder = Path(self.dirpath or trainer.log_dir or trainer.default_root_dir)
+        folder = self._folder
+        assert folder is not None, "a run was set up before it is described"
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / ".run.json.partial"
         partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
