@@ -71,9 +71,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=48, help="examples, drawn with seed 0")
     parser.add_argument("--batch-size", type=int, default=16, help="examples in a step")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", default=SOURCE, help="folder, hub id or package:MODULE/FILE.gguf")
     parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
     options = parser.parse_args()
-    source = SOURCE
+    source = options.model
     if options.quick:
         source, options.rows, options.rounds = QUICK, 24, 2
     warnings.filterwarnings("ignore", module="lightning|transformers|trl")
@@ -84,7 +85,7 @@ def main() -> None:
         # The shortest power of two that cuts no example.
         setting = Setting(data, source, options.batch_size, max(512, 1 << (longest - 1).bit_length()), folder)
         config: dict[str, Any] = {
-            "model": source, "threads": torch.get_num_threads(), "rows": options.rows, "keep": options.keep,
+            "model": Path(source).name, "threads": torch.get_num_threads(), "rows": options.rows, "keep": options.keep,
             "row_seed": 0, "rounds": options.rounds, "batch_size": options.batch_size, "tokens": setting.num_tokens,
             "longest": longest, "trl_row_length": setting.row_length, "trl_rows_per_step": setting.rows_per_step,
             "scored_share": float(data.train_store.num_scored(CONDITIONED).sum()) / setting.num_tokens,
