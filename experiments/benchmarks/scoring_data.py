@@ -40,14 +40,16 @@ def encode(records: list[dict[str, Any]], model: str, folder: Path) -> EncodedSt
     return datamodule(records, model, folder).train_store
 
 
-def datamodule(records: list[dict[str, Any]], model: str, folder: Path, batch_size: int = 8) -> InstructionDataModule:
-    """The same as the data of a training run, set up."""
+def datamodule(
+    records: list[dict[str, Any]], model: str, folder: Path, batch_size: int = 8, longest: int | None = None
+) -> InstructionDataModule:
+    """The same as the data of a training run, set up; what is longer than ``longest`` tokens is left out."""
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in records), encoding="utf-8")
     tokenizer = str(_byte_tokenizer(folder)) if model == QUICK else model
     data = InstructionDataModule(
-        str(path), tokenizer=tokenizer, max_length=2048, too_long="truncate", cache_dir=str(folder / "cache"),
-        batch_size=batch_size,
+        str(path), tokenizer=tokenizer, max_length=longest or 2048, too_long="skip" if longest else "truncate",
+        cache_dir=str(folder / "cache"), batch_size=batch_size,
     )  # fmt: skip
     data.prepare_data()
     data.setup("fit")

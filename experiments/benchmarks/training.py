@@ -25,6 +25,9 @@ from experiments.benchmarks.training_contenders import APART, CONTENDERS, GROUPE
 from experiments.common import Row, print_rows, summary, write_results
 from lit_curriculum.types import CONDITIONED
 
+ROW_LENGTH = 512
+"""Tokens of a packed row of TRL; longer examples are left out, so that nobody has to cut one."""
+
 
 def measure(log: Log, setting: Setting, rounds: int) -> None:
     """All rounds, in turned order."""
@@ -80,14 +83,13 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="lightning|transformers|trl")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = datamodule(choose_rows(options.data, options.keep, options.rows), source, folder, options.batch_size)
-        longest = int(data.train_store.lengths(CONDITIONED).max())
-        # The shortest power of two that cuts no example.
-        setting = Setting(data, source, options.batch_size, max(512, 1 << (longest - 1).bit_length()), folder)
+        records = choose_rows(options.data, options.keep, options.rows)
+        data = datamodule(records, source, folder, options.batch_size, ROW_LENGTH)
+        setting = Setting(data, source, options.batch_size, ROW_LENGTH, folder)
         config: dict[str, Any] = {
-            "model": Path(source).name, "threads": torch.get_num_threads(), "rows": options.rows, "keep": options.keep,
+            "model": Path(source).name, "threads": torch.get_num_threads(), "rows": len(data.train_store), "drawn": options.rows, "keep": options.keep,
             "row_seed": 0, "rounds": options.rounds, "batch_size": options.batch_size, "tokens": setting.num_tokens,
-            "longest": longest, "trl_row_length": setting.row_length, "trl_rows_per_step": setting.rows_per_step,
+            "trl_row_length": setting.row_length, "trl_rows_per_step": setting.rows_per_step,
             "scored_share": float(data.train_store.num_scored(CONDITIONED).sum()) / setting.num_tokens,
             "data": None if options.data is None else options.data.name,
         }  # fmt: skip
