@@ -87,7 +87,8 @@ def main() -> None:
         data = datamodule(records, source, folder, options.batch_size, ROW_LENGTH)
         setting = Setting(data, source, options.batch_size, ROW_LENGTH, folder)
         config: dict[str, Any] = {
-            "model": Path(source).name, "threads": torch.get_num_threads(), "rows": len(data.train_store), "drawn": options.rows, "keep": options.keep,
+            "model": Path(source).name, "threads": torch.get_num_threads(), "rows": len(data.train_store),
+            "drawn": options.rows, "keep": options.keep,
             "row_seed": 0, "rounds": options.rounds, "batch_size": options.batch_size, "tokens": setting.num_tokens,
             "trl_row_length": setting.row_length, "trl_rows_per_step": setting.rows_per_step,
             "scored_share": float(data.train_store.num_scored(CONDITIONED).sum()) / setting.num_tokens,
