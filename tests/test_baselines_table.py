@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.ablation import compare
+from experiments.baselines.composition import parts_of
 from experiments.baselines.controls import SameTokens
 from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting
 from experiments.baselines.ranking import ranking
@@ -96,3 +97,12 @@ def test_the_ranking_by_hand() -> None:
     verdicts = [line.split("|")[-2].strip() for line in lines[1:]]
     assert verdicts == ["control", "better", "no detectable difference", "worse"]
     assert [line.split("|")[5].strip().endswith(">") for line in lines[1:]] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.family == "selection"], ids=lambda m: m.name)
+def test_every_selection_is_made_from_its_block(method: Method, tmp_path: Path) -> None:
+    curriculum = parts_of(method, SETTING, tmp_path)
+    assert set(curriculum.policy.reads) <= set(curriculum.metrics)
+    assert type(curriculum.policy).__name__ != "WarmStartPolicy"
+    if not method.name.startswith("near-duplicates"):
+        assert list(curriculum.policy.stage_sizes(100, 1)) == [50]
