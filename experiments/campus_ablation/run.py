@@ -2,11 +2,11 @@
 
 python -m experiments.campus_ablation.run --out DIR [--profile NAME] [--seeds N] [--shard I/N] [--quick]
 
-Every row is a policy; a cell is a row with a seed, which decides on data, initial weights and order alike, so that
-rows are compared within seeds. Cells are kept in DIR/cells.jsonl as they end: the same command goes on where it was
-stopped, and several processes share the work by --shard 0/2 and --shard 1/2. Of the profiles, ``abilities`` is the
-whole matrix on the embedded default, ``long`` its main rows on three times the budget, and ``real`` the main rows
-with a pretrained model and real data (--data FOLDER).
+Every row is a policy; a cell is a row with a seed, which decides on data and order alike, so that rows are compared
+within seeds; all start from the same weights. Cells are kept in DIR/cells.jsonl as they end: the same command goes
+on where it was stopped, and several processes share the work by --shard 0/2 and --shard 1/2. Of the profiles,
+``abilities`` is the whole matrix on the embedded default, ``long`` its main rows on three times the budget, and
+``real`` the main rows with a pretrained model and real data (--data FOLDER).
 """
 
 from __future__ import annotations
