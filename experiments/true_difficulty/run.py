@@ -78,7 +78,7 @@ def real_scores(folder: Path, rows: list[TrueRow], model: str, autocast: str) ->
 def embedded(folder: Path, epochs: int) -> tuple[list[TrueRow], list[TrueRow], dict[str, FloatArray]]:
     """Rows with a level (noise apart), then rows with and without planted noise; scores of the first, then the second.
 
-    Levels compare within an ability only, so each level's truth is its rank within the ability.
+    Levels of different abilities are taken for comparable, which they are by name alone; the ability noise has none.
     """
     layers = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
     options = [*(f"--data.{name}={value}" for name, value in EMBEDDED.items()), "--trainer.accelerator=cpu"]
