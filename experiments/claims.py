@@ -119,7 +119,7 @@ CLAIMS = [
     _tapir("several rounds beat one", "M", "S"),
     _tapir("target ratios of tasks and refined answers help", "M", "no task"),
     _tapir("writing new instructions helps", "M", "no expansion"),
-    _growth("a mixture that follows growth (ours) beats uniform order", "GrowthPace", "uniform"),
+    _growth("a mixture that follows growth (ours) beats uniform order", "growth_pace", "uniform"),
     _growth(
         "the reconstructed mixture beats uniform order",
         "reconstruct",
