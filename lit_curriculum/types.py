@@ -223,14 +223,13 @@ class GradientModel(LanguageModel, Protocol):
     ) -> tuple[Callable[[Batch], Tensor], str]:
         """A function from a batch to projected gradients [B, dimensions] of each row's mean token loss.
 
+        With it comes a name for what beside the weights it depends on: the optimizer's state.
+
         Args:
             dimensions: Numbers of the projection.
             layers: ``trainable`` or ``last_block``.
             adam: Give the step that Adam would take instead of the gradient.
             seed: Of the projection.
-
-        Returns:
-            The function, and a name for what beside the weights it depends on: the optimizer's state.
         """
         ...
 

@@ -121,7 +121,9 @@ def test_a_refresh_that_fails_after_the_update_is_made_again_from_where_it_began
 
 def test_cost_and_agreement_reach_report_and_loggers(tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path, name="log", version="")
-    watch, _ = run(tmp_path, scorer("pairwise"), logger=logger, rescore="each_stage")
+    # The most likely answer of a model that has learnt nothing may be none; drawn ones have tokens.
+    drawn = LearnedScorer(Pairwise(num_answers=12, max_new_tokens=6, temperature=1.0), steps=15)
+    watch, _ = run(tmp_path, drawn, logger=logger, rescore="each_stage")
     learning = watch.reports[1].learning
     assert learning.seconds > 0
     assert 0 < learning.generated_tokens <= 12 * 6
