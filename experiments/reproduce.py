@@ -54,7 +54,7 @@ SUITES: dict[str, dict[Profile, tuple[Step, ...]]] = {
         "small": (Step("campus_ablation_real", "experiments.campus_ablation.run", ("--profile", "real"), "", True),),
     },
     "tapir": {
-        "tiny": (Step("tapir_ablation", "experiments.tapir_ablation.run"),),
+        "tiny": (Step("tapir_ablation", "experiments.tapir_ablation.run", ("--all",)),),
         "small": (
             Step("task_classifier", "experiments.task_classifier.run", data="train/dolly_3k.jsonl.gz"),
             Step(

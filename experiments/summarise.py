@@ -94,7 +94,7 @@ QUESTIONS = {
     ),
     "tapir_ablation": (
         "What does each part of TAPIR do where teacher and judge are always right, at equal budget of tokens?",
-        "python -m experiments.tapir_ablation.run --out results/tapir_ablation",
+        "python -m experiments.tapir_ablation.run --all --out results/tapir_ablation",
     ),
     "tapir_demo": (
         "Do the rounds of TAPIR do what they should: shares, quotas, rising difficulty, accuracy by task?",
