@@ -24,6 +24,11 @@ from lit_curriculum.data.records import read_records
 
 PACKAGES = ("lit-curriculum", "torch", "lightning", "transformers", "datasets", "numpy", "scipy", "scikit-learn")
 Row = dict[str, str | float | int]
+SILENT = (
+    "--trainer.logger=false", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
+    "--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0",
+)  # fmt: skip
+"""Options of the command line for a run of which only its results are kept."""
 
 
 @dataclass

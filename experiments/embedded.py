@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch import Callback
 
+from experiments.common import SILENT
 from lit_curriculum.callbacks import CurriculumCallback
 from lit_curriculum.cli import CurriculumCLI
 
@@ -23,9 +24,7 @@ def embedded_run(folder: str, seed: int, examples: int, stages: int, callbacks: 
         callbacks: The curriculum's and others, in place of the configured ones.
     """
     args = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
-    args += ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.callbacks=[]"]
-    args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
+    args += [*SILENT, "--trainer.accelerator=cpu", "--trainer.callbacks=[]"]
     args += [f"--trainer.default_root_dir={folder}", f"--trainer.max_epochs={stages}"]
     args += [f"--data.num_train={examples}", "--data.num_val_per_ability=1", f"--data.data_seed={seed}"]
     args += [f"--seed_everything={seed}"]

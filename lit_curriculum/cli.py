@@ -65,19 +65,15 @@ class CurriculumCLI(LightningCLI):
             args=args if args is None or isinstance(args, dict) else list(args),
             run=run,
         )
-        if not run:
-            self._calm()
 
-    def _calm(self) -> None:
-        """One display of progress, in a file too, where the user has not configured another."""
+    @override
+    def instantiate_classes(self) -> None:
+        """Also: one display of progress, in a file too, where the user has not configured another."""
+        super().instantiate_classes()
         # The parsed options: the Trainer puts its own bar into the list of callbacks that it is given.
         configured = [c.class_path for c in self._get(self.config, "trainer.callbacks") or []]
         if not any(name.endswith("ProgressBar") for name in configured):
             use_calm_bar(self.trainer)
-
-    def before_validate(self) -> None:
-        """Show progress in one form."""
-        self._calm()
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -91,7 +87,6 @@ class CurriculumCLI(LightningCLI):
         Raises:
             FileNotFoundError: there is none in the folder.
         """
-        self._calm()
         options = self.config_init["fit"]
         folder = Path(options["ckpt_path"] or "")
         if options["ckpt_path"] and folder.is_dir() and not (folder / "meta.pt").exists():

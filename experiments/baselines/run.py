@@ -29,7 +29,7 @@ from experiments.ablation import CellLog, Measures, compare
 from experiments.baselines import rows_ordering, rows_selection
 from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting, policy_options
 from experiments.baselines.ranking import ranking
-from experiments.common import print_rows, write_results
+from experiments.common import SILENT, print_rows, write_results
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
@@ -77,9 +77,7 @@ class Witness(Callback, CurriculumObserver):
 def configured(options: Sequence[str], seed: int, setting: Setting) -> CurriculumCLI:
     """A run on the embedded default with these options of the command line."""
     args = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
-    args += [*options, "--trainer.accelerator=cpu", "--trainer.logger=false"]
-    args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
+    args += [*options, *SILENT, "--trainer.accelerator=cpu"]
     args += [f"--data.num_train={setting.examples}", f"--data.num_val_per_ability={setting.held_out}"]
     args += [
         f"--data.batch_size={setting.batch_size}",

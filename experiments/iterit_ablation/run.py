@@ -29,7 +29,7 @@ from experiments.ablation import CellLog, Measures, compare, forest
 from experiments.campus_ablation import profiles
 from experiments.campus_ablation.real_rows import files
 from experiments.campus_ablation.run import Cost, held_out
-from experiments.common import print_rows, write_results
+from experiments.common import SILENT, print_rows, write_results
 from experiments.iterit_ablation.rows import CONTROL, MAIN, ROWS, Budget
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
@@ -116,10 +116,13 @@ def run_cell(row: str, seed: int, profile: Profile, data: Path | None) -> Measur
     setting, budget = profile.setting, profile.budget
     with tempfile.TemporaryDirectory() as folder:
         args = setting.arguments(seed, Path(folder) / "rows", data)
-        args += ["--trainer.logger=false", "--trainer.callbacks=[]"]
-        args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-        args += ["--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
-        args += [f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}", f"--curriculum.seed={seed}"]
+        args += [
+            *SILENT,
+            "--trainer.callbacks=[]",
+            f"--trainer.default_root_dir={folder}",
+            f"--seed_everything={seed}",
+            f"--curriculum.seed={seed}",
+        ]
         cli = CurriculumCLI([*args, *ROWS[row](budget)], run=False)
         cost, monitor, turnover = Cost(), AbilityMonitor(), Turnover(budget.warm_stages)
         cli.trainer.callbacks += [cost, monitor, turnover]  # type: ignore[attr-defined]

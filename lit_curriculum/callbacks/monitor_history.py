@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from lit_curriculum.callbacks.observer import StageReport
 from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.report.ledger import StageState
+from lit_curriculum.report.ledger_views import rank_correlation
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray
 
 SAMPLE = 5000
@@ -133,11 +133,3 @@ class StageHistory:
         self.sample, self.times = state["sample"].numpy().copy(), state["times"].numpy().copy()
         self.scores = {m: [v.numpy().copy() for v in found] for m, found in state["scores"].items()}
         self.chosen = [v.numpy().copy() for v in state["chosen"]]
-
-
-def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Spearman's, over the examples that both have a score of; NaN below three or where either is constant."""
-    both = np.isfinite(one) & np.isfinite(other)
-    if both.sum() < 3 or np.ptp(one[both]) == 0 or np.ptp(other[both]) == 0:
-        return float("nan")
-    return float(stats.spearmanr(one[both], other[both]).statistic)

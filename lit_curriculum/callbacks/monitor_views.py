@@ -12,7 +12,7 @@ from lit_curriculum.callbacks.monitor_history import StageHistory
 from lit_curriculum.callbacks.observer import StageReport
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.report.figures import share_matrix
-from lit_curriculum.report.ledger_views import MAX_STAGES, correlation_matrix, drift, rank_correlations
+from lit_curriculum.report.ledger_views import correlation_matrix, drift, rank_correlations, shown_stages
 from lit_curriculum.types import ExampleStore, IntArray
 
 _TEXT = 300
@@ -115,10 +115,7 @@ def example_rows(
 
 def figures_of(history: StageHistory, metrics: Mapping[str, DifficultyMetric]) -> dict[str, Callable[[Axes], None]]:
     """Tag -> what draws it: drift and agreement of stages for each metric, agreement of views, shared examples."""
-    shown = range(len(history))
-    if len(history) > MAX_STAGES:
-        shown = sorted({int(s) for s in np.linspace(0, len(history) - 1, MAX_STAGES).round()})  # type: ignore[assignment]
-    states = [history.state(s) for s in shown]
+    states = [history.state(s) for s in shown_stages(range(len(history)))]
     names = [str(s.stage) for s in states]
     found: dict[str, Callable[[Axes], None]] = {}
     for metric in history.scores:

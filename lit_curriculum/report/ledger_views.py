@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -20,9 +24,8 @@ TEXT = 160
 """Characters of an instruction and of a response that are shown."""
 
 
-def shown_stages(ledger: Ledger) -> list[int]:
-    """All stages of the run, or :data:`MAX_STAGES` at equal distances, first and last included."""
-    stages = ledger.stages
+def shown_stages(stages: Sequence[int]) -> Sequence[int]:
+    """All of them, or :data:`MAX_STAGES` at equal distances, first and last included."""
     if len(stages) <= MAX_STAGES:
         return stages
     return [stages[i] for i in np.linspace(0, len(stages) - 1, MAX_STAGES).round().astype(int)]
@@ -46,14 +49,19 @@ def drift(axes: Axes, states: list[StageState], metric: str, unit: str) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
+def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Spearman's, over the examples that both have a score of; NaN below three or where either is constant."""
+    both = np.isfinite(one) & np.isfinite(other)
+    if both.sum() < 3 or np.ptp(one[both]) == 0 or np.ptp(other[both]) == 0:
+        return float("nan")
+    return float(stats.spearmanr(one[both], other[both]).statistic)
+
+
 def rank_correlations(columns: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """[K, K] Spearman correlation of every two columns over the examples that both have a score of; NaN below three."""
+    """[K, K] :func:`rank_correlation` of every two columns."""
     found = np.full((len(columns), len(columns)), np.nan)
-    for i, a in enumerate(columns):
-        for j, b in enumerate(columns):
-            both = np.isfinite(a) & np.isfinite(b)
-            if both.sum() > 2 and np.ptp(a[both]) > 0 and np.ptp(b[both]) > 0:
-                found[i, j] = stats.spearmanr(a[both], b[both]).statistic
+    for i, j in combinations_with_replacement(range(len(columns)), 2):
+        found[i, j] = found[j, i] = rank_correlation(columns[i], columns[j])
     return found
 
 
