@@ -27,6 +27,8 @@ from lit_curriculum.types import Example, ExampleStore, Plan, make_generator
 def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     """Write what ``curriculum.policy`` would train on in its first stage; no weights are read.
 
+    Started as several processes, the first one does it and the others end at once.
+
     Each line of ``--out`` holds id, messages, weight, rank (1 is trained on first), the scores, the reason for the
     pick, ability and source, and every other field of the record.
 
@@ -38,6 +40,8 @@ def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
     own, rest = parser.parse_known_args(list(args))
     cli = make_cli(rest, False)
+    if not cli.trainer.is_global_zero:
+        return  # there is one choice and one file, and nothing here that processes could share
     stored = None if own.scores is None else read_scores(own.scores)
     curriculum = curriculum_of(cli.trainer)
     policy, metrics = curriculum.policy, curriculum.metrics

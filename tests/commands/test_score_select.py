@@ -203,6 +203,24 @@ def test_two_processes_give_the_scores_of_one(place: Path) -> None:
 
 
 @pytest.mark.slow
+def test_select_on_two_processes_writes_the_file_of_one(place: Path) -> None:
+    layer(place, {"length": METRICS["length"]}, {**ORDERED, "init_args": {"metric": "length", "fraction": 0.25}})
+    ranks = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    assert main(["select", "--out", str(place / "one.jsonl"), *arguments(place)]) == 0
+    assert main(["select", "--out", str(place / "asked.jsonl"), *arguments(place, *ranks)]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    own = ["-m", "lit_curriculum", "select", "--out", str(place / "two.jsonl")]
+    done = subprocess.run(
+        [*launcher, *own, *arguments(place, *ranks)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("selected 15 of 60 examples") == 1
+    one, asked, two = ((place / f"{name}.jsonl").read_bytes() for name in ("one", "asked", "two"))
+    assert one == asked == two
+    assert one.count(b"\n") == 15
+
+
+@pytest.mark.slow
 def test_killed_runs_of_the_command_end_with_the_same_file(place: Path) -> None:
     rows = [{"instruction": f"say {i}", "output": f"{i * 7} is " + "a fish " * (1 + i % 5)} for i in range(800)]
     (place / "data.jsonl").write_text("\n".join(json.dumps(r) for r in rows) + "\n")
