@@ -157,11 +157,13 @@ class Ledger:
 
     def state(self, stage: int) -> StageState:
         """All examples as of the decision before ``stage``; reads the parts up to it."""
-        self._existing(PLANNED, stage)
-        return next(state for state in self.states() if state.stage == stage)
+        return next(self.states([stage]))
 
-    def states(self) -> Iterator[StageState]:
-        """The states of all stages that have been planned, one after the other."""
+    def states(self, wanted: Sequence[int] | None = None) -> Iterator[StageState]:
+        """The states of the stages ``wanted``, by default all planned ones, rising; no part is read twice."""
+        wanted = self.stages if wanted is None else wanted
+        for stage in wanted:
+            self._existing(PLANNED, stage)
         columns: dict[str, Array] = {"place": np.empty(0, np.int32), "times": np.empty(0, np.int32)}
         columns |= {"candidate": np.empty(0, np.bool_), "reason": np.empty(0, np.int32)}
         columns |= {f"score.{m}": np.empty(0, np.float64) for m in self.metrics}
@@ -169,7 +171,7 @@ class Ledger:
         none = dict.fromkeys(columns, 0) | {f"score.{m}": np.nan for m in self.metrics}
         none |= {f"scored_at.{m}": NEVER for m in self.metrics}
         known: dict[str, int] = {}
-        for stage in self.stages:
+        for stage in [s for s in self.stages if s <= max(wanted, default=NEVER)]:
             rows = self.changes(stage)
             more = self.num_examples(stage) - len(columns["place"])
             columns = {k: np.append(v, np.full(more, none[k], v.dtype)) for k, v in columns.items()}
@@ -183,16 +185,12 @@ class Ledger:
             columns["place"][chosen.column("index").to_numpy()] = pc.list_element(chosen.column("places"), 0).to_numpy()
             for name in [n for n in columns if n in rows.column_names and n != "reason"]:
                 columns[name][index] = rows.column(name).to_numpy()
-            yield StageState(
-                stage=stage,
-                scores={m: columns[f"score.{m}"] for m in self.metrics},
-                scored_at={m: columns[f"scored_at.{m}"] for m in self.metrics},
-                candidate=columns["candidate"],
-                times=columns["times"],
-                place=columns["place"],
-                reason=columns["reason"],
-                reasons=list(known),
-            )
+            if stage in wanted:
+                scores, scored_at = (
+                    {m: columns[f"{kind}.{m}"] for m in self.metrics} for kind in ("score", "scored_at")
+                )
+                rest = {name: columns[name] for name in ("candidate", "times", "place", "reason")}
+                yield StageState(stage=stage, scores=scores, scored_at=scored_at, reasons=list(known), **rest)
 
     def times_trained(self) -> NDArray[np.int64]:
         """[N] how often each example was trained on in all stages that have ended."""

@@ -101,7 +101,7 @@ def newly_hard(states: list[StageState], metric: str, higher_is_harder: bool) ->
 
 def examples_table(ledger: Ledger, metric: str) -> Table:
     """Examples to read: hardest and easiest at the end, newly hard, most often trained on."""
-    states = [ledger.state(s) for s in (ledger.stages[0], ledger.stages[-1])]
+    states = list(ledger.states([ledger.stages[0], ledger.stages[-1]]))
     score, times = states[-1].scores[metric], ledger.times_trained()
     described = ledger.info["metrics"][metric]
     known = np.flatnonzero(np.isfinite(score))

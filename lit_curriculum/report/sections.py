@@ -181,7 +181,7 @@ def _of_condition(add: Callable[[str, str], Axes], number: int, label: str, run:
 
 def _of_ledger(add: Callable[[str, str], Axes], number: int, who: str, ledger: Ledger) -> None:
     """How scores moved and agreed."""
-    states = [ledger.state(s) for s in views.shown_stages(ledger.stages)]
+    states = list(ledger.states(views.shown_stages(ledger.stages)))
     for metric, described in ledger.info["metrics"].items():
         if len(states) > 1 and np.isfinite(states[-1].scores[metric]).any():
             axes = add(f"{number}_{metric}_drift", f"{who}: {metric} before every stage, median and quartiles.")

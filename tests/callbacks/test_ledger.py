@@ -222,6 +222,24 @@ def test_examples_and_stages_as_a_whole(tmp_path: Path, toy_examples: list[Examp
     assert ledger.dropped().num_rows == 0
 
 
+def test_wanted_states_are_those_of_each_stage_and_no_part_is_read_twice(
+    tmp_path: Path, toy_examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(fit(tmp_path, toy_examples, ordered()))
+    alone = [ledger.state(s) for s in (0, 2)]
+    read: list[int] = []
+    changes = Ledger.changes
+    monkeypatch.setattr(Ledger, "changes", lambda self, stage: (read.append(stage), changes(self, stage))[1])
+    together = list(ledger.states([0, 2]))
+    assert read == [0, 1, 2]
+    assert [s.stage for s in together] == [0, 2]
+    for one, other in zip(alone, together, strict=True):
+        assert one.reasons == other.reasons
+        for column in ("candidate", "times", "place", "reason"):
+            np.testing.assert_array_equal(getattr(one, column), getattr(other, column))
+        np.testing.assert_array_equal(one.scores["nll"], other.scores["nll"])
+
+
 def test_ranks_are_of_the_hardest_first_and_shared_by_equals() -> None:
     scores = np.array([0.5, np.nan, 2.0, 0.5, -1.0])
     assert ranks(scores).tolist() == [2, 0, 1, 2, 4]
@@ -236,6 +254,8 @@ def test_refusals(tmp_path: Path, toy_examples: list[Example]) -> None:
     ledger = Ledger(fit(tmp_path, toy_examples, ordered(), stages=1))
     with pytest.raises(ValueError, match=r"stage 7 is not in the ledger .*: planned there are the stages \[0\]"):
         ledger.state(7)
+    with pytest.raises(ValueError, match=r"stage 7 is not in the ledger"):
+        list(ledger.states([0, 7]))
     path = tmp_path / "ledger" / "ledger.json"
     path.write_text(path.read_text().replace('"version": 1', '"version": 9'))
     with pytest.raises(ValueError, match="is of version 9 and cannot be read"):
