@@ -6,13 +6,13 @@ import warnings
 
 import pytest
 
-from experiments.benchmarks.refresh import CONFIDENCES, UNITS, run_cell
+from experiments.benchmarks.refresh import CHOICES, UNITS, run_cell
 
 
 @pytest.mark.slow
 def test_where_all_is_scored_nothing_differs() -> None:
     warnings.filterwarnings("ignore", module="lightning")
-    found = run_cell(next(iter(CONFIDENCES)), seed=0, examples=60, stages=5)
+    found = run_cell(next(iter(CHOICES)), seed=0, examples=60, stages=5)
     assert set(found) == set(UNITS)
     for phase in ("first", "second", "last"):
         measured = {name: value for name, value in found.items() if f"{phase} third" in name}

@@ -29,7 +29,14 @@ from lit_curriculum.difficulty import NegativeLogLikelihood, ScoringEngine
 from lit_curriculum.quiet import quiet
 
 FRACTION = 0.3
-CONFIDENCES = {"confidence 0.95": 0.95, "confidence 0.80": 0.8}
+CHOICES = {
+    "confidence 0.95": (0.95, None), "confidence 0.80": (0.8, None), "confidence 0.50": (0.5, None),
+    "at most half scored": (0.95, 0.5), "at most a quarter scored": (0.95, 0.25),
+}  # fmt: skip
+"""Row -> share of single changes that counts as possible, and share of the examples that is scored at most.
+
+Examples that are too old and those drawn to check are scored besides.
+"""
 CONTROL = "confidence 0.95"
 FIRST = 2
 """The first stage at which anything can be saved."""
@@ -72,7 +79,9 @@ class Truth(Callback, CurriculumObserver):
 def run_cell(row: str, seed: int, examples: int, stages: int) -> Measures:
     """One training run; means over the refreshes of each third of its stages from stage 2 on."""
     policy: CurriculumPolicy = OrderedPolicy("loss", direction="hard_to_easy", fraction=FRACTION, rescore="each_stage")
-    policy = BudgetedRefresh(policy, "loss", confidence=CONFIDENCES[row])
+    confidence, most = CHOICES[row]
+    count = None if most is None else round(most * examples)
+    policy = BudgetedRefresh(policy, "loss", confidence=confidence, max_count=count)
     with tempfile.TemporaryDirectory() as folder:
         truth = Truth()
         ours = CurriculumCallback(policy, {"loss": NegativeLogLikelihood()}, seed=seed)
@@ -99,7 +108,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="lightning")
     config = {"examples": examples, "stages": stages, "fraction": FRACTION, "model": "model/tiny"}
     log = CellLog(given.out / "cells.jsonl", config)
-    rows = list(CONFIDENCES)
+    rows = list(CHOICES)
     log.run(rows, range(seeds), lambda row, seed: run_cell(row, seed, examples, stages), 0, 1)
     table = compare(log.found, rows, CONTROL, UNITS)
     write_results(given.out, table, {**config, "seeds": seeds, "control": CONTROL})
