@@ -11,6 +11,7 @@ import numpy as np
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from lit_curriculum.callbacks.log_sinks import add_layout
 from lit_curriculum.growth.records import GrowthRecord, overall
 
 _OF_POLICY = ("marginal_gain", "slope")
@@ -74,10 +75,10 @@ def tensorboard_writers(trainer: Trainer) -> list[Any]:
 
 
 def write_layout(trainer: Trainer, abilities: Sequence[str], split: str) -> None:
-    """A page of custom scalars with a chart for each ability: its score and the level of guessing."""
-    charts = {a: ["Multiline", [f"growth/{split}/{a}/score", f"growth/{split}/{a}/chance"]] for a in abilities}
-    for writer in tensorboard_writers(trainer):
-        writer.add_custom_scalars({"growth": charts})
+    """Custom scalars with a chart of all abilities, and one for each: its score and the level of guessing."""
+    charts = {"all abilities": ("Multiline", [f"growth/{split}/.*/score"])}
+    charts |= {a: ("Multiline", [f"growth/{split}/{a}/score", f"growth/{split}/{a}/chance"]) for a in abilities}
+    add_layout(trainer, {"growth": charts})
 
 
 def write_mixture(trainer: Trainer, shares: Sequence[Mapping[str, float]]) -> None:

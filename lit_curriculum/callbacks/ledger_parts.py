@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lit_curriculum.callbacks.described import identities, texts
 from lit_curriculum.callbacks.observer import StageReport
 from lit_curriculum.data.problems import ProblemReport
 from lit_curriculum.report.ledger import STAGE_META, StageState
@@ -138,12 +139,12 @@ def example_tables(store: ExampleStore, start: int, text_chars: int) -> Iterator
     tokens, scored = store.lengths(CONDITIONED), store.num_scored(CONDITIONED)
     for low in range(start, len(store), _ROWS):
         high = min(low + _ROWS, len(store))
-        found = [store[i] for i in range(low, high)]
+        indices = np.arange(low, high)
+        instructions, responses = texts(store, low, high)
         columns = [
-            np.arange(low, high, dtype=np.int32), [e.id for e in found], [e.content_hash for e in found],
-            [e.source for e in found], [e.ability for e in found], tokens[low:high].astype(np.int32),
-            scored[low:high].astype(np.int32), [_shortened(e.instruction, text_chars) for e in found],
-            [_shortened(e.response, text_chars) for e in found],
+            indices.astype(np.int32), *identities(store, indices).values(), tokens[low:high].astype(np.int32),
+            scored[low:high].astype(np.int32), [_shortened(t, text_chars) for t in instructions],
+            [_shortened(t, text_chars) for t in responses],
         ]  # fmt: skip
         arrays = [pa.array(c, f.type) for c, f in zip(columns, EXAMPLE, strict=True)]
         yield pa.record_batch(arrays, schema=EXAMPLE)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
 
+import numpy as np
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
 
 from lit_curriculum.types import FloatArray
+
+Layout = dict[str, dict[str, tuple[str, list[str]]]]
+"""Category -> chart -> kind and tags, which are regular expressions."""
+_BINS = 64
+_LAYOUTS: WeakKeyDictionary[Logger, Layout] = WeakKeyDictionary()
 
 
 def log_scalars(trainer: Trainer, scalars: dict[str, float]) -> None:
@@ -18,10 +25,15 @@ def log_scalars(trainer: Trainer, scalars: dict[str, float]) -> None:
 
 
 def log_histogram(trainer: Trainer, tag: str, values: FloatArray, stage: int) -> None:
-    """A histogram to TensorBoard; other loggers get quartiles as scalars from whoever calls."""
-    for logger in _writing(trainer):
-        if isinstance(logger, TensorBoardLogger) and len(values):
+    """A histogram to TensorBoard and Weights & Biases; other loggers get quartiles as scalars from whoever calls."""
+    for logger in _writing(trainer) if len(values) else ():
+        if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_histogram(tag, values, stage)
+        elif isinstance(logger, WandbLogger):
+            from wandb import Histogram  # there is one where there is such a logger
+
+            counted = Histogram(np_histogram=np.histogram(values, bins=_BINS))
+            logger.log_metrics({tag: counted}, step=trainer.global_step)
 
 
 def log_figure(trainer: Trainer, tag: str, figure: Figure, stage: int) -> None:
@@ -42,11 +54,17 @@ def log_rows(trainer: Trainer, tag: str, columns: Sequence[str], rows: Sequence[
             log_text(key=tag, columns=list(columns), data=[list(row) for row in rows], step=trainer.global_step)
 
 
-def add_layout(trainer: Trainer, layout: dict[str, dict[str, list[object]]]) -> None:
-    """TensorBoard's page of custom scalars: category -> chart -> kind and tags."""
+def add_layout(trainer: Trainer, layout: Layout) -> None:
+    """More categories for TensorBoard's page of custom scalars; one that there is already is replaced."""
     for logger in _writing(trainer):
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_custom_scalars(layout)
+            # Of several layouts of a run only the last one is shown.
+            shown = _LAYOUTS[logger] = {
+                **layout,
+                **{c: v for c, v in _LAYOUTS.get(logger, {}).items() if c not in layout},
+            }
+            charts = {c: {n: list(chart) for n, chart in of.items()} for c, of in shown.items()}
+            logger.experiment.add_custom_scalars(charts)
 
 
 def _writing(trainer: Trainer) -> Iterator[Logger]:

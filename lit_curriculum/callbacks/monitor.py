@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,16 @@ from typing_extensions import override
 from lit_curriculum.callbacks import log_sinks
 from lit_curriculum.callbacks.checks import curriculum_data
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
+from lit_curriculum.callbacks.hyperparameters import Options, log_options, log_reached, options_of_run
 from lit_curriculum.callbacks.monitor_cost import CostMeter
 from lit_curriculum.callbacks.monitor_history import StageHistory
-from lit_curriculum.callbacks.monitor_views import LAYOUT, difficulty_layout, example_rows, figures_of, plan_scalars
+from lit_curriculum.callbacks.monitor_views import example_rows, figures_of, layout_of, plan_scalars
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.types import CONDITIONED
 
-_FIGURE_SHARE = 0.005  # of the run's time that figures may take before its end
+_FIGURE_SHARE = 0.005  # of the run's time so far that figures may take, with those at its end
+_FIRST_DRAWING = 0.5  # seconds, as long as no figures have been drawn
 
 
 class CurriculumMonitor(Callback, CurriculumObserver):
@@ -42,9 +44,10 @@ class CurriculumMonitor(Callback, CurriculumObserver):
     TensorBoard also gets histograms (``difficulty/<metric>`` over all scored examples, ``difficulty_selected/<metric>``
     over the plan), the figures ``figures/...``, tables of texts ``examples/...`` (hardest, easiest, newly hard, most
     often chosen), all at the number of the stage, and a page of custom scalars. A logger with ``log_image`` and
-    ``log_text``, such as that of Weights & Biases, gets figures and texts. Comparisons between stages are of a sample
-    of :data:`~lit_curriculum.callbacks.monitor_history.SAMPLE` examples, which checkpoints keep. Figures are drawn when
-    training ends, and before as long as they take less than half a percent of the time.
+    ``log_text``, such as that of Weights & Biases, gets figures and texts. Options of policy, data and model are logged
+    as hyperparameters. Comparisons between stages are of a sample of
+    :data:`~lit_curriculum.callbacks.monitor_history.SAMPLE` examples, which checkpoints keep. Figures are drawn when
+    training ends, and before only where that leaves all of them below half a percent of the time.
 
     Args:
         examples: Rows of each table of texts; 0 logs no texts.
@@ -61,8 +64,10 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         self.history, self.cost = StageHistory(), CostMeter()
         self._curriculum: CurriculumCallback | None = None
         self._started = self._begun = 0.0
-        self._drawing_seconds, self._drawn_at = 0.0, -1
-        self._trained = 0  # entries of the plan in force that were trained on
+        self._drawing_seconds, self._one_drawing, self._drawn_at = 0.0, _FIRST_DRAWING, -1
+        self._tags: set[str] = set()  # of what was logged here so far
+        self._layout: log_sinks.Layout = {}
+        self._options: Options = {}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -74,13 +79,15 @@ class CurriculumMonitor(Callback, CurriculumObserver):
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         store = curriculum_data(trainer).train_store
         self.history.add(report, store)
-        if report.stage == 0:
-            self.cost.measure(trainer.lightning_module, trainer.world_size)
-            log_sinks.add_layout(trainer, {**LAYOUT, **difficulty_layout(list(report.table.scores))})
+        if not self._options and self._curriculum is not None:
+            module = trainer.lightning_module
+            self.cost.measure(module, trainer.world_size)
+            self._options = options_of_run(trainer, module, self._curriculum)
+            log_options(trainer, self._options)
         self.cost.seconds["scoring"] += report.scoring_seconds
         self.cost.seconds["refresh"] += report.scoring_seconds + report.selecting_seconds + report.learning.seconds
         self.cost.tokens["scoring"] += report.scored_tokens
-        log_sinks.log_scalars(trainer, {**plan_scalars(report, self.history), **self.cost.scalars()})
+        self._log(trainer, {**plan_scalars(report, self.history), **self.cost.scalars()})
         for name, scores in report.table.scores.items():
             chosen = scores[report.plan.indices]
             log_sinks.log_histogram(trainer, f"difficulty/{name}", scores[np.isfinite(scores)], report.stage)
@@ -88,8 +95,10 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         if self.examples and trainer.is_global_zero:
             for tag, columns, rows in example_rows(report, self.history, store, self.examples):
                 log_sinks.log_rows(trainer, f"examples/{tag}", columns, rows, report.stage)
-        spent = time.perf_counter() - self._begun
-        if self.figures and report.stage > 0 and self._drawing_seconds < _FIGURE_SHARE * spent:
+        self._lay_out(trainer, report.table.scores)
+        most = _FIGURE_SHARE * (time.perf_counter() - self._begun)
+        # Now, and once more at the end.
+        if self.figures and report.stage > 0 and self._drawing_seconds + 2 * self._one_drawing < most:
             self._draw(trainer, report.metrics)
 
     @override
@@ -109,7 +118,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         means = {m: table.scores[m][indices] for m in self._curriculum.policy.reads}
         found = {f"training/difficulty/{m}": float(np.nanmean(v)) for m, v in means.items() if np.isfinite(v).any()}
         if found:
-            log_sinks.log_scalars(trainer, found)
+            self._log(trainer, found)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -123,9 +132,22 @@ class CurriculumMonitor(Callback, CurriculumObserver):
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._curriculum is not None and len(self.history):
-            log_sinks.log_scalars(trainer, self.cost.scalars())
+            self._log(trainer, self.cost.scalars())
+            self._lay_out(trainer, self._curriculum.metrics)
+            log_reached(trainer, self._options)
             if self.figures and self._drawn_at < len(self.history) - 1:
                 self._draw(trainer, self._curriculum.metrics)
+
+    def _log(self, trainer: Trainer, scalars: dict[str, float]) -> None:
+        self._tags |= scalars.keys()
+        log_sinks.log_scalars(trainer, scalars)
+
+    def _lay_out(self, trainer: Trainer, metrics: Iterable[str]) -> None:
+        """Show a chart of everything that there is by now."""
+        layout = layout_of(metrics, self._tags | trainer.callback_metrics.keys())
+        if layout != self._layout:
+            log_sinks.add_layout(trainer, layout)
+            self._layout = layout
 
     def _draw(self, trainer: Trainer, metrics: Mapping[str, DifficultyMetric]) -> None:
         started = time.perf_counter()
@@ -135,7 +157,8 @@ class CurriculumMonitor(Callback, CurriculumObserver):
                 figure = Figure(figsize=(7, 4.5), layout="constrained")
                 draw(figure.subplots())
                 log_sinks.log_figure(trainer, f"figures/{tag}", figure, self._drawn_at)
-        self._drawing_seconds += time.perf_counter() - started
+        self._one_drawing = time.perf_counter() - started
+        self._drawing_seconds += self._one_drawing
 
     @override
     def state_dict(self) -> dict[str, Any]:

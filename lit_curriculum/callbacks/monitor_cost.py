@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from torch import Tensor
 
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.footprint import Footprint, footprint
 
-_SIDE = {"cpu": 1024, "cuda": 4096}  # of the matrices whose product is timed
+_SIDES = (512, 1024, 2048, 4096)  # of the matrices whose product is timed
+_LONG_ENOUGH = 0.001  # seconds that a product takes to be timed well
 _REPEATS = 3
 
 
@@ -70,14 +72,21 @@ class CostMeter:
 
 
 def machine_limit(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a product of two square matrices, the best of a few."""
-    side = _SIDE.get(device.type, _SIDE["cpu"])
+    """Operations a second of a product of two square matrices, the best of a few; larger ones on faster machines."""
     generator = torch.Generator().manual_seed(0)
-    one = torch.rand(side, side, generator=generator).to(device, dtype)
-    best = float("inf")
-    for _ in range(_REPEATS + 1):  # the first one warms up
-        started = time.perf_counter()
-        product = one @ one
-        product[0, 0].item()  # waits for the device
-        best = min(best, time.perf_counter() - started)
-    return 2.0 * side**3 / best
+    rate = 0.0
+    for side in _SIDES:
+        one = torch.rand(side, side, generator=generator).to(device, dtype)
+        best = min(_seconds(one) for _ in range(_REPEATS + 1))  # the first one warms up
+        rate = 2.0 * side**3 / best
+        if best >= _LONG_ENOUGH:
+            break
+    return rate
+
+
+def _seconds(one: Tensor) -> float:
+    """Of one product."""
+    started = time.perf_counter()
+    product = one @ one
+    product[0, 0].item()  # waits for the device
+    return time.perf_counter() - started

@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from lit_curriculum.callbacks.log_sinks import Layout
 from lit_curriculum.callbacks.monitor_history import StageHistory
 from lit_curriculum.callbacks.observer import StageReport
 from lit_curriculum.difficulty.base import DifficultyMetric
-from lit_curriculum.report.figures import share_matrix
-from lit_curriculum.report.ledger_views import correlation_matrix, drift, rank_correlations, shown_stages
+from lit_curriculum.report.figures import correlation_matrix, share_matrix
+from lit_curriculum.report.ledger_views import drift, rank_correlations, shown_stages
 from lit_curriculum.types import ExampleStore, IntArray
 
 _TEXT = 300
-Layout = dict[str, dict[str, list[object]]]
 LAYOUT: Layout = {
     "Learning": {
-        "loss": ["Multiline", ["train/loss", "val/loss"]],
-        "accuracy by ability": ["Multiline", ["val/accuracy.*"]],
-        "growth by ability": ["Multiline", ["growth/.*/score"]],
+        "loss": ("Multiline", ["train/loss", "val/loss"]),
+        "accuracy by ability": ("Multiline", ["val/accuracy.*"]),
+        "loss by ability": ("Multiline", ["val/nll.*"]),
     },
     "What is chosen": {
-        "examples": ["Multiline", ["curriculum/(selected|candidates|eligible)"]],
-        "turnover": ["Multiline", ["curriculum/overlap", "turnover/.*"]],
-        "schedules": ["Multiline", ["curriculum/clock/.*"]],
-        "perplexity of the bands": ["Multiline", ["curriculum/perplexity/.*"]],
-        "mixture": ["Multiline", ["curriculum/p_mix/.*"]],
+        "examples": ("Multiline", ["curriculum/(selected|candidates|eligible)"]),
+        "turnover": ("Multiline", ["curriculum/overlap", "turnover/.*"]),
+        "schedules": ("Multiline", ["curriculum/clock/.*"]),
+        "perplexity of the bands": ("Multiline", ["curriculum/perplexity/.*"]),
+        "mixture": ("Multiline", ["curriculum/p_mix/.*"]),
     },
     "What it costs": {
-        "seconds": ["Multiline", ["cost/.*_seconds"]],
-        "share of refreshes": ["Multiline", ["cost/refresh_share"]],
-        "share of the machine's limit": ["Multiline", ["machine/.*_share_of_limit"]],
+        "seconds": ("Multiline", ["cost/.*_seconds"]),
+        "share of refreshes": ("Multiline", ["cost/refresh_share"]),
+        "share of the machine's limit": ("Multiline", ["machine/.*_share_of_limit"]),
     },
 }
 """Category -> chart -> kind and tags, which are regular expressions."""
 
 
-def difficulty_layout(metrics: list[str]) -> Layout:
-    """The charts of every metric: quartiles by stage, difficulty of what is trained on, agreement."""
-    charts: dict[str, list[object]] = {
-        f"{m}: median and quartiles": ["Margin", [f"drift/{m}/{q}" for q in ("median", "lower", "upper")]]
+def layout_of(metrics: Iterable[str], tags: Set[str]) -> Layout:
+    """:data:`LAYOUT` and the charts of every metric, without those that none of ``tags`` would fill."""
+    everything = {**LAYOUT, **_difficulty_layout(metrics)}
+    found = {
+        category: {
+            name: chart for name, chart in charts.items() if any(re.fullmatch(p, t) for p in chart[1] for t in tags)
+        }
+        for category, charts in everything.items()
+    }
+    return {category: charts for category, charts in found.items() if charts}
+
+
+def _difficulty_layout(metrics: Iterable[str]) -> Layout:
+    """Quartiles by stage, difficulty of what is trained on, agreement."""
+    charts: dict[str, tuple[str, list[str]]] = {
+        f"{m}: median and quartiles": ("Margin", [f"drift/{m}/{q}" for q in ("median", "lower", "upper")])
         for m in metrics
     }
-    charts["of the batches trained on"] = ["Multiline", ["training/difficulty/.*"]]
-    charts["rank correlation with earlier stages"] = ["Multiline", ["drift/.*/with_.*"]]
-    charts["rank correlation of views"] = ["Multiline", ["views/.*"]]
+    charts["of the batches trained on"] = ("Multiline", ["training/difficulty/.*"])
+    charts["rank correlation with earlier stages"] = ("Multiline", ["drift/.*/with_.*"])
+    charts["rank correlation of views"] = ("Multiline", ["views/.*"])
     return {"Difficulty": charts}
 
 
@@ -123,13 +136,19 @@ def figures_of(history: StageHistory, metrics: Mapping[str, DifficultyMetric]) -
         if len(states) > 1:
             found[f"drift/{metric}"] = partial(drift, states=states, metric=metric, unit=metrics[metric].unit)
             values = rank_correlations(columns)
-            found[f"agreement_of_stages/{metric}"] = partial(correlation_matrix, values=values, names=names)
+            title = f"rank correlation of {metric} between stages"
+            found[f"agreement_of_stages/{metric}"] = partial(
+                correlation_matrix, correlations=values, names=names, label="stage", title=title
+            )
     views = list(history.scores)
     if len(views) > 1:
         values = rank_correlations([states[-1].scores[m] for m in views])
-        found["agreement_of_views"] = partial(correlation_matrix, values=values, names=views)
+        title = f"rank correlation of the metrics at stage {names[-1]}"
+        found["agreement_of_views"] = partial(
+            correlation_matrix, correlations=values, names=views, label="", title=title
+        )
     if len(states) > 1:
-        shares = history.overlaps([s.stage for s in states]).tolist()
+        shares = history.overlaps([s.stage for s in states])
         title = "share of the row's examples that the column has too"
-        found["shared_examples"] = partial(share_matrix, shares=shares, label="stage", title=title)
+        found["shared_examples"] = partial(share_matrix, shares=shares, names=names, label="stage", title=title)
     return found

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from lit_curriculum.callbacks.checks import curriculum_data
+from lit_curriculum.callbacks.described import identities
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class SelectionLog(Callback, CurriculumObserver):
@@ -40,21 +43,19 @@ class SelectionLog(Callback, CurriculumObserver):
         folder = self._folder
         folder.mkdir(parents=True, exist_ok=True)
         store = curriculum_data(trainer).train_store
-        weights = report.plan.weights
+        indices, weights = report.plan.indices, report.plan.weights
+        described = identities(store, indices)
+        rows = zip(*described.values(), strict=True)
+        scores = {name: values[indices].tolist() for name, values in report.table.scores.items()}
         partial = folder / f".stage-{report.stage}.partial"
         with partial.open("w", encoding="utf-8") as file:
-            for place, index in enumerate(report.plan.indices.tolist()):
-                example = store[index]
-                known = {name: scores[index] for name, scores in report.table.scores.items()}
+            for place, (index, row) in enumerate(zip(indices.tolist(), rows, strict=True)):
                 line = {
                     "place": place,
                     "index": index,
-                    "id": example.id,
-                    "content_hash": example.content_hash,
-                    "source": example.source,
-                    "ability": example.ability,
+                    **dict(zip(described, row, strict=True)),
                     "weight": 1.0 if weights is None else float(weights[place]),
-                    "scores": {name: float(v) if np.isfinite(v) else None for name, v in known.items()},
+                    "scores": {m: v[place] if math.isfinite(v[place]) else None for m, v in scores.items()},
                 }
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(_encode(line) + "\n")
         partial.replace(folder / f"stage-{report.stage}.jsonl")

@@ -13,9 +13,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
 
 # Okabe and Ito's palette: told apart with any kind of colour vision, and in grey by lightness.
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#E69F00", "#009E73", "#999999", "#000000"
+MANY = 12
+"""Rows of a matrix up to which its numbers can be read."""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -73,15 +76,44 @@ def selected_levels(axes: Axes, levels_by_stage: Sequence[Sequence[int]]) -> Non
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
-def share_matrix(axes: Axes, shares: Sequence[Sequence[float]], label: str, title: str) -> None:
-    """A square matrix of shares in [0, 1], with the numbers written in it."""
+def share_matrix(axes: Axes, shares: ArrayLike, label: str, title: str, names: Sequence[str] | None = None) -> None:
+    """A square matrix of shares in [0, 1]: see :func:`matrix`; rows are numbered where they have no names."""
     values = np.asarray(shares, dtype=float)
-    axes.imshow(values, vmin=0.0, vmax=1.0, cmap="cividis")
-    for (row, column), value in np.ndenumerate(values):
-        colour = BLACK if value > 0.5 else "white"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
-    axes.set_xticks(range(values.shape[1]))
-    axes.set_yticks(range(values.shape[0]))
+    names = [str(i) for i in range(len(values))] if names is None else names
+    matrix(axes, values, names, label, title, low=0.0, colours="cividis")
+
+
+def correlation_matrix(axes: Axes, correlations: ArrayLike, names: Sequence[str], label: str, title: str) -> None:
+    """A square matrix of correlations in [-1, 1]: see :func:`matrix`; empty where there is none."""
+    matrix(axes, np.asarray(correlations, dtype=float), names, label, title, low=-1.0, colours="PuOr")
+
+
+def matrix(
+    axes: Axes, values: NDArray[np.float64], names: Sequence[str], label: str, title: str, low: float, colours: str
+) -> None:
+    """A square matrix with its numbers, or with a scale of its colours where they would not be read.
+
+    Args:
+        axes: Drawn into.
+        values: [K, K], NaN where there is none.
+        names: [K] of rows and columns.
+        label: What those are.
+        title: What the numbers are.
+        low: The lowest number that there can be; the highest is 1.
+        colours: Name of a matplotlib colour map.
+    """
+    image = axes.imshow(values, vmin=low, vmax=1.0, cmap=colours)
+    colours_of = image.to_rgba(values)
+    if len(values) <= MANY:
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                light = np.dot(colours_of[row, column, :3], (0.299, 0.587, 0.114)) > 0.5
+                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7,
+                          color=BLACK if light else "white")  # fmt: skip
+    else:
+        axes.figure.colorbar(image, ax=axes)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
     axes.set_xlabel(label)
     axes.set_ylabel(label)
     axes.set_title(title, fontsize=10)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
-from lit_curriculum.report.figures import BLACK, BLUE, ORANGE
+from lit_curriculum.report.figures import BLUE, ORANGE
 from lit_curriculum.report.ledger import Ledger, StageState
 from lit_curriculum.report.tables import Table
 
@@ -63,17 +63,6 @@ def rank_correlations(columns: list[NDArray[np.float64]]) -> NDArray[np.float64]
     for i, j in combinations_with_replacement(range(len(columns)), 2):
         found[i, j] = found[j, i] = rank_correlation(columns[i], columns[j])
     return found
-
-
-def correlation_matrix(axes: Axes, values: NDArray[np.float64], names: list[str]) -> None:
-    """A matrix of correlations in [-1, 1] with its numbers; empty where there is none."""
-    axes.imshow(values, vmin=-1.0, vmax=1.0, cmap="PuOr")
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            colour = BLACK if abs(value) < 0.7 else "white"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(names)), names)
 
 
 def most_alive(ledger: Ledger) -> str | None:

@@ -68,9 +68,9 @@ def cost_bars(axes: Axes, conditions: Mapping[str, Sequence[Run]]) -> None:
             axes.barh(places, means, left=left, color=colour, label=name)
         left += means
     axes.set_yticks(places, list(conditions))
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(conditions), 4) - 0.5, -0.5)  # the first on top, and a single bar no wall
     axes.set_xlabel("seconds")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def stage_sizes(axes: Axes, conditions: Mapping[str, Sequence[Run]]) -> None:

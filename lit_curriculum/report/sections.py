@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lit_curriculum.report import ledger_views as views
 from lit_curriculum.report import run_figures as draw
 from lit_curriculum.report.compare import Comparable, Difference, break_even, lower_is_better
-from lit_curriculum.report.figures import mixture, share_matrix
+from lit_curriculum.report.figures import correlation_matrix, mixture, share_matrix
 from lit_curriculum.report.ledger import Ledger
 from lit_curriculum.report.runs import Run
 from lit_curriculum.report.tables import Table
@@ -51,6 +51,7 @@ def tables(group: Comparable, control: str | None, differences: Sequence[Differe
 def _outcomes(group: Comparable, control: str | None, differences: Sequence[Difference], measure: str) -> Table:
     by_label = {d.label: d for d in differences}
     rows = []
+    columns = ["condition", measure, "seeds", *(("against the control", "p") if control is not None else ())]
     for label, runs in group.conditions.items():
         values = np.array([r.final(measure) for r in runs])
         spread = f" (sd {values.std(ddof=1):.3g})" if len(values) > 1 else ""
@@ -58,7 +59,7 @@ def _outcomes(group: Comparable, control: str | None, differences: Sequence[Diff
         against = "control" if label == control else "" if d is None else _interval(d)
         p_value = "" if d is None or not np.isfinite(d.p_value) else f"{d.p_value:.2g}"
         seeds = ", ".join(str(r.seed) for r in runs)
-        rows.append([label, f"{values.mean():.4g}{spread}", against, p_value, seeds])
+        rows.append([label, f"{values.mean():.4g}{spread}", seeds, against, p_value][: len(columns)])
     note = (
         f"Value of the last validation. Differences are to {control}, paired by seed, with 95 % t intervals; p is "
         "corrected for the number of conditions (Benjamini and Hochberg)."
@@ -66,7 +67,7 @@ def _outcomes(group: Comparable, control: str | None, differences: Sequence[Diff
         else "Value of the last validation. There is no control among these runs: add one of random order "
         "(configs/curriculum/uniform.yaml) with the same data and budget."
     )
-    return Table("outcomes", "Outcome", ["condition", measure, "against the control", "p", "seeds"], rows, note)
+    return Table("outcomes", "Outcome", columns, rows, note)
 
 
 def _interval(d: Difference) -> str:
@@ -188,11 +189,11 @@ def _of_ledger(add: Callable[[str, str], Axes], number: int, who: str, ledger: L
             views.drift(axes, states, metric, described["unit"])
             axes = add(f"{number}_{metric}_stages", f"{who}: rank correlation of {metric} between stages.")
             between = views.rank_correlations([s.scores[metric] for s in states])
-            views.correlation_matrix(axes, between, [str(s.stage) for s in states])
+            correlation_matrix(axes, between, [str(s.stage) for s in states], "stage", "")
     if len(ledger.metrics) > 1:
         axes = add(f"{number}_views", f"{who}: rank correlation of the metrics before the last stage.")
         columns = [states[-1].scores[m] for m in ledger.metrics]
-        views.correlation_matrix(axes, views.rank_correlations(columns), ledger.metrics)
+        correlation_matrix(axes, views.rank_correlations(columns), ledger.metrics, "", "")
 
 
 def warnings(groups: Sequence[Comparable]) -> list[str]:

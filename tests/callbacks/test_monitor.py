@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from lit_curriculum.callbacks import CurriculumMonitor, ExceptionCheckpoint, LedgerWriter
 from lit_curriculum.cli import CurriculumCLI
@@ -145,9 +147,28 @@ def test_figures_texts_and_layout(run: Path, events: EventAccumulator, states: l
     layout = layout_pb2.Layout()
     layout.ParseFromString(events.Tensors("custom_scalars__config__")[-1].tensor_proto.string_val[0])
     assert [c.title for c in layout.category] == ["Learning", "What is chosen", "What it costs", "Difficulty"]
+    charts = {chart.title: list(chart.multiline.tag) for c in layout.category for chart in c.chart}
+    for patterns in (p for p in charts.values() if p):
+        assert any(re.fullmatch(p, tag) for p in patterns for tag in tags["scalars"]), patterns
+    assert {"accuracy by ability", "turnover", "rank correlation of views", "share of refreshes"} <= set(charts)
+    assert not {"schedules", "mixture"} & set(charts)  # of other policies
     (margin,) = [c.margin for c in layout.category[-1].chart if c.title == "ifd: median and quartiles"]
     series = margin.series[0]
     assert {series.value, series.lower, series.upper} <= set(tags["scalars"])
+
+
+def test_hyperparameters_stand_beside_what_was_reached(run: Path, events: EventAccumulator) -> None:
+    def content(name: str) -> plugin_data_pb2.HParamsPluginData:
+        data = events.SummaryMetadata(f"_hparams_/{name}").plugin_data.content
+        return plugin_data_pb2.HParamsPluginData.FromString(data)
+
+    told = dict(content("session_start_info").session_start_info.hparams)
+    assert told["policy"].string_value == "IterITPolicy"
+    assert (told["policy.fraction"].number_value, told["examples"].number_value) == (0.2, 160)
+    reached = {info.name.tag for info in content("experiment").experiment.metric_infos}
+    assert reached == {"train/loss", "val/loss", "val/accuracy"}
+    (validated,) = [v["metrics"]["val/loss"] for v in json.loads((run / "run.json").read_text())["validations"]]
+    assert values(events, "val/loss") == [pytest.approx(validated)] * 2  # as validated, and in the table
 
 
 class TrackingLogger(Logger):
@@ -186,9 +207,9 @@ class TrackingLogger(Logger):
 
 
 def test_other_loggers_get_what_they_can_show(tmp_path: Path, toy_examples: list[Example]) -> None:
-    tracking, table = TrackingLogger(), CSVLogger(tmp_path, name="csv")
+    tracking = TrackingLogger()
     callbacks = [CurriculumMonitor(), LedgerWriter(str(tmp_path)), curriculum(ordered())]
-    trainer = toy_trainer(tmp_path, 3, callbacks=callbacks, logger=[table, tracking], log_every_n_steps=1)
+    trainer = toy_trainer(tmp_path, 3, callbacks=callbacks, logger=[tracking], log_every_n_steps=1)
     trainer.fit(LossModule(), ToyData(toy_examples))
     selected = [m["curriculum/selected"] for m in tracking.scalars if "curriculum/selected" in m]
     assert selected == [12.0] * 3
@@ -196,8 +217,7 @@ def test_other_loggers_get_what_they_can_show(tmp_path: Path, toy_examples: list
     ledger = Ledger(tmp_path)
     hardest = int(np.argmax(ledger.state(2).scores["nll"]))
     assert f"toy-{hardest}" in [row[0] for row in tracking.texts["examples/hardest"]]
-    header = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0].split(",")
-    assert {"curriculum/selected", "turnover/new", "drift/nll/median", "training/difficulty/nll"} <= set(header)
+    assert len(tracking.images["figures/drift/nll"]) == 1  # at the end alone: the run is too short for more
 
 
 def test_a_continued_run_logs_what_the_undisturbed_one_does(tmp_path: Path, toy_examples: list[Example]) -> None:

@@ -120,7 +120,7 @@ def test_page_says_what_a_reader_has_to_know(tmp_path: Path) -> None:
     with (tmp_path / "out" / "tables" / "outcomes.csv").open() as file:
         rows = list(csv.reader(file))
     assert [r[0] for r in rows] == ["condition", "IterIT", "Uniform"]
-    assert rows[2][2] == "control"
+    assert rows[2][3] == "control"
     assert (tmp_path / "out" / "figures" / "by_step.svg").read_text().startswith("<?xml")
     assert (tmp_path / "out" / "figures" / "by_step.png").stat().st_size > 1000
 
