@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,7 +33,7 @@ def log_histogram(trainer: Trainer, tag: str, values: FloatArray, stage: int) ->
         elif isinstance(logger, WandbLogger):
             from wandb import Histogram  # there is one where there is such a logger
 
-            counted = Histogram(np_histogram=np.histogram(values, bins=_BINS))
+            counted: Any = Histogram(np_histogram=np.histogram(values, bins=_BINS))
             logger.log_metrics({tag: counted}, step=trainer.global_step)
 
 
