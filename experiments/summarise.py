@@ -47,6 +47,11 @@ QUESTIONS = {
         "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 64 --wana PYTHON "
         "--out results/scoring_benchmark",
     ),
+    "compiled_scoring": (
+        "Does torch.compile pay in scoring on a processor?",
+        "python -m experiments.benchmarks.compiled --data FILE --keep random9k --rounds 3 "
+        "--out results/compiled_scoring",
+    ),
     "training_benchmark": (
         "How fast is training with packing, beside Hugging Face's Trainer and TRL's SFTTrainer?",
         "python -m experiments.benchmarks.training --model stories260k --data FILE --keep random9k --rows 48 "
@@ -192,6 +197,7 @@ NOTES = {
     "training_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved. "
     "TRL 1.16.0; all train on the same tokens. A model of 260,000 weights: the run with SmolLM2-135M was not made. The "
     "machine was so busy that processor time is the figure to read.",
+    "compiled_scoring": "One thread on a shared machine, processor time; frozen weights cannot be trained on.",
     "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved.",
 }
 
