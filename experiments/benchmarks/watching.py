@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/watching"))
     parser.add_argument("--hidden", type=int, default=256, help="width of the model")
-    parser.add_argument("--examples", type=int, default=6400)
+    parser.add_argument("--examples", type=int, default=3200)
     parser.add_argument("--stages", type=int, default=4)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
