@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 
-from lit_curriculum.callbacks.common_cache import common_cache
 from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, Scores, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.journal import SummaryCache
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.evaluation.common_cache import common_cache
 from lit_curriculum.quiet import quiet
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 

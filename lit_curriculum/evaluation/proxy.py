@@ -23,8 +23,11 @@ from lit_curriculum.data.template import resolve_template
 from lit_curriculum.data.tokenize import Boundary
 from lit_curriculum.difficulty.base import ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import ScoringEngine
+from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.ranks import rank_and_world
 from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.evaluation.common_cache import common_cache
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
 from lit_curriculum.types import Example, ExampleStore, FloatArray
 
@@ -39,7 +42,8 @@ class ProxyMetric(TextMetric):
 
     With IFD as the metric and a small model as the scorer it is the complexity of Superfiltering. How the records'
     instruction and input are joined is the data's own option (``data.input_join``). Examples that do not fit are
-    logged; what cannot be scored is NaN.
+    logged; what cannot be scored is NaN. The scorer's answers are kept on disk as they come: scoring that is killed
+    goes on where it stopped, and the same data are not asked about twice.
 
     Args:
         metric: Any metric of model losses, such as :class:`~lit_curriculum.difficulty.InstructionFollowingDifficulty`.
@@ -54,7 +58,7 @@ class ProxyMetric(TextMetric):
         token_budget: Padded tokens in one batch.
         dtype: Of the scorer's weights: ``float32`` or ``bfloat16``.
         attention: Attention implementation of transformers, or none for its choice.
-        cache_dir: Where the examples are kept in the scorer's tokens; by default the package's cache.
+        cache_dir: Where the examples in the scorer's tokens and its answers are kept; by default the package's cache.
 
     Raises:
         ValueError: an option is none of the names above, or out of range.
@@ -120,7 +124,15 @@ class ProxyMetric(TextMetric):
         store = self._store(examples, limit)
         module = self.scorer.load()
         self._engine.device = self.scorer.device
-        found = self._engine.score(module, store, np.arange(len(store))).values["proxy"]
+        everything, rank = np.arange(len(store)), rank_and_world()[0]
+        fingerprint = model_fingerprint(module)
+        assert fingerprint is not None, "a scorer is whole on every process"
+        home = None if self.cache_dir is None else Path(self.cache_dir)
+        answers = common_cache(self._engine, fingerprint, store, everything, rank, home, same_data_only=True)
+        try:
+            found = self._engine.score(module, store, everything, cache=answers).values["proxy"]
+        finally:
+            answers.close()
         if len(store) == len(examples):
             scores = found
         else:
@@ -168,7 +180,7 @@ class DeltaLoss(TextMetric):
         token_budget: Padded tokens in one batch.
         dtype: Of both models' weights.
         attention: Attention implementation of transformers, or none for its choice.
-        cache_dir: Where the examples are kept in the models' tokens; by default the package's cache.
+        cache_dir: Where the examples in the models' tokens and their answers are kept; by default the package's cache.
 
     Raises:
         ValueError: an option is out of range, or (when it scores) the two models have different vocabularies.

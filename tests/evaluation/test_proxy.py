@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lit_curriculum.cli import main
 from lit_curriculum.difficulty import InstructionFollowingDifficulty, LossRatioIFD, NegativeLogLikelihood
 from lit_curriculum.evaluation.proxy import DeltaLoss, ProxyMetric
+from lit_curriculum.models import CausalLMModule
+from lit_curriculum.types import Batch, TokenNLL
 from tests.conftest import ListStore, make_example
 from tests.evaluation.tiny_scorer import save_scorer
 
@@ -52,6 +54,36 @@ def test_ifd_by_a_proxy_equals_one_example_at_a_time(tmp_path: Path, toy_store: 
     assert metric.formula.startswith("proxy/1(ifd-ppl-ratio/1;")
     # The cache is found again and gives the same scores.
     np.testing.assert_array_equal(superfiltering(source, tmp_path, token_budget=256).score(toy_store), scores)
+
+
+def test_a_scorer_is_asked_once_and_killed_goes_on(
+    tmp_path: Path, toy_store: ListStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches that were answered before the process died, and all of them once it is through, are not run again."""
+    source = save_scorer(tmp_path / "scorer")
+    calls: list[int] = []
+    answer = CausalLMModule.token_nll
+
+    def dying(self: CausalLMModule, batch: Batch) -> TokenNLL:
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(len(batch))
+        return answer(self, batch)
+
+    straight = superfiltering(source, tmp_path / "other", token_budget=256).score(toy_store)
+    monkeypatch.setattr(CausalLMModule, "token_nll", dying)
+    with pytest.raises(KeyboardInterrupt):
+        superfiltering(source, tmp_path, token_budget=256).score(toy_store)
+    first = calls.copy()
+    calls.append(0)  # from here on it lives
+    scores = superfiltering(source, tmp_path, token_budget=256).score(toy_store)
+    np.testing.assert_array_equal(scores, straight)
+    second = calls[4:]
+    assert sum(first) + sum(second) == 2 * len(toy_store), "every sequence once"
+    np.testing.assert_array_equal(superfiltering(source, tmp_path, token_budget=256).score(toy_store), straight)
+    assert calls[4:] == second
+    superfiltering(source, tmp_path, token_budget=300).score(toy_store)
+    assert len(calls) > 4 + len(second), "batches of another size may differ by rounding, so they are run"
 
 
 def test_what_cannot_be_scored_is_nan_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What models say of data before any training, kept for all runs of a user: no sequence costs anything twice."""
+"""What models say of data apart from any training, kept for all runs of a user: no sequence costs anything twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ LIMIT_BYTES = 1 << 30
 
 
 def common_cache(
-    engine: ScoringEngine, fingerprint: str, store: ExampleStore, indices: IntArray, rank: int
+    engine: ScoringEngine,
+    fingerprint: str,
+    store: ExampleStore,
+    indices: IntArray,
+    rank: int,
+    home: Path | None = None,
+    same_data_only: bool = False,
 ) -> SummaryCache:
     """The cache that all runs share which score with one model, type of arithmetic and kind of device.
 
@@ -36,13 +42,17 @@ def common_cache(
         store: The data.
         indices: [K] which examples will be scored.
         rank: Number of this process; rank 0 removes what is too much.
+        home: Folder that the cache is in; by default the package's.
+        same_data_only: Know only of runs on the same data in batches of the same size, so that nothing differs by
+            rounding.
     """
     way = [engine.views, engine.token_budget, dict(getattr(store, "identity", {}))]
     purpose = hashlib.blake2b(json.dumps(way, sort_keys=True, default=str).encode(), digest_size=8)
     purpose.update(store.content_hashes[indices].tobytes())
-    root, own = cache_dir() / "summaries", purpose.hexdigest()
+    root, own = (cache_dir() if home is None else home) / "summaries", purpose.hexdigest()
+    kind = f"{engine.device.type} {own}" if same_data_only else engine.device.type
     writer = f"{own}-{socket.gethostname()}-{os.getpid()}-{rank}"
-    cache = SummaryCache.shared(root, fingerprint, engine.autocast, writer, engine.device.type, prefer=own)
+    cache = SummaryCache.shared(root, fingerprint, engine.autocast, writer, kind, prefer=own)
     for path in cache.folder.glob("*.journal"):
         with suppress(FileNotFoundError):  # another run has just removed it
             os.utime(path)
