@@ -6,18 +6,11 @@ known. Each claim is a paired difference between two rows of an experiment that 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-from scipy import stats
-
-RESULTS = Path(__file__).parents[1] / "results"
-Verdict = Literal["holds", "does not hold", "not detectable here", "not run"]
-CONFIDENCE = 0.95
+from experiments.campus_ablation import rows as campus_rows
+from experiments.iterit_ablation import rows as iterit_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,85 +27,86 @@ class Claim:
     lower_is_better: bool
     config: str
     """The configuration to read, from the top of the repository."""
+    budget: tuple[str, ...] = ("examples trained", "trained tokens")
+    """Measures of what both were trained on."""
+    margin: float = 0.0
+    """What ``row`` may be worse by, for a claim that it loses nothing that matters."""
     cost: str | None = None
     """Measure of the row that says what it costs."""
     papers: str = "not known"
     """The paper's own number."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What the runs say."""
-
-    verdict: Verdict
-    value: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    pairs: int = 0
-    cost: float = float("nan")
-
-
-_IterIT, _CAMPUS, _TAPIR, _DoIT = "iterit.yaml", "campus.yaml", "tapir.yaml", "growth_pace.yaml"
 _LOSS, _ACCURACY = "held-out loss", "accuracy"
+_RANDOM, _TWENTIETH = iterit_rows.CONTROL, "a quarter of it a stage, four times the stages"
 
 
-def _iterit(folder: str) -> list[Claim]:
-    def claim(text: str, row: str, against: str) -> Claim:
+def _iterit(folder: str, rows: Collection[str]) -> list[Claim]:
+    def claim(text: str, row: str, against: str, margin: float = 0.0) -> Claim:
         return Claim(
             paper="IterIT", text=text, folder=folder, row=row, against=against, measure=_LOSS, lower_is_better=True,
-            config=f"configs/curriculum/{_IterIT}", cost="scored tokens over trained tokens",
+            margin=margin, config="configs/curriculum/iterit.yaml", cost="scored tokens over trained tokens",
         )  # fmt: skip
 
-    return [
-        claim("the selection beats random examples of equal number", "IterIT", "random, fresh each stage"),
+    claims = [
+        claim("the selection beats random examples of equal number", "IterIT", _RANDOM),
         claim("the selection beats one random subset of equal size", "IterIT", "random, drawn once"),
         claim("scoring again for every stage beats scoring once", "IterIT", "scored once"),
         claim("novelty beside complexity helps", "IterIT", "complexity alone"),
         claim("novelty of responses beats that of instructions", "IterIT", "novelty of the instruction"),
-        claim("the short list loses nothing against scoring everything", "IterIT", "everything re-scored"),
+        claim("the short list loses at most 0.05 against scoring everything", "IterIT", "everything re-scored", 0.05),
+        claim("a chosen twentieth a stage loses at most 0.05 against as many of all data", _TWENTIETH, _RANDOM, 0.05),
+        claim("the selection beats random examples of as many tokens", "IterIT", iterit_rows.AS_MANY_TOKENS),
     ]
+    return [c for c in claims if {c.row, c.against} <= set(rows)]
 
 
-def _campus(folder: str) -> list[Claim]:
+def _campus(folder: str, rows: Collection[str]) -> list[Claim]:
     def claim(text: str, row: str, against: str, papers: str = "not known") -> Claim:
         return Claim(
             paper="CAMPUS", text=text, folder=folder, row=row, against=against, measure=_LOSS, lower_is_better=True,
-            config=f"configs/curriculum/{_CAMPUS}", cost="scored tokens over trained tokens", papers=papers,
+            config="configs/curriculum/campus.yaml", cost="scored tokens over trained tokens", papers=papers,
         )  # fmt: skip
 
     # Averages of tables 1 and 2 (arXiv 2509.13790).
     beats_random = "average 38.16 against 36.49 (LLaMA), 20.34 against 18.34 (BLOOMZ)"
     beats_static = "average 38.16 against 36.57 and 34.83 for two static curricula of other kinds (LLaMA)"
-    return [
+    claims = [
         claim("the curriculum beats random order", "CAMPUS, three views", "random"),
         claim("the same with our learned scorer", "CAMPUS", "random", beats_random),
         claim("several views beat the order by length", "CAMPUS, three views", "static order by length", beats_static),
+        claim("several views beat the order by MTLD", "CAMPUS, three views", "static order by MTLD", beats_static),
         claim("several views beat the order by loss", "CAMPUS, three views", "static order by loss", beats_static),
+        claim("choosing among views beats length alone", "CAMPUS, three views", "length alone"),
+        claim("choosing among views beats loss alone", "CAMPUS, three views", "loss alone"),
         claim("the least perplexing view beats a random one", "CAMPUS, three views", "three views, random choice"),
         claim("re-sorting by the current loss helps", "CAMPUS, three views", "three views, never re-sorted"),
     ]
+    return [c for c in claims if {c.row, c.against} <= set(rows)]
 
 
 def _tapir(text: str, row: str, against: str) -> Claim:
     return Claim(
         paper="TAPIR", text=text, folder="tapir_ablation", row=row, against=against, measure=_ACCURACY,
-        lower_is_better=False, config=f"configs/curriculum/{_TAPIR}", cost="role calls",
+        lower_is_better=False, config="configs/curriculum/tapir.yaml", cost="role calls",
+        budget=("rows trained", "tokens trained"),
     )  # fmt: skip
 
 
 def _growth(text: str, row: str, against: str, papers: str = "not known") -> Claim:
     return Claim(
         paper="DoIT", text=text, folder="growth_pace", row=row, against=against, measure="macro accuracy without noise",
-        lower_is_better=False, config=f"configs/curriculum/{_DoIT}", cost="scored tokens", papers=papers,
+        lower_is_better=False, config="configs/curriculum/growth_pace.yaml", cost="scored tokens", papers=papers,
+        budget=("rows trained on",),
     )  # fmt: skip
 
 
 CLAIMS = [
-    *_iterit("iterit_ablation"),
-    *_iterit("iterit_ablation_real"),
-    *_campus("campus_ablation"),
-    *_campus("campus_ablation_long"),
-    *_campus("campus_ablation_real"),
+    *_iterit("iterit_ablation", iterit_rows.ROWS),
+    *_iterit("iterit_ablation_real", [*iterit_rows.MAIN, iterit_rows.AS_MANY_TOKENS]),
+    *_campus("campus_ablation", campus_rows.ROWS),
+    *_campus("campus_ablation_long", campus_rows.LONG),
+    *_campus("campus_ablation_real", campus_rows.MAIN),
     _tapir("distillation by rounds beats training on the raw data", "M", "raw"),
     _tapir("judged difficulty beats random seeds", "M", "no MFD"),
     _tapir("a rising share of hard examples beats a constant one", "M", "constant alpha"),
@@ -137,49 +131,3 @@ SCALES = {
     "tapir_ablation": "generated abilities, rules as teacher and judge",
     "growth_pace": "generated abilities, tiny model from random weights",
 }
-
-
-def judge(claim: Claim, results: Path) -> Finding:
-    """Compare the claim's two rows over the seeds that both have."""
-    path = results / claim.folder / "cells.jsonl"
-    if not path.exists():
-        return Finding("not run")
-    cells: dict[str, dict[int, dict[str, Any]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-        entry = json.loads(line)
-        cells.setdefault(entry["row"], {})[entry["seed"]] = entry["measures"]
-    mine, other = cells.get(claim.row, {}), cells.get(claim.against, {})
-    seeds = sorted(s for s in set(mine) & set(other) if claim.measure in mine[s] and claim.measure in other[s])
-    if len(seeds) < 2:
-        return Finding("not run")
-    d = np.array([mine[s][claim.measure] - other[s][claim.measure] for s in seeds])
-    half = float(stats.sem(d)) * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(d) - 1))
-    low, high = float(d.mean()) - half, float(d.mean()) + half
-    better, worse = (high < 0, low > 0) if claim.lower_is_better else (low > 0, high < 0)
-    verdict: Verdict = "holds" if better else "does not hold" if worse else "not detectable here"
-    costs = [mine[s][claim.cost] for s in seeds if claim.cost is not None and claim.cost in mine[s]]
-    return Finding(verdict, float(d.mean()), low, high, len(d), float(np.mean(costs)) if costs else float("nan"))
-
-
-def render(results: Path) -> list[str]:
-    """One Markdown table a paper; claims without a run are named below it."""
-    lines: list[str] = []
-    for paper in dict.fromkeys(c.paper for c in CLAIMS):
-        own = [(c, judge(c, results)) for c in CLAIMS if c.paper == paper]
-        lines += [f"### {paper}", ""]
-        lines += ["| claim | the paper | tested on | ours: difference [95 % interval], seeds | verdict | cost |"]
-        lines += ["| --- | --- | --- | --- | --- | --- |"]
-        for claim, found in own:
-            if found.verdict == "not run":
-                continue
-            unit = "" if claim.cost is None else f"{found.cost:.3g} {claim.cost}"
-            where = f"[{SCALES[claim.folder]}]({claim.folder}/README.md)"
-            lines.append(
-                f"| [{claim.text}](../{claim.config}) | {claim.papers} | {where} | "
-                f"{claim.measure} {found.value:+.3g} [{found.low:+.3g}, {found.high:+.3g}], {found.pairs} | "
-                f"{found.verdict} | {unit if np.isfinite(found.cost) else ''} |"
-            )
-        missing = Counter(SCALES[c.folder] for c, f in own if f.verdict == "not run")
-        counts = "; ".join(f"{count} of these claims on {scale}" for scale, count in missing.items())
-        lines += ["", *([f"Not run: {counts}.", ""] if missing else [])]
-    return lines

@@ -6,32 +6,30 @@ import base64
 from collections import Counter
 from pathlib import Path
 
-from experiments.claims import CLAIMS, SCALES, Finding, judge
+from experiments.claims import CLAIMS, SCALES, Claim
+from experiments.verdicts import Finding, difference, judge
 from lit_curriculum.report.page import render
 from lit_curriculum.report.tables import Table
 
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _SAID = {"holds": "hold", "does not hold": "do not hold", "not detectable here": "are not detectable here"}
 _NOTE = (
-    "Differences of the row that the claim favours minus the other, paired by seed, with 95 % t intervals. A claim "
-    "holds or does not hold where the interval lies on one side of zero. Verdicts are not corrected for their number."
+    "Differences of the row that the claim favours minus the other, measured on the same held-out items and paired by "
+    "seed, with 95 % t intervals and the number of seeds; then what the row was trained on over what the other was. A "
+    "claim holds or does not hold where the interval lies on one side of zero (of the margin, where the claim names "
+    "one) and the false discovery rate over all claims is at most 5 %."
 )
 
 
-def paper_table(paper: str, results: Path) -> tuple[Table, Counter[str]]:
+def paper_table(paper: str, findings: list[tuple[Claim, Finding]]) -> tuple[Table, Counter[str]]:
     """The claims of a paper that were tested, and how many of them got which verdict."""
     rows, verdicts = [], Counter[str]()
-    for claim in [c for c in CLAIMS if c.paper == paper]:
-        found = judge(claim, results)
+    for claim, found in findings:
         verdicts[found.verdict] += 1
         if found.verdict != "not run":
-            rows.append([claim.text, claim.papers, SCALES[claim.folder], _number(claim.measure, found), found.verdict])
-    columns = ["claim", "the paper", "tested on", "ours", "verdict"]
+            rows.append([claim.text, claim.papers, SCALES[claim.folder], difference(claim, found), found.verdict])
+    columns = ["claim", "the paper", "tested on", "ours: difference, seeds; budget over the other's", "verdict"]
     return Table(paper.lower(), "Claims", columns, rows, _NOTE), verdicts
-
-
-def _number(measure: str, found: Finding) -> str:
-    return f"{measure} {found.value:+.3g} [{found.low:+.3g}, {found.high:+.3g}], {found.pairs} seeds"
 
 
 def figures(paper: str, results: Path) -> list[dict[str, str]]:
@@ -49,8 +47,9 @@ def figures(paper: str, results: Path) -> list[dict[str, str]]:
 def write(results: Path) -> Path:
     """Write ``report.html`` into ``results`` from the files below it; returns its path."""
     groups = []
+    judged = list(zip(CLAIMS, judge(CLAIMS, results), strict=True))
     for paper in dict.fromkeys(c.paper for c in CLAIMS):
-        table, verdicts = paper_table(paper, results)
+        table, verdicts = paper_table(paper, [(c, found) for c, found in judged if c.paper == paper])
         tested = verdicts.total() - verdicts["not run"]
         counts = ", ".join(f"{verdicts[v]} {said}" for v, said in _SAID.items())
         said = f"{paper}: {tested} tests of its claims, of which {counts}; {verdicts['not run']} not run."

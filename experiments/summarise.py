@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments import claims, results_page
-from experiments.claims import RESULTS
+from experiments import results_page, verdicts
+from experiments.verdicts import RESULTS
 
 # Folder of results -> what it answers, and the command that writes it.
 QUESTIONS = {
@@ -207,9 +207,11 @@ Written by `python -m experiments.summarise` from the files in the folders besid
 
 ## Do the papers' claims hold at this scale?
 
-A verdict is read off the 95 % t interval of differences paired by seed: a claim *holds* or *does not hold* where the
-interval lies on one side of zero; else it is *not detectable here*. Verdicts are not corrected for their number; the
-tables of the experiments are. The first column links to the configuration, the third to the experiment. A paper's own
+Both rows of a claim are measured on the same held-out items and paired by seed. A claim *holds* or *does not hold*
+where the 95 % t interval of the differences lies on one side of zero (of the margin, where the claim names one) and the
+false discovery rate over all claims of this page is at most 5 %; else it is *not detectable here*. Behind the number of
+seeds stands what the row was trained on over what the other was, so that equal examples (and so steps) and equal tokens
+can be told apart. The first column links to the configuration, the third to the experiment. A paper's own
 number is quoted only where it is known beyond doubt. All of it is small: models of 0.2 or 135 million weights and
 hundreds or thousands of rows. Nothing is said of models of billions of weights.
 """
@@ -242,7 +244,7 @@ def page(folder: Path) -> str:
 def pages(results: Path) -> dict[Path, str]:
     """Every page below ``results``, by its path."""
     done = [name for name in QUESTIONS if (results / name / "results.json").exists()]
-    lines = ["# Results", "", INTRODUCTION, *claims.render(results), "## All experiments", ""]
+    lines = ["# Results", "", INTRODUCTION, *verdicts.render(results), "## All experiments", ""]
     lines += ["| question | command | what to know |", "| --- | --- | --- |"]
     lines += [
         f"| [{QUESTIONS[name][0]}]({name}/README.md) | `{QUESTIONS[name][1]}` | {NOTES.get(name, '')} |"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from experiments.claims import CLAIMS, SCALES, Claim, judge
+from experiments.claims import CLAIMS, SCALES, Claim
 from experiments.summarise import QUESTIONS, RESULTS, pages
+from experiments.verdicts import judge
 
 FOLDERS = sorted(p.parent for p in RESULTS.glob("*/results.json"))
 
@@ -29,6 +30,13 @@ def _cells(folder: Path, ours: list[float], theirs: list[float]) -> None:
     (folder / "x" / "cells.jsonl").write_text("\n".join(lines) + "\n")
 
 
+def _claim(lower_is_better: bool, margin: float = 0.0) -> Claim:
+    return Claim(
+        paper="P", text="t", folder="x", row="a", against="b", measure="loss", lower_is_better=lower_is_better,
+        config="c", cost="price", budget=("price",), margin=margin,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("ours", "lower_is_better", "verdict"),
     [
@@ -41,19 +49,34 @@ def _cells(folder: Path, ours: list[float], theirs: list[float]) -> None:
 def test_verdicts_come_from_paired_intervals(
     tmp_path: Path, ours: list[float], lower_is_better: bool, verdict: str
 ) -> None:
-    claim = Claim(
-        paper="P", text="t", folder="x", row="a", against="b", measure="loss", lower_is_better=lower_is_better,
-        config="c", cost="price",
-    )  # fmt: skip
-    assert judge(claim, tmp_path).verdict == "not run"
+    claim = _claim(lower_is_better)
+    assert judge([claim], tmp_path)[0].verdict == "not run"
     theirs = [2.0, 3.0, 4.0]
     _cells(tmp_path, ours, theirs)
-    found = judge(claim, tmp_path)
+    [found] = judge([claim], tmp_path)
     assert found.verdict == verdict
     if verdict != "not run":
         expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
         assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
-        assert (found.pairs, found.cost) == (3, 2.0)
+        assert (found.pairs, found.cost, found.budgets) == (3, 2.0, (1.0,))
+        assert found.rate == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
+
+
+def test_a_claim_to_lose_nothing_is_tested_against_its_margin(tmp_path: Path) -> None:
+    _cells(tmp_path, [2.02, 3.03, 4.01], [2.0, 3.0, 4.0])
+    verdicts = [judge([_claim(True, margin)], tmp_path)[0].verdict for margin in (0.0, 0.03, 0.1)]
+    assert verdicts == ["not detectable here", "not detectable here", "holds"]
+
+
+def test_verdicts_are_corrected_for_their_number(tmp_path: Path) -> None:
+    _cells(tmp_path, [1.0, 2.0, 3.7, 4.2], [2.0, 3.0, 4.0, 5.0])
+    alone = judge([_claim(True)], tmp_path)[0]
+    assert alone.verdict == "holds"
+    same = [_claim(False, margin=m) for m in (0.76, 0.79)]  # about as much as the rows differ by: nothing to see
+    among = judge([_claim(True), *same, *same, *same], tmp_path)[0]
+    assert (among.low, among.high) == (alone.low, alone.high)
+    assert among.rate == pytest.approx(7 * alone.rate)
+    assert among.verdict == "not detectable here"
 
 
 def test_claims_name_configurations_that_exist() -> None:

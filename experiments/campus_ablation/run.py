@@ -71,6 +71,7 @@ def run_cell(row: str, seed: int, setting: Setting, data: Path | None) -> Measur
             **held_out(cli, monitor, setting),
             **before,
             "examples trained": float(cost.trained),
+            "trained tokens": float(cost.trained_tokens),
             "steps": float(steps),
             "seconds": time.perf_counter() - started,
             "seconds of scoring": cost.scoring_seconds,
@@ -143,8 +144,9 @@ def unit(measure: str) -> str:
     """Unit of a measure."""
     if is_gain(measure):
         return "share" if measure.startswith("exact") else "nats per token"
-    return {"accuracy": "share", "examples trained": "examples", "steps": "steps", "seconds": "s",
-            "seconds of scoring": "s", "scored tokens over trained tokens": "ratio"}[measure]  # fmt: skip
+    return {"accuracy": "share", "examples trained": "examples", "trained tokens": "tokens", "steps": "steps",
+            "seconds": "s", "seconds of scoring": "s",
+            "scored tokens over trained tokens": "ratio"}[measure]  # fmt: skip
 
 
 if __name__ == "__main__":

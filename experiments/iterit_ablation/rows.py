@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CONTROL = "random, fresh each stage"
+AS_MANY_TOKENS = "random, as many tokens"
 IFD = "lit_curriculum.difficulty.InstructionFollowingDifficulty"
 LOSS_RATIO = "lit_curriculum.difficulty.LossRatioIFD"
 
@@ -76,7 +77,17 @@ ROWS: dict[str, Arguments] = {
     "twice of it a stage, half the stages": lambda b: iterit()(
         Budget(min(1.0, 2 * b.fraction), b.stages // 2, b.warm_stages)
     ),
+    "a quarter of it a stage, four times the stages": lambda b: iterit()(
+        Budget(b.fraction / 4, 4 * b.stages, b.warm_stages)
+    ),
 }
+
+
+def as_many_tokens(budget: Budget, tokens: int) -> list[str]:
+    """Random examples of ``tokens`` tokens a stage, whatever their number."""
+    return policy("UniformPolicy", {}, fraction=None, tokens=tokens)(budget)
+
+
 MAIN = [
     CONTROL, "IterIT", "scored once", "novelty of the instruction", "complexity alone, everything re-scored",
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """IterIT's ablations at equal number of examples trained on, against random examples drawn anew for each stage.
 
+With a pretrained model there is also a row of random examples of as many tokens as IterIT's.
+
 python -m experiments.iterit_ablation.run --out DIR [--profile abilities | real --data FOLDER] [--seeds N]
     [--shard I/N] [--rows NAME ...] [--quick]
 
@@ -30,7 +32,7 @@ from experiments.campus_ablation import profiles
 from experiments.campus_ablation.real_rows import files
 from experiments.campus_ablation.run import Cost, held_out
 from experiments.common import SILENT, print_rows, write_results
-from experiments.iterit_ablation.rows import CONTROL, MAIN, ROWS, Budget
+from experiments.iterit_ablation.rows import AS_MANY_TOKENS, CONTROL, MAIN, ROWS, Budget, as_many_tokens
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
@@ -110,10 +112,10 @@ UNITS = {
 }
 
 
-def run_cell(row: str, seed: int, profile: Profile, data: Path | None) -> Measures:
-    """Train one row with one seed and measure it on held-out examples."""
+def run_cell(options: list[str], seed: int, profile: Profile, data: Path | None) -> Measures:
+    """Train a row, given by its options, with one seed and measure it on held-out examples."""
     started = time.perf_counter()
-    setting, budget = profile.setting, profile.budget
+    setting, warm_stages = profile.setting, profile.budget.warm_stages
     with tempfile.TemporaryDirectory() as folder:
         args = setting.arguments(seed, Path(folder) / "rows", data)
         args += [
@@ -123,8 +125,8 @@ def run_cell(row: str, seed: int, profile: Profile, data: Path | None) -> Measur
             f"--seed_everything={seed}",
             f"--curriculum.seed={seed}",
         ]
-        cli = CurriculumCLI([*args, *ROWS[row](budget)], run=False)
-        cost, monitor, turnover = Cost(), AbilityMonitor(), Turnover(budget.warm_stages)
+        cli = CurriculumCLI([*args, *options], run=False)
+        cost, monitor, turnover = Cost(), AbilityMonitor(), Turnover(warm_stages)
         cli.trainer.callbacks += [cost, monitor, turnover]  # type: ignore[attr-defined]
         cli.trainer.fit(cli.model, cli.datamodule)
         return {
@@ -166,7 +168,17 @@ def main() -> None:
     shard, shards = (int(n) for n in given.shard.split("/"))
     config = {**profile.setting.config, **dataclasses.asdict(profile.budget)}
     log = CellLog(out / "cells.jsonl", config)
-    log.run(rows, seeds, lambda row, seed: run_cell(row, seed, profile, given.data), shard, shards)
+    budget = profile.budget
+    log.run(rows, seeds, lambda row, seed: run_cell(ROWS[row](budget), seed, profile, given.data), shard, shards)
+
+    def equal(_: str, seed: int) -> Measures:
+        tokens = round(log.found["IterIT", seed]["trained tokens"] / budget.stages)
+        return run_cell(as_many_tokens(budget, tokens), seed, profile, given.data)
+
+    # Behind common first passes the tokens of the choice are not known by themselves, and nearly those of the control.
+    if not budget.warm_stages and "IterIT" in rows:
+        log.run([AS_MANY_TOKENS], [s for s in seeds if ("IterIT", s) in log.found], equal, shard, shards)
+        rows = [*rows, AS_MANY_TOKENS]
     log.read()
     by_source = sorted({m for cell in log.found.values() for m in cell if m.startswith("held-out loss,")})
     units = UNITS | dict.fromkeys(by_source, "nats per token")

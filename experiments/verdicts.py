@@ -1,0 +1,125 @@
+"""What our runs say to the papers' claims: holds, does not, or cannot be told here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from experiments.claims import CLAIMS, SCALES, Claim
+
+Measures = dict[str, float]
+Verdict = Literal["holds", "does not hold", "not detectable here", "not run"]
+RESULTS = Path(__file__).parents[1] / "results"
+CONFIDENCE = 0.95
+_BUDGETS = {
+    "examples trained": "examples",
+    "rows trained": "examples",
+    "rows trained on": "examples",
+    "trained tokens": "tokens",
+    "tokens trained": "tokens",
+}
+_HEAD = (
+    "| claim | the paper | tested on | ours: difference [95 % interval], seeds; budget over the other's "
+    "| verdict (false discovery rate) | cost |"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the runs say."""
+
+    verdict: Verdict
+    rate: float = float("nan")
+    """False discovery rate over all claims that were run (Benjamini and Hochberg)."""
+    value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    pairs: int = 0
+    budgets: tuple[float, ...] = ()
+    """Of every measure of the budget, the row's over the other's."""
+    cost: float = float("nan")
+
+
+def judge(claims: Sequence[Claim], results: Path) -> list[Finding]:
+    """Compare the two rows of every claim over the seeds that both have.
+
+    A verdict asks for a false discovery rate of 5 % over all of ``claims`` that were run.
+    """
+    compared = [_compare(claim, results) for claim in claims]
+    run = [k for k, (found, _) in enumerate(compared) if found.verdict != "not run"]
+    rates = stats.false_discovery_control([compared[k][1] for k in run]) if run else []
+    findings = [found for found, _ in compared]
+    for k, rate in zip(run, rates, strict=True):
+        verdict = findings[k].verdict if rate <= 1 - CONFIDENCE else "not detectable here"
+        findings[k] = replace(findings[k], rate=float(rate), verdict=verdict)
+    return findings
+
+
+def _compare(claim: Claim, results: Path) -> tuple[Finding, float]:
+    """What the claim's rows say by themselves, and the probability of the paired t test."""
+    cells = _cells(results / claim.folder / "cells.jsonl")
+    mine, other = cells.get(claim.row, {}), cells.get(claim.against, {})
+    seeds = sorted(s for s in set(mine) & set(other) if claim.measure in mine[s] and claim.measure in other[s])
+    if len(seeds) < 2:
+        return Finding("not run"), math.nan
+    d = np.array([mine[s][claim.measure] - other[s][claim.measure] for s in seeds])
+    limit = claim.margin if claim.lower_is_better else -claim.margin
+    test = stats.ttest_1samp(d, limit)
+    low, high = test.confidence_interval(CONFIDENCE)
+    better, worse = (high < limit, low > limit) if claim.lower_is_better else (low > limit, high < limit)
+    verdict: Verdict = "holds" if better else "does not hold" if worse else "not detectable here"
+
+    def mean(of: dict[int, Measures], measure: str | None) -> float:
+        values = [of[s][measure] for s in seeds if measure is not None and measure in of[s]]
+        return float(np.mean(values)) if values else math.nan
+
+    budgets = tuple(mean(mine, m) / mean(other, m) for m in claim.budget)
+    cost = mean(mine, claim.cost)
+    return Finding(verdict, math.nan, float(d.mean()), low, high, len(d), budgets, cost), float(test.pvalue)
+
+
+def _cells(path: Path) -> dict[str, dict[int, Measures]]:
+    """Row -> seed -> measures; empty where there is no file."""
+    cells: dict[str, dict[int, Measures]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else ():
+        entry = json.loads(line)
+        cells.setdefault(entry["row"], {})[entry["seed"]] = entry["measures"]
+    return cells
+
+
+def difference(claim: Claim, found: Finding) -> str:
+    """The finding's number with its interval, and what it was run on beside the other row."""
+    ratios = [f"{_BUDGETS[m]} {r:.2f}" for m, r in zip(claim.budget, found.budgets, strict=True) if math.isfinite(r)]
+    number = f"{claim.measure} {found.value:+.3g} [{found.low:+.3g}, {found.high:+.3g}], {found.pairs}"
+    return "; ".join([number, *([", ".join(ratios)] if ratios else [])])
+
+
+def render(results: Path) -> list[str]:
+    """One Markdown table a paper; claims without a run are named below it."""
+    lines: list[str] = []
+    findings = list(zip(CLAIMS, judge(CLAIMS, results), strict=True))
+    for paper in dict.fromkeys(c.paper for c in CLAIMS):
+        own = [(c, found) for c, found in findings if c.paper == paper]
+        lines += [f"### {paper}", ""]
+        lines += [_HEAD, "| --- | --- | --- | --- | --- | --- |"]
+        for claim, found in own:
+            if found.verdict == "not run":
+                continue
+            cost = f"{found.cost:.3g} {claim.cost}" if math.isfinite(found.cost) else ""
+            where = f"[{SCALES[claim.folder]}]({claim.folder}/README.md)"
+            lines.append(
+                f"| [{claim.text}](../{claim.config}) | {claim.papers} | {where} | "
+                f"{difference(claim, found)} | {found.verdict} ({found.rate:.2g}) | {cost} |"
+            )
+        missing = Counter(SCALES[c.folder] for c, f in own if f.verdict == "not run")
+        counts = "; ".join(f"{count} of these claims on {scale}" for scale, count in missing.items())
+        lines += ["", *([f"Not run: {counts}.", ""] if missing else [])]
+    return lines
