@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from experiments import descriptions
 from experiments.claims import CLAIMS, SCALES, Claim
-from experiments.verdicts import Finding, difference, judge
+from experiments.verdicts import Finding, by_paper, count, difference
 from lit_curriculum.report.page import render
 from lit_curriculum.report.tables import Table
 
+_LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
-_SAID = {"holds": "hold", "does not hold": "do not hold", "not detectable here": "are not detectable here"}
 _NOTE = (
     "Differences of the row that the claim favours minus the other, measured on the same held-out items and paired by "
     "seed, with 95 % t intervals and the number of seeds; then what the row was trained on over what the other was. A "
@@ -21,15 +24,20 @@ _NOTE = (
 )
 
 
-def paper_table(paper: str, findings: list[tuple[Claim, Finding]]) -> tuple[Table, Counter[str]]:
-    """The claims of a paper that were tested, and how many of them got which verdict."""
-    rows, verdicts = [], Counter[str]()
-    for claim, found in findings:
-        verdicts[found.verdict] += 1
-        if found.verdict != "not run":
-            rows.append([claim.text, claim.papers, SCALES[claim.folder], difference(claim, found), found.verdict])
+def paper_table(paper: str, findings: Sequence[tuple[Claim, Finding]]) -> Table:
+    """The claims of a paper that were tested."""
+    rows = [
+        [claim.text, claim.papers, SCALES[claim.folder], difference(claim, found), found.verdict]
+        for claim, found in findings
+        if found.verdict != "not run"
+    ]
     columns = ["claim", "the paper", "tested on", "ours: difference, seeds; budget over the other's", "verdict"]
-    return Table(paper.lower(), "Claims", columns, rows, _NOTE), verdicts
+    return Table(paper.lower(), "Claims", columns, rows, _NOTE)
+
+
+def _plain(table: Table) -> Table:
+    """Links of Markdown become their text."""
+    return replace(table, rows=[[_LINK.sub(r"\1", cell) for cell in row] for row in table.rows])
 
 
 def figures(paper: str, results: Path) -> list[dict[str, str]]:
@@ -47,14 +55,10 @@ def figures(paper: str, results: Path) -> list[dict[str, str]]:
 def write(results: Path) -> Path:
     """Write ``report.html`` into ``results`` from the files below it; returns its path."""
     groups = []
-    judged = list(zip(CLAIMS, judge(CLAIMS, results), strict=True))
-    for paper in dict.fromkeys(c.paper for c in CLAIMS):
-        table, verdicts = paper_table(paper, [(c, found) for c, found in judged if c.paper == paper])
-        tested = verdicts.total() - verdicts["not run"]
-        counts = ", ".join(f"{verdicts[v]} {said}" for v, said in _SAID.items())
-        said = f"{paper}: {tested} tests of its claims, of which {counts}; {verdicts['not run']} not run."
-        parts = {"tables": [table], "figures": figures(paper, results)}
-        groups.append({"title": paper, "verdict": said, **parts})
+    for paper, findings in by_paper(results).items():
+        table, said = paper_table(paper, findings), count(paper, findings)
+        shown = [table, *map(_plain, descriptions.tables(paper, results))]
+        groups.append({"title": paper, "verdict": said, "tables": shown, "figures": figures(paper, results)})
     small = "Small models, small data: nothing here speaks of models of billions of weights."
     text = render("Do the papers' claims hold at this scale?", groups, [small], "Made from the files beside this page.")
     path = results / "report.html"

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from experiments import descriptions
 from experiments.claims import CLAIMS, SCALES, Claim
 
 Measures = dict[str, float]
@@ -25,6 +26,11 @@ _BUDGETS = {
     "rows trained on": "examples",
     "trained tokens": "tokens",
     "tokens trained": "tokens",
+}
+_SAID: dict[Verdict, str] = {
+    "holds": "hold",
+    "does not hold": "do not hold",
+    "not detectable here": "are not detectable here",
 }
 _HEAD = (
     "| claim | the paper | tested on | ours: difference [95 % interval], seeds; budget over the other's "
@@ -55,7 +61,7 @@ def judge(claims: Sequence[Claim], results: Path) -> list[Finding]:
     """
     compared = [_compare(claim, results) for claim in claims]
     run = [k for k, (found, _) in enumerate(compared) if found.verdict != "not run"]
-    rates = stats.false_discovery_control([compared[k][1] for k in run]) if run else []
+    rates: Sequence[float] = stats.false_discovery_control([compared[k][1] for k in run]) if run else []
     findings = [found for found, _ in compared]
     for k, rate in zip(run, rates, strict=True):
         verdict = findings[k].verdict if rate <= 1 - CONFIDENCE else "not detectable here"
@@ -73,7 +79,7 @@ def _compare(claim: Claim, results: Path) -> tuple[Finding, float]:
     d = np.array([mine[s][claim.measure] - other[s][claim.measure] for s in seeds])
     limit = claim.margin if claim.lower_is_better else -claim.margin
     test = stats.ttest_1samp(d, limit)
-    low, high = test.confidence_interval(CONFIDENCE)
+    low, high = (float(end) for end in test.confidence_interval(CONFIDENCE))
     better, worse = (high < limit, low > limit) if claim.lower_is_better else (low > limit, high < limit)
     verdict: Verdict = "holds" if better else "does not hold" if worse else "not detectable here"
 
@@ -102,12 +108,27 @@ def difference(claim: Claim, found: Finding) -> str:
     return "; ".join([number, *([", ".join(ratios)] if ratios else [])])
 
 
+def by_paper(results: Path) -> dict[str, list[tuple[Claim, Finding]]]:
+    """Every claim with what our runs say, judged together."""
+    judged: dict[str, list[tuple[Claim, Finding]]] = {}
+    for claim, found in zip(CLAIMS, judge(CLAIMS, results), strict=True):
+        judged.setdefault(claim.paper, []).append((claim, found))
+    return judged
+
+
+def count(paper: str, findings: Sequence[tuple[Claim, Finding]]) -> str:
+    """How a paper's claims fared, in a sentence."""
+    verdicts = Counter(found.verdict for _, found in findings)
+    tested = verdicts.total() - verdicts["not run"]
+    counts = ", ".join(f"{verdicts[v]} {said}" for v, said in _SAID.items())
+    return f"{paper}: {tested} tests of its claims, of which {counts}; {verdicts['not run']} not run."
+
+
 def render(results: Path) -> list[str]:
-    """One Markdown table a paper; claims without a run are named below it."""
-    lines: list[str] = []
-    findings = list(zip(CLAIMS, judge(CLAIMS, results), strict=True))
-    for paper in dict.fromkeys(c.paper for c in CLAIMS):
-        own = [(c, found) for c, found in findings if c.paper == paper]
+    """A paper's claims as a Markdown table, those without a run named below it, then what is no claim."""
+    judged = by_paper(results)
+    lines = [*(f"- {count(paper, own)}" for paper, own in judged.items()), ""]
+    for paper, own in judged.items():
         lines += [f"### {paper}", ""]
         lines += [_HEAD, "| --- | --- | --- | --- | --- | --- |"]
         for claim, found in own:
@@ -122,4 +143,5 @@ def render(results: Path) -> list[str]:
         missing = Counter(SCALES[c.folder] for c, f in own if f.verdict == "not run")
         counts = "; ".join(f"{count} of these claims on {scale}" for scale, count in missing.items())
         lines += ["", *([f"Not run: {counts}.", ""] if missing else [])]
+        lines += [f"#{table.markdown()}" for table in descriptions.tables(paper, results)]
     return lines
