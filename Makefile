@@ -1,5 +1,6 @@
 # make demo   sets up a virtual environment and trains a tiny model with a curriculum (METHOD=iterit by default)
 # make test   sets it up and runs lint, types and all tests
+# make docs   sets it up and builds the documentation in site/
 PYTHON ?= python3
 VENV ?= .venv
 METHOD ?= iterit
@@ -7,7 +8,7 @@ OUT ?= runs/demo/$(METHOD)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types install clean
+.PHONY: demo test docs lint types install clean
 
 install: $(STAMP)
 
@@ -35,5 +36,10 @@ types: $(STAMP)
 test: lint types $(VENV)/.weights
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+# A minute or so, nearly all of it for the pages of docstrings: too long for every run of the tests.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx -q -b html -c docs . site
+
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) runs site docs/api .mypy_cache .ruff_cache .pytest_cache *.egg-info

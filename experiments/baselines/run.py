@@ -27,6 +27,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from experiments.ablation import CellLog, Measures, compare
 from experiments.baselines import rows_ordering, rows_selection
+from experiments.baselines.figure import draw
 from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting, policy_options
 from experiments.baselines.ranking import ranking
 from experiments.common import SILENT, print_rows, write_results
@@ -197,6 +198,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "ranking.md").write_text("\n".join(page) + "\n", encoding="utf-8")
     write_results(given.out, table, {**config, "seeds": len(seeds), "controls": list(RANDOM.values())})
+    draw(given.out)
     print_rows(table)
 
 

@@ -1,0 +1,62 @@
+"""The documentation site, built by ``make docs``.
+
+The source folder is the repository, so links between its files hold on the site as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+from lit_curriculum import __version__  # noqa: E402
+
+project = "lit_curriculum"
+copyright = "the lit_curriculum authors"
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "site_extension",
+]
+root_doc = "docs/index"
+include_patterns = ["README.md", "docs/**", "configs/README.md", "experiments/LOG.md", "experiments/*/README.md"]
+include_patterns += ["results/README.md", "results/*/README.md", "results/baselines/ranking.md"]
+exclude_patterns = [".*", "**/.*", "site", "runs", "build", "dist", "tests", "lit_curriculum", "docs/_*"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+
+# Warnings are errors: a name that is none, a page that no menu holds, a link to a file that is gone.
+nitpicky = True
+_OTHERS = "abc argparse collections contextlib jinja2 lightning logging matplotlib numpy pandas pathlib pyarrow scipy"
+_OTHERS += " sklearn statsmodels tokenizers torch torchmetrics transformers typing"
+nitpick_ignore_regex = [("py:.*", rf"({'|'.join(_OTHERS.split())})(\..*)?")]
+keep_warnings = True
+
+# An override that says nothing of its own is documented where it was declared.
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_inherit_docstrings = False
+autodoc_type_aliases = {name: name for name in ("IntArray", "FloatArray", "BoolArray")}
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_class_signature = "mixed"
+add_module_names = False
+python_maximum_signature_line_length = 100
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+
+html_theme = "furo"
+html_title = "lit_curriculum"
+html_extra_path = ["_root"]
+html_copy_source = False
+html_math_renderer = "mathml"
+html_theme_options = {"navigation_with_keys": True}
