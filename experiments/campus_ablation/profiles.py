@@ -39,6 +39,11 @@ class Setting:
     precision: str = "32-true"
 
     @property
+    def template(self) -> str:
+        """Of real rows: the model's own would put the same system turn before every short one."""
+        return "chatml" if self.real else "auto"
+
+    @property
     def config(self) -> dict[str, Any]:
         """What has to be equal for cells to be compared: the main options, and those that are not the default."""
         main = {"examples": self.examples, "passes": self.passes, "bands": self.bands, "model": f"model/{self.model}"}
@@ -57,8 +62,7 @@ class Setting:
         assert data is not None
         train, held_out = write_rows(data, folder, self.examples, self.held_out, seed)
         args += [f"--data.path={train}", f"--data.val_path={held_out}", f"--data.cache_dir={folder / 'cache'}"]
-        # The model's own template would put the same system turn before every short row.
-        args += ["--data.template=chatml", "--data.batch_size=8", "--data.eval_batch_size=16"]
+        args += [f"--data.template={self.template}", "--data.batch_size=8", "--data.eval_batch_size=16"]
         return [*args, *(["--curriculum.autocast=bfloat16"] if self.precision.startswith("bf16") else [])]
 
 

@@ -3,7 +3,7 @@
 With a pretrained model there is also a row of random examples of as many tokens as IterIT's.
 
 python -m experiments.iterit_ablation.run --out DIR [--profile abilities | real --data FOLDER] [--seeds N]
-    [--shard I/N] [--rows NAME ...] [--quick]
+    [--eval FOLDER [--tasks TASK ...] [--items N]] [--shard I/N] [--rows NAME ...] [--quick]
 
 A cell is a row with a seed, which decides on data, initial weights and order alike. Cells are kept in DIR/cells.jsonl
 as they end: the same command goes on where it was stopped, and several processes share the work by --shard 0/2 and
@@ -20,14 +20,18 @@ import logging
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 from lightning.pytorch import Callback, Trainer
 
+from experiments import benchmark_items
 from experiments.ablation import CellLog, Measures, compare, forest
+from experiments.benchmark_items import FILES, GENERATED
 from experiments.campus_ablation import profiles
 from experiments.campus_ablation.real_rows import files
 from experiments.campus_ablation.run import Cost, held_out
@@ -78,17 +82,33 @@ def _new(sets: list[set[int]]) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
+class Elsewhere:
+    """Benchmarks that a trained model is tried on."""
+
+    folder: Path
+    tasks: Sequence[str]
+    items: int
+    max_new_tokens: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What has to be equal for cells to be compared."""
+        return {"tasks": list(self.tasks), "items of a task": self.items, "max_new_tokens": self.max_new_tokens}
+
+
+@dataclasses.dataclass(frozen=True)
 class Profile:
     """Model and data, and the budget of every row."""
 
     setting: profiles.Setting
     budget: Budget
+    elsewhere: Elsewhere | None = None
 
 
 PROFILES = {
     "abilities": Profile(profiles.Setting(examples=1600), Budget(fraction=0.2, stages=6, warm_stages=4)),
     "real": Profile(
-        dataclasses.replace(profiles.PROFILES["real"], examples=300), Budget(fraction=0.15, stages=3, warm_stages=0)
+        dataclasses.replace(profiles.PROFILES["real"], examples=300), Budget(fraction=0.2, stages=4, warm_stages=0)
     ),
 }
 QUICK = {
@@ -129,8 +149,17 @@ def run_cell(options: list[str], seed: int, profile: Profile, data: Path | None)
         cost, monitor, turnover = Cost(), AbilityMonitor(), Turnover(warm_stages)
         cli.trainer.callbacks += [cost, monitor, turnover]  # type: ignore[attr-defined]
         cli.trainer.fit(cli.model, cli.datamodule)
+        where = profile.elsewhere
+        tried = (
+            {}
+            if where is None
+            else benchmark_items.scores(
+                cli.model, setting.template, where.folder, where.tasks, where.items, where.max_new_tokens
+            )
+        )
         return {
             **held_out(cli, monitor, setting),
+            **tried,
             **turnover.measures(),
             "examples trained": float(cost.trained),
             "trained tokens": float(cost.trained_tokens),
@@ -146,6 +175,10 @@ def main() -> None:
     parser.add_argument("--profile", choices=list(PROFILES), default="abilities")
     parser.add_argument("--out", type=Path, default=None, help="by default results/iterit_ablation[_PROFILE]")
     parser.add_argument("--data", type=Path, default=None, help="folder of the real training data (--profile real)")
+    parser.add_argument("--eval", type=Path, default=None, help="folder of benchmarks to try every trained model on")
+    parser.add_argument("--tasks", nargs="+", choices=list(FILES), help="of them; on a CPU only what is not generated")
+    parser.add_argument("--items", type=int, default=100, help="of each of the tasks")
+    parser.add_argument("--max_new_tokens", type=int, default=256, help="of an answer to them")
     parser.add_argument("--accelerator", default="cpu")
     parser.add_argument("--seeds", type=int, default=None, help="by default 5, with real data 3")
     parser.add_argument("--shard", default="0/1", help="this process's share of the cells, such as 0/2")
@@ -153,8 +186,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="little data, three rows, two seeds (real: one)")
     given = parser.parse_args()
     profile = (QUICK if given.quick else PROFILES)[given.profile]
-    profile = dataclasses.replace(profile, setting=dataclasses.replace(profile.setting, accelerator=given.accelerator))
-    real = profile.setting.real
+    setting = dataclasses.replace(profile.setting, accelerator=given.accelerator)
+    tasks = given.tasks or [t for t in FILES if given.accelerator != "cpu" or t not in GENERATED]
+    items, max_new_tokens = (2, 4) if given.quick else (given.items, given.max_new_tokens)
+    elsewhere = given.eval and Elsewhere(given.eval, tasks, items, max_new_tokens)
+    profile = dataclasses.replace(profile, setting=setting, elsewhere=elsewhere)
+    real = setting.real
     if real and given.data is None:
         parser.error("--profile real needs --data FOLDER, the folder of instruction_induction.jsonl.gz and the others")
     rows = given.rows or (MAIN if real else list(ROWS))
@@ -166,7 +203,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     shard, shards = (int(n) for n in given.shard.split("/"))
-    config = {**profile.setting.config, **dataclasses.asdict(profile.budget)}
+    config = {**setting.config, **dataclasses.asdict(profile.budget), **(elsewhere.config if elsewhere else {})}
     log = CellLog(out / "cells.jsonl", config)
     budget = profile.budget
     log.run(rows, seeds, lambda row, seed: run_cell(ROWS[row](budget), seed, profile, given.data), shard, shards)
@@ -180,11 +217,12 @@ def main() -> None:
         log.run([AS_MANY_TOKENS], [s for s in seeds if ("IterIT", s) in log.found], equal, shard, shards)
         rows = [*rows, AS_MANY_TOKENS]
     log.read()
-    by_source = sorted({m for cell in log.found.values() for m in cell if m.startswith("held-out loss,")})
-    units = UNITS | dict.fromkeys(by_source, "nats per token")
+    named = sorted({m for cell in log.found.values() for m in cell} - set(UNITS))
+    units = UNITS | {m: "share" if m.startswith("right answers") else "nats per token" for m in named}
     table = compare(log.found, rows, CONTROL, units)
     config |= {"seeds": len(seeds), "control": CONTROL, "accelerator": given.accelerator}
-    write_results(out, table, config, files(given.data) if real else ())
+    read = [*(files(given.data) if real else ()), *((given.eval / FILES[t] for t in tasks) if elsewhere else ())]
+    write_results(out, table, config, read)
     forest(table, out / "differences.png", ["held-out loss", "exact match, induction" if real else "accuracy"], CONTROL)
     print_rows(table)
 
