@@ -1,6 +1,6 @@
 # make demo   sets up a virtual environment and trains a tiny model with a curriculum (METHOD=iterit by default)
 # make test   sets it up and runs lint, types and all tests
-# make docs   sets it up and builds the documentation in site/
+# make docs   sets it up and builds the documentation in site/; a warning is an error
 PYTHON ?= python3
 VENV ?= .venv
 METHOD ?= iterit
@@ -39,7 +39,7 @@ test: lint types $(VENV)/.weights
 # A minute or so, nearly all of it for the pages of docstrings: too long for every run of the tests.
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/python -m sphinx -q -b html -c docs . site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html -c docs . site
 
 clean:
 	rm -rf $(VENV) runs site docs/api .mypy_cache .ruff_cache .pytest_cache *.egg-info

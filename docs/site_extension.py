@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import builtins
 import pkgutil
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
 from sphinx.writers.html5 import HTML5Translator
 
 PACKAGE = "lit_curriculum"
+MISSING = object()
+ARRAYS = {"int64": "IntArray", "float64": "FloatArray", "bool": "BoolArray", "bool_": "BoolArray"}
+ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[(?:~?typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[~?numpy\.(\w+)\]\]")
+ELSEWHERE = re.compile(
+    r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*>"
+    r"|<link\b(?![^>]*rel=[\"']?canonical)[^>]*\bhref=[\"']?(?:https?:)?//[^>]*>"
+    r"|(?:@import\s+|url\()[^;)]{0,3}(?:https?:)?//[^;)]*"
+)
+"""What makes a browser ask another machine when a page is opened."""
 
 
 def packages() -> dict[str, list[str]]:
@@ -46,9 +60,68 @@ def write_api_pages(app: Sphinx) -> None:
 
 
 def keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """An attribute's docstring is prose: an empty line keeps Napoleon from reading what precedes a colon as a type."""
+    """Keeps Napoleon, by an empty comment, from taking what precedes a colon in an attribute's docstring for a type."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]
+
+
+def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element) -> nodes.Element | None:
+    """A name that no page documents: the same object under its own name, or plain text if it is another package's.
+
+    A name that is nothing stays unresolved, and so is a warning.
+    """
+    found = _object(node["reftarget"], node.get("py:module"), node.get("py:class"))
+    if found is MISSING:
+        return None
+    if getattr(found, "__module__", None) is None or not hasattr(found, "__qualname__"):
+        return contnode
+    name = f"{found.__module__}.{found.__qualname__}"
+    python = env.get_domain("py")
+    link = python.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
+    return contnode if link is None else link
+
+
+def _object(target: str, module: str | None, owner: str | None) -> Any:
+    """What ``target`` names, seen from a class of a module, or :data:`MISSING`; its owner for what is only declared."""
+    for prefix in (f"{module}.{owner}.", f"{module}.", f"{PACKAGE}.types.", ""):
+        path = prefix + target
+        found = _import(path)
+        if found is not MISSING:
+            return found
+        holder, _, name = path.rpartition(".")
+        parent = _import(holder) if holder else MISSING
+        if isinstance(parent, type) and any(name in vars(base).get("__annotations__", {}) for base in parent.__mro__):
+            return parent
+    return MISSING
+
+
+def _import(path: str) -> Any:
+    """The object of this name, or :data:`MISSING`."""
+    parts = path.split(".")
+    for number in range(len(parts), 0, -1):
+        try:
+            found: Any = import_module(".".join(parts[:number]))
+        except ImportError:
+            continue
+        for name in parts[number:]:
+            found = getattr(found, name, MISSING)
+        return found
+    return getattr(builtins, path, MISSING)
+
+
+def short_types(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Arrays under the names that the source gives them, and nothing in place of the factory of a default."""
+    return tuple(None if text is None else _short(text) for text in (signature, returns))
+
+
+def _short(text: str) -> str:
+    def name(match: re.Match[str]) -> str:
+        known = ARRAYS.get(match[1])
+        return f"~{PACKAGE}.types.{known}" if known else f"~numpy.typing.NDArray[~numpy.{match[1]}]"
+
+    return ARRAY.sub(name, text.replace("<factory>", "..."))
 
 
 def visit_inline(translator: HTML5Translator, node: nodes.math) -> None:
@@ -63,9 +136,21 @@ def visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def check_offline(app: Sphinx, exception: Exception | None) -> None:
+    """Refuses a site that would ask the network for a script, a style, a font or a picture."""
+    if exception is not None:
+        return
+    for page in Path(app.outdir).rglob("*"):
+        if page.suffix in (".html", ".css") and (found := ELSEWHERE.search(page.read_text(encoding="utf-8"))):
+            raise ExtensionError(f"{page}: {found[0]!r} needs a network")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     app.connect("builder-inited", write_api_pages)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-signature", short_types)
+    app.connect("missing-reference", resolve)
+    app.connect("build-finished", check_offline)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

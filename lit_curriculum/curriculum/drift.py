@@ -22,7 +22,7 @@ class Drift:
     shift: float
     """Median change per unit."""
     spread: FloatArray
-    """[257] quantiles of |change per unit - shift|, from 0 to 1; infinite where nothing is known."""
+    """[257] quantiles of ``|change per unit - shift|``, from 0 to 1; infinite where nothing is known."""
 
     @classmethod
     def unknown(cls) -> Drift:

@@ -30,7 +30,7 @@ class LossWeightingPolicy(TrainingLossPolicy):
 
     The others map the K known losses to z in [-1, 1], the lowest to -1 and the highest to 1, and weigh by
     K softmax(h(z) / r): ``linupper`` h = min(z + 1, 1), ``uniform`` h = z, ``quadratic`` h = 1 - z^2, ``extremes``
-    h = |z|. Their weights are 1 in the mean.
+    h = ``|z|``. Their weights are 1 in the mean.
 
     The losses are those in the table, at most a stage old with ``losses: training``, where both papers take those of
     the batch; an example without a loss weighs 1. Weights are meant as they are (``model.weighting: absolute``).

@@ -20,7 +20,9 @@ class Subset:
     """
 
     def __init__(self, store: ExampleStore, indices: IntArray) -> None:
-        self.store, self.indices = store, indices
+        self.store = store
+        self.indices = indices
+        """[K] which examples of the whole they are."""
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -16,8 +16,8 @@ class CompressionRatio(TextMetric):
     """UTF-8 bytes of a text over its bytes after zlib: high where the text repeats itself, below 1 where it is short.
 
     Repetitive text says little that is new, so a lower ratio counts as harder. The few bytes that zlib adds to every
-    text weigh on short ones: compare texts of similar length, or control for :class:`Length`. An empty text has no
-    score.
+    text weigh on short ones: compare texts of similar length, or control for
+    :class:`~lit_curriculum.difficulty.length.Length`. An empty text has no score.
 
     Args:
         field: ``instruction``, ``response`` or ``both``.

@@ -73,6 +73,7 @@ class PromptExpander(Expander):
         self.dedupe_rouge = dedupe_rouge
         self.attempts_per_item = attempts_per_item
         self.rejected: Counter[str] = Counter()
+        """Replies that became no instruction, by reason."""
 
     @override
     def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> list[NewInstruction]:

@@ -94,6 +94,7 @@ class PromptRefiner(Refiner):
         self.prompt = load_prompt(prompt, {"style", "question", "answer"})
         self.max_tokens = max_tokens
         self.num_kept = 0
+        """Answers that stayed as they were, because what came back could not be used."""
         path = Path(styles) if styles is not None else FOLDER / "styles.yaml"
         if not path.is_file():
             raise ValueError(f"refine.styles: there is no file {path}.")

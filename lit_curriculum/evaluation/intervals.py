@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap
+from scipy import stats
 
 from lit_curriculum.types import FloatArray
 
@@ -23,7 +23,7 @@ def wilson_interval(num_correct: int, num_items: int, confidence: float = 0.95) 
     References:
         Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
-    found = binomtest(num_correct, num_items).proportion_ci(confidence, method="wilson")
+    found = stats.binomtest(num_correct, num_items).proportion_ci(confidence, method="wilson")
     return Interval(float(found.low), float(found.high))
 
 
@@ -38,7 +38,7 @@ def mean_interval(values: FloatArray, confidence: float = 0.95, resamples: int =
     """
     if len(values) < 2 or float(np.ptp(values)) == 0.0:
         return Interval(float(np.min(values)), float(np.max(values)))
-    found = bootstrap(
+    found = stats.bootstrap(
         (values,), np.mean, n_resamples=resamples, confidence_level=confidence, method="percentile", vectorized=True,
         rng=np.random.default_rng(seed), batch=max(1, 4_000_000 // len(values)),
     ).confidence_interval  # fmt: skip

@@ -42,8 +42,8 @@ def whole(text: str) -> str | None:
 def single_choice(text: str) -> str | None:
     """The answer if it is exactly one character from A to D; any other text is not read at all.
 
-    What then decides is the most likely letter (:func:`lit_curriculum.evaluation.ranked.letter_choice`), unless the
-    text is one other character, which is wrong: :func:`reads_letters` tells the two apart.
+    What then decides is the most likely letter, unless the text is one other character, which is wrong:
+    :func:`reads_letters` tells the two apart.
     """
     letter = normalise_letters(text)
     return letter if len(letter) == 1 and letter in "ABCD" else None

@@ -88,6 +88,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
             raise ValueError(f"model.loss_chunk must be at least 1, got {loss_chunk}.")
         self.source, self.config = source, config
         self.tokenizer_source = tokenizer if tokenizer is not None else source
+        """Folder or hub id of the tokenizer."""
         self.revision, self.dtype_name, self.attention = revision, dtype, attention
         self.trust_remote_code = trust_remote_code
         self.lora = lora
