@@ -12,11 +12,16 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+
+from lit_curriculum.progress import watched
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,6 +74,21 @@ def resolve_source(source: str) -> str:
     )
 
 
+@contextmanager
+def bars_where_watched() -> Iterator[None]:
+    """Progress of loading and downloading by transformers for those who watch it, and none in a file."""
+    from transformers.utils import logging as transformers_logging
+
+    hidden = transformers_logging.is_progress_bar_enabled() and not watched(sys.stderr)
+    if hidden:
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if hidden:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 def load_tokenizer(
     source: str, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
@@ -86,7 +106,8 @@ def load_tokenizer(
 
     folder = resolve_source(source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, revision=revision, trust_remote_code=trust_remote_code)
+        with bars_where_watched():
+            tokenizer = AutoTokenizer.from_pretrained(folder, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ValueError(f"no tokenizer can be read from {source}: {_first_line(error)}") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
@@ -147,7 +168,7 @@ def _convert(file: Path, out: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         # The fresh model below draws weights that are thrown away; the caller's random state must not notice.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), bars_where_watched():
             read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
             # A model read from GGUF refuses to be saved, even though its weights are plain fp32 by now.
             options = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
@@ -156,5 +177,6 @@ def _convert(file: Path, out: Path) -> None:
         raise ValueError(f"{file.name} cannot be converted: {_first_line(error)}") from error
     fresh.load_state_dict(read.state_dict())
     fresh.generation_config = read.generation_config
-    fresh.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    with bars_where_watched():
+        fresh.save_pretrained(out)
+        tokenizer.save_pretrained(out)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TextIO
 
+from lightning_utilities.core.rank_zero import rank_zero_only
 from tqdm.auto import tqdm
 
 Advance = Callable[[int, int], None]
 """Called with (done, in all)."""
+Show = Callable[[str, str], AbstractContextManager[Advance | None]]
+"""Opens a display of (title, unit) for the length of a block; none where nothing is to be shown."""
 LOG_SECONDS = 30.0
 """Between two lines in a file."""
+_MANY = 10_000  # counts from here on are written as 12.3k
 _LINE = (
     "{desc}: {percentage:.0f} %, {n_fmt} of {total_fmt}{unit}, {rate_fmt}{postfix}, {elapsed} gone, {remaining} left"
 )
@@ -24,7 +28,7 @@ class Display:
 
     In a terminal or a notebook it is a bar that vanishes when the work is done. Where output goes into a file or a
     pipe, it is a line every ``log_seconds``, and one at the end of work that took longer than that; nothing is ever
-    written over.
+    written over. Of several processes the first one alone shows anything.
 
     Args:
         title: What is done.
@@ -40,10 +44,9 @@ class Display:
         self._note = ""
         self._started = self._shown = time.monotonic()
         self._bar: tqdm[Any] | None = None
-        if watched(self._stream):
-            self._bar = tqdm(
-                desc=title, unit=unit, unit_scale=True, leave=False, dynamic_ncols=True, mininterval=0.5, file=stream
-            )
+        self._silent = getattr(rank_zero_only, "rank", 0) != 0
+        if watched(self._stream) and not self._silent:
+            self._bar = tqdm(desc=title, unit=unit, leave=False, dynamic_ncols=True, mininterval=0.5, file=stream)
 
     def advance(self, done: int, total: int, note: str = "") -> None:
         """Say that ``done`` of ``total`` are done.
@@ -55,7 +58,7 @@ class Display:
         """
         self._done, self._total, self._note = done, total, note
         if self._bar is not None:
-            self._bar.total = total
+            self._bar.total, self._bar.unit_scale = total, total >= _MANY
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(done - self._bar.n)
@@ -71,11 +74,14 @@ class Display:
 
     def _line(self) -> None:
         self._shown = time.monotonic()
+        if self._silent:
+            return
         text = tqdm.format_meter(
-            self._done, self._total, self._shown - self._started, prefix=self.title, unit=self.unit, unit_scale=True,
-            bar_format=_LINE, postfix=self._note or None,
+            self._done, self._total, self._shown - self._started, prefix=self.title, unit=self.unit,
+            unit_scale=self._total >= _MANY, bar_format=_LINE, postfix=self._note or None,
         )  # fmt: skip
-        print(text, file=self._stream, flush=True)
+        # Slow work is counted in seconds a unit, and the blank before the unit is then one too many.
+        print(text.replace("s/ ", "s/"), file=self._stream, flush=True)
 
 
 @contextmanager
@@ -86,6 +92,12 @@ def display(title: str, unit: str) -> Iterator[Advance]:
         yield shown.advance
     finally:
         shown.close()
+
+
+def no_display(title: str, unit: str) -> AbstractContextManager[Advance | None]:
+    """A :data:`Show` that shows nothing."""
+    del title, unit
+    return nullcontext()
 
 
 def watched(stream: TextIO) -> bool:

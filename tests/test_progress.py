@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import pty
+import subprocess
+import sys
+import termios
 from pathlib import Path
+from types import ModuleType
 
+import datasets
 import pytest
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
+from transformers.utils import logging
 
 from lit_curriculum import progress
 from lit_curriculum.callbacks import CurriculumCallback
 from lit_curriculum.callbacks.progress import CalmProgressBar, scoring_bar
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.curriculum import OrderedPolicy
+from lit_curriculum.data.cache import _Meter
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
-from lit_curriculum.progress import Display
+from lit_curriculum.models import CausalLMModule
+from lit_curriculum.progress import Display, watched
 from lit_curriculum.types import Batch, Example
+from tests.data.test_store import build, make_examples
+from tests.evaluation.tiny_scorer import save_scorer
 from tests.toy import ToyData, ToyModule, toy_trainer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -66,7 +80,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left_that_vanishes() -> None:
     shown._bar.refresh()
     text = out.getvalue()
     assert "Stage 1 of 3:  50%" in text
-    assert "5.00/10.0" in text
+    assert "5/10 [" in text
     assert "train/loss 2.1" in text
     shown.close()
     assert out.getvalue().endswith("\r")
@@ -90,7 +104,7 @@ def test_training_and_validation_follow_one_another(
     titles = [line.split(":")[0] for line in lines]
     assert list(dict.fromkeys(titles)) == ["Stage 1 of 2", "Validation", "Stage 2 of 2"]
     ends = [line for line in lines if "100 %" in line]
-    assert [e.split(",")[1] for e in ends] == [" 3.00 of 3.00 batches", " 5.00 of 5.00 batches"] * 2
+    assert [e.split(",")[1] for e in ends] == [" 3 of 3 batches", " 5 of 5 batches"] * 2
     assert all(", shown " in line for line in lines if line.startswith("Stage 2"))
 
 
@@ -113,6 +127,75 @@ def test_the_command_line_replaces_the_default_bar_and_no_other(tmp_path: Path) 
     assert bar_of(tmp_path, "--trainer.enable_progress_bar=false") is None
     mine = bar_of(tmp_path, "--trainer.callbacks+=TQDMProgressBar", "--trainer.callbacks.refresh_rate=7")
     assert type(mine) is TQDMProgressBar
+
+
+SCRIPT = """
+from lit_curriculum.progress import display
+with display("Judging", " answers") as advance:
+    for done in range(1, 4):
+        advance(done, 3)
+"""
+
+
+def test_a_real_terminal_gets_a_bar_and_a_file_does_not(tmp_path: Path) -> None:
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (24, 100))
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=inner)
+    os.close(inner)
+    shown = ""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(outer, 65536):
+            shown += part.decode()
+    os.close(outer)
+    assert process.wait(timeout=60) == 0
+    assert "Judging: 0 answers" in shown
+    assert shown.endswith("\r")
+    with (tmp_path / "log").open("w") as file:
+        subprocess.run([sys.executable, "-c", SCRIPT], check=True, stderr=file, timeout=60)
+    assert (tmp_path / "log").read_text() == ""  # it took less than half a minute
+
+
+def test_a_notebook_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not watched(io.StringIO())
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    assert watched(io.StringIO())
+
+
+def test_other_processes_than_the_first_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
+    for stream in (io.StringIO(), Terminal()):
+        shown = Display("Scoring", " tok", log_seconds=0.0, stream=stream)
+        shown.advance(1, 2)
+        shown.close()
+        assert stream.getvalue() == ""
+
+
+def test_loading_and_tokenising_leave_no_bars_of_others_in_a_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = save_scorer(tmp_path / "model")
+    capfd.readouterr()  # what saving says in the test itself
+    CausalLMModule(source=model).configure_model()
+    build(tmp_path, make_examples(30))
+    assert capfd.readouterr().err == ""
+    # For others that use these libraries nothing has changed.
+    assert logging.is_progress_bar_enabled()
+    assert not datasets.are_progress_bars_disabled()
+
+
+def test_tokenising_tells_how_far_it_has_come(clock: list[float], capfd: pytest.CaptureFixture[str]) -> None:
+    alone = _Meter(3000, 1)
+    for _ in range(3):
+        alone.add(1000)
+        clock[0] += 40.0
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "Tokenising: 67 %, 2000 of 3000 examples, 50.00 examples/s, 00:40 gone, 00:20 left"
+    assert [line.split(",")[0] for line in lines] == ["Tokenising: 67 %", "Tokenising: 100 %"]
+    first_of_two = _Meter(4000, 2)
+    for _ in range(2):
+        first_of_two.add(1000)
+        clock[0] += 40.0
+    assert capfd.readouterr().err.startswith("Tokenising: 100 %, 4000 of 4000 examples, 100.0")
 
 
 def test_a_negative_time_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
+from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.callbacks.seen_rows import NO_ABILITY
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import resolve_template
@@ -82,7 +84,9 @@ def answered_right(
     # The forward passes of a sharded model are collective, so all ranks make the same ones.
     if not isinstance(trainer.strategy, (FSDPStrategy, ModelParallelStrategy)):
         mine = list(shard(mine, trainer.global_rank, trainer.world_size))
-    results = Evaluator(resolve_template(tokenizer, "tokenizer"), options).evaluate(module, [items[k] for k in mine])
+    show = partial(scoring_bar, trainer, None)
+    evaluator = Evaluator(resolve_template(tokenizer, "tokenizer"), options, show=show)
+    results = evaluator.evaluate(module, [items[k] for k in mine])
     return np.array(mine, dtype=np.int64), np.array([r.score == 1.0 for r in results], dtype=np.bool_)
 
 

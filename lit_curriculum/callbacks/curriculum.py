@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -14,6 +15,7 @@ from lit_curriculum.callbacks.checks import check_module, check_reads, check_tra
 from lit_curriculum.callbacks.learning import StatefulMetrics
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.preparer import prepare_stage, restore_data
+from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.callbacks.resume import check_identity, digest, run_identity, seed_step
 from lit_curriculum.callbacks.scoring import TableScorer
 from lit_curriculum.callbacks.stage_progress import StageProgress, check_continuable, plan_size
@@ -153,7 +155,8 @@ class CurriculumCallback(Callback):
         asked = self.policy.candidates(self.table, stage)
         candidates = self._stateful.wanted(asked, len(data.train_store), stage, self.seed)
         scores = self._scorer.score_model(trainer, pl_module, data.train_store, candidates, stage)
-        learning = self._stateful.refresh(pl_module, data.train_store, self.table, stage, self.seed)
+        show = partial(scoring_bar, trainer, stage)
+        learning = self._stateful.refresh(pl_module, data.train_store, self.table, stage, self.seed, show)
         started = time.perf_counter()
         plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
         previous = data.sampler.plan

@@ -13,6 +13,7 @@ from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.ranks import from_rank_zero
 from lit_curriculum.difficulty.stateful import StatefulMetric, UpdateContext, UpdateCost
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.progress import Show, no_display
 from lit_curriculum.quiet import quiet
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, make_generator
 
@@ -64,8 +65,9 @@ class StatefulMetrics:
         return asked
 
     def refresh(
-        self, module: LightningModule, store: ExampleStore, table: DifficultyTable, stage: int, seed: int
-    ) -> UpdateCost:
+        self, module: LightningModule, store: ExampleStore, table: DifficultyTable, stage: int, seed: int,
+        show: Show = no_display,
+    ) -> UpdateCost:  # fmt: skip
         """Update what is due before ``stage`` and score all examples with it; every rank gets rank 0's result."""
         everything = np.arange(len(store))
         total = UpdateCost()
@@ -73,15 +75,16 @@ class StatefulMetrics:
             if not metric.is_due(stage):
                 continue
             metric.load_state_dict(self._kept[name])
-            context = UpdateContext(
-                model=module,  # type: ignore[arg-type]
-                device=module.device,
-                store=store,
-                table=table,
-                stage=stage,
-                generator=make_generator(seed, stage, name),
-            )
-            with quiet(module):
+            with quiet(module), show(f"Updating {name}", "") as progress:
+                context = UpdateContext(
+                    model=module,  # type: ignore[arg-type]
+                    device=module.device,
+                    store=store,
+                    table=table,
+                    stage=stage,
+                    generator=make_generator(seed, stage, name),
+                    progress=progress,
+                )
                 cost = metric.update(context)
                 metric.load_state_dict(from_rank_zero(metric.state_dict(), module.device))
                 timed = metric.timed_score(context, everything)

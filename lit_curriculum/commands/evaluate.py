@@ -26,6 +26,7 @@ from lit_curriculum.evaluation.tasks.few_shot import with_bbh_prompts, with_mmlu
 from lit_curriculum.models import checkpoint as checkpoints
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.export import load_module
+from lit_curriculum.progress import display
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,7 +55,7 @@ def evaluate_command(args: Sequence[str]) -> None:
     judge = None
     if given.judge is not None:
         refuse_without_reference(items)
-        judge = pair_scores(read_judge(given.judge), given.out / "open_answers.jsonl")
+        judge = pair_scores(read_judge(given.judge), given.out / "open_answers.jsonl", display)
     number, parts = (1, 1) if given.shard is None else parse_shard(given.shard)
     places = shard(range(len(items)), number - 1, parts)
     module, tokenizer = load(given.model, given.dtype)
@@ -64,7 +65,7 @@ def evaluate_command(args: Sequence[str]) -> None:
         ppl_norm=given.ppl_norm, math=given.math, run_code=given.run_code, code_samples=given.code_samples,
         code_temperature=given.code_temperature, pass_at=given.pass_at, seed=given.seed,
     )  # fmt: skip
-    evaluator = Evaluator(resolve_template(tokenizer, given.template), options, judge)
+    evaluator = Evaluator(resolve_template(tokenizer, given.template), options, judge, display)
     results = evaluator.evaluate(module, [items[place] for place in places])
     said = {"model": given.model, "tasks": given.task, "options": asdict(options), "num_items": len(items),
             "shard": None if given.shard is None else [number, parts]}  # fmt: skip

@@ -14,6 +14,10 @@ from lit_curriculum.distill.roles import JudgeItem, PairJudge
 from lit_curriculum.evaluation.evaluator import Judge
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.tasks.read import need, read_records
+from lit_curriculum.progress import Show, no_display
+
+_PART = 64
+"""Pairs that the judge is given at a time."""
 
 
 def read_judge(path: Path) -> PairJudge:
@@ -62,12 +66,13 @@ def refuse_without_reference(items: Sequence[EvalItem]) -> None:
         )
 
 
-def pair_scores(judge: PairJudge, kept: Path) -> Judge:
+def pair_scores(judge: PairJudge, kept: Path, show: Show = no_display) -> Judge:
     """A pair judge as what the evaluator asks: 1 where the answer beats the reference, 0.5 for a tie.
 
     Args:
         judge: Rates both answers.
         kept: File that the answers are written to before the judge is asked, so that they are not lost with it.
+        show: Shows how far the judge has come.
 
     Raises:
         ValueError: (when it judges) the judge's answer on a pair could not be read; a guess would hide that.
@@ -78,7 +83,12 @@ def pair_scores(judge: PairJudge, kept: Path) -> Judge:
         lines = [json.dumps(dict(zip(names, pair, strict=True)), ensure_ascii=False) for pair in pairs]
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        found = judge.judge([JudgeItem(*pair) for pair in pairs])
+        found = []
+        with show("Judgements", " answers") as progress:
+            for start in range(0, len(pairs), _PART):
+                found += judge.judge([JudgeItem(*pair) for pair in pairs[start : start + _PART]])
+                if progress is not None:
+                    progress(len(found), len(pairs))
         broken = sum(not one.valid for one in found)
         if broken:
             raise ValueError(

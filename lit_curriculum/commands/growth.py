@@ -13,6 +13,7 @@ from lit_curriculum.callbacks.growth import AbilityGrowthTracker
 from lit_curriculum.commands.configured import MakeCLI
 from lit_curriculum.growth.records import BASE, GrowthRecord
 from lit_curriculum.growth.study import GrowthCell, GrowthStudy, cells, load_study, merge, run_study, stage_size
+from lit_curriculum.progress import display
 
 
 def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
@@ -32,7 +33,8 @@ def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     given = parser.parse_args(list(args))
     study = load_study(given.study)
     if given.what == "run":
-        records = run_study(study, given.out, partial(train_cell, make_cli, study), given.cell)
+        with display("Growth study", " cells") as progress:
+            records = run_study(study, given.out, partial(train_cell, make_cli, study), given.cell, progress)
         done = len({r.cell for r in records})
         print(f"{done} of {len(cells(study))} cells are done; {given.out / 'records.jsonl'}")
         return

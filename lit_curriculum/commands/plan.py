@@ -49,6 +49,8 @@ def plan_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     parser.add_argument("--simulate", choices=("auto", "yes", "no"), default="auto",
                         help=f"play the stages with made-up scores; auto does up to {_MANY} examples")  # fmt: skip
     own, rest = parser.parse_known_args(list(args))
+    if not torch.cuda.is_available():
+        rest.append("--trainer.accelerator=cpu")  # a plan for another machine: nothing is run here
     cli = make_cli(rest, False)
     facts = make_plan(cli.trainer, cli.model, cli.datamodule, own.scores, own.simulate)
     if own.out is not None:

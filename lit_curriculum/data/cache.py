@@ -7,7 +7,8 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pyarrow as pa
 from lit_curriculum.data.encode import Encoder
 from lit_curriculum.data.problems import ProblemKind, ProblemPolicy, ProblemReport
 from lit_curriculum.data.store import DATA, INFO, PROBLEMS, EncodedStore
+from lit_curriculum.progress import Display
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Example, Message
 
 log = logging.getLogger(__name__)
@@ -86,10 +88,11 @@ def build_store(
             report.num_kept = stored.num_kept
             return EncodedStore([final])
         _require_examples(report, option)
-        encoded = _encode(work, encoder, policy, report, num_proc)
-        _require_examples(report, option)
-        (work / fingerprint).mkdir()
-        encoded.save_to_disk(work / fingerprint / DATA)
+        with _without_bars():
+            encoded = _encode(work, encoder, policy, report, num_proc)
+            _require_examples(report, option)
+            (work / fingerprint).mkdir()
+            encoded.save_to_disk(work / fingerprint / DATA)
         report.save(work / fingerprint / PROBLEMS)
         info = {"fingerprint": fingerprint, "encoding": encoder.fingerprint, "identity": encoder.identity}
         (work / fingerprint / INFO).write_text(json.dumps(info, indent=1), encoding="utf-8")
@@ -140,18 +143,19 @@ def _encode(
     work: Path, encoder: Encoder, policy: ProblemPolicy, report: ProblemReport, num_proc: int
 ) -> datasets.Dataset:
     texts = datasets.Dataset.from_file(str(work / "texts.arrow"))
+    processes = min(num_proc, len(texts)) if num_proc > 1 else None
     encoded = texts.map(
         _encode_rows,
         batched=True,
         batch_size=_ROWS,
-        fn_kwargs={"encoder": encoder},
+        with_rank=True,
+        fn_kwargs={"encoder": encoder, "meter": _Meter(len(texts), processes or 1)},
         features=datasets.Features({**texts.features, **_VIEW_FEATURES, **_CUT_FEATURES}),
-        num_proc=min(num_proc, len(texts)) if num_proc > 1 else None,
+        num_proc=processes,
         load_from_cache_file=False,
         cache_file_name=str(work / "tokens.arrow"),
         # A name of our own: hashing the encoder with its vocabulary would take longer than it saves.
         new_fingerprint=work.name.strip("."),
-        desc="tokenising",
     )
     table = encoded.data.table
     num_lost = table.column("num_lost").to_numpy()
@@ -177,7 +181,38 @@ def _encode(
     return encoded.remove_columns(list(_CUT_FEATURES))
 
 
-def _encode_rows(rows: Mapping[str, list[Any]], encoder: Encoder) -> dict[str, list[Any]]:
+class _Meter:
+    """Shows how far tokenising has come: of several processes the first one's share stands for all."""
+
+    def __init__(self, total: int, processes: int) -> None:
+        self.total, self.processes = total, processes
+        self._done = 0
+        self._shown: Display | None = None  # made where it is used, as it does not go from process to process
+
+    def add(self, rows: int) -> None:
+        if self._shown is None:
+            self._shown = Display("Tokenising", " examples")
+        self._done = min(self._done + rows * self.processes, self.total)
+        self._shown.advance(self._done, self.total)
+        if self._done == self.total:
+            self._shown.close()
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """None of the bars of datasets, which has one for each step and each process."""
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _encode_rows(
+    rows: Mapping[str, list[Any]], process: int | None, encoder: Encoder, meter: _Meter
+) -> dict[str, list[Any]]:
     conversations = [
         tuple(Message(role=role, content=content) for role, content in zip(roles, contents, strict=True))
         for roles, contents in zip(rows["roles"], rows["contents"], strict=True)
@@ -192,6 +227,8 @@ def _encode_rows(rows: Mapping[str, list[Any]], encoder: Encoder) -> dict[str, l
             out[f"{name}_num_scored"].append(int(view.scored.sum()))
         out["num_tokens"].append(example.num_tokens)
         out["num_lost"].append(example.num_lost)
+    if not process:
+        meter.add(len(where))
     return out
 
 

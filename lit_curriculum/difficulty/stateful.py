@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lit_curriculum.difficulty.base import DifficultyMetric
+from lit_curriculum.difficulty.runner import Progress
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, LanguageModel
 
@@ -30,6 +31,8 @@ class UpdateContext:
     stage: int
     generator: np.random.Generator
     """The only source of chance; it depends on the run's seed, the stage and the metric's name."""
+    progress: Progress | None = None
+    """Told (done, in all) of what asks the model for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

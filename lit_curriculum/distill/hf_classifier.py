@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from lit_curriculum.distill.roles import TaskClassifier, TaskPrediction
-from lit_curriculum.hub import load_tokenizer, resolve_source
+from lit_curriculum.hub import bars_where_watched, load_tokenizer, resolve_source
 from lit_curriculum.models.loading import isolated_rng
 from lit_curriculum.types import make_generator
 
@@ -119,8 +119,9 @@ class HFTaskClassifier(TaskClassifier):
     def save(self, folder: str | Path) -> None:
         """Write the model (safetensors) and its tokenizer into a folder, which then serves as ``source``."""
         model, tokenizer = self._ready()
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with bars_where_watched():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
 
     def _ready(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         if self._model is None or self._tokenizer is None:
@@ -141,9 +142,10 @@ class HFTaskClassifier(TaskClassifier):
                 "ignore_mismatched_sizes": True,
             }
         try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                resolve_source(self.source), dtype=torch.float32, output_loading_info=True, **extra
-            )
+            with bars_where_watched():
+                model, report = AutoModelForSequenceClassification.from_pretrained(
+                    resolve_source(self.source), dtype=torch.float32, output_loading_info=True, **extra
+                )
         except (OSError, ValueError) as error:
             why = " ".join(str(error).split())
             raise ValueError(f"tasks.classifier.source: no model can be read from {self.source}: {why}") from error

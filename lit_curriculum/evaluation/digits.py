@@ -23,6 +23,7 @@ from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
 from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.token_nll import check_headless, next_token_logits
+from lit_curriculum.progress import display
 from lit_curriculum.types import Batch, EncodedView, Example, ExampleStore, FloatArray, IntArray, Message
 
 log = logging.getLogger(__name__)
@@ -197,9 +198,13 @@ class DigitExpectation(TextMetric):
         assert model is not None
         headless = check_headless(model)
         lengths: IntArray = np.array([len(view.input_ids) for view in views], dtype=np.int64)
-        for rows in pack_by_tokens(lengths, self.token_budget):
-            batch = Batch.from_views([(int(i), 1.0, views[i]) for i in rows]).to(device)
-            ratings[rows] = self.rate(digit_probabilities(model, batch, headless, digit_ids)).cpu().numpy()
+        done = 0
+        with display(f"Rating with {self.scorer.name}", " tok") as progress:
+            for rows in pack_by_tokens(lengths, self.token_budget):
+                batch = Batch.from_views([(int(i), 1.0, views[i]) for i in rows]).to(device)
+                ratings[rows] = self.rate(digit_probabilities(model, batch, headless, digit_ids)).cpu().numpy()
+                done += int(lengths[rows].sum())
+                progress(done, int(lengths.sum()))
         if not np.isfinite(ratings).all():
             raise ValueError(f"{self.scorer.source} gives NaN or infinite logits; its weights are broken.")
         return ratings

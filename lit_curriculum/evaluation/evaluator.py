@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate
+from lit_curriculum.difficulty.in_parts import TokenIds, answers_in_parts
 from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, plain_tokens, turn_view
@@ -26,6 +27,7 @@ from lit_curriculum.evaluation.ranked import (
     per_character,
 )
 from lit_curriculum.evaluation.sandbox import SandboxLimits, pass_at_k, program_of, run_program
+from lit_curriculum.progress import Show, no_display
 from lit_curriculum.types import EncodedView, GenerativeModel
 
 Judge = Callable[[Sequence[tuple[str, str, str]]], Sequence[float]]
@@ -40,13 +42,17 @@ class Evaluator:
         template: Chat template for items with messages, bound to the tokenizer.
         options: How items are judged.
         judge: For ``open`` items.
+        show: Shows how far likelihoods and answers have come.
     """
 
-    def __init__(self, template: ChatTemplate, options: EvalOptions, judge: Judge | None = None) -> None:
+    def __init__(
+        self, template: ChatTemplate, options: EvalOptions, judge: Judge | None = None, show: Show = no_display
+    ) -> None:
         self.template = template
         self.tokenizer: PreTrainedTokenizerBase = template.tokenizer
         self.options = options
         self.judge = judge
+        self.show = show
 
     def evaluate(self, model: GenerativeModel, items: Sequence[EvalItem]) -> list[ItemResult]:
         """One result an item, in their order.
@@ -74,7 +80,15 @@ class Evaluator:
 
     def _likelihoods(self, model: GenerativeModel, views: Sequence[EncodedView]) -> Likelihoods:
         device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else torch.device("cpu")
-        return likelihoods(model, views, self.options.token_budget, device)
+        with (self.show if views else no_display)("Likelihoods", " tok") as progress:
+            return likelihoods(model, views, self.options.token_budget, device, progress)
+
+    def _answers(
+        self, model: GenerativeModel, prompts: Sequence[TokenIds], temperature: float, seed: int
+    ) -> list[TokenIds]:
+        limit = self.options.max_new_tokens
+        with (self.show if prompts else no_display)("Answers", " answers") as progress:
+            return answers_in_parts(prompts, lambda part: model.generate(part, limit, temperature, seed), progress)
 
     def _view(self, item: EvalItem, answer: str, prompt: str | None = None) -> EncodedView:
         if item.messages:
@@ -122,7 +136,7 @@ class Evaluator:
         if not items:
             return []
         o = self.options
-        tokens = model.generate(prompts, o.max_new_tokens, 0.0, o.seed)
+        tokens = self._answers(model, prompts, 0.0, o.seed)
         texts = [self._text(item, ids) for item, ids in zip(items, tokens, strict=True)]
         letters = self._letters(model, items, prompts, tokens, texts)
         told = [k for k, item in enumerate(items) if item.kind == "exact"]
@@ -198,8 +212,7 @@ class Evaluator:
         if o.code_samples > 1 and asked:
             drawn = {k: [] for k in asked}
             for sample in range(o.code_samples):
-                tokens = model.generate([prompts[k] for k in asked], o.max_new_tokens, o.code_temperature,
-                                        o.seed + sample)  # fmt: skip
+                tokens = self._answers(model, [prompts[k] for k in asked], o.code_temperature, o.seed + sample)
                 for k, ids in zip(asked, tokens, strict=True):
                     drawn[k].append(self._text(items[k], ids))
         out = {}

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate
 from lit_curriculum.data.tokenize import ViewText, tokenize
+from lit_curriculum.difficulty.runner import Progress
 from lit_curriculum.difficulty.work import pack_by_tokens, trim
 from lit_curriculum.quiet import quiet
 from lit_curriculum.types import Batch, BoolArray, EncodedView, FloatArray, IntArray, LanguageModel, Message
@@ -77,9 +78,17 @@ def plain_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 @torch.no_grad()
 def likelihoods(
-    model: LanguageModel, views: Sequence[EncodedView], token_budget: int, device: torch.device | str = "cpu"
-) -> Likelihoods:
+    model: LanguageModel, views: Sequence[EncodedView], token_budget: int, device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Likelihoods:  # fmt: skip
     """Losses of all views, in batches of nearly equal length with at most ``token_budget`` padded tokens.
+
+    Args:
+        model: Asked.
+        views: Each with what is scored of it.
+        token_budget: Of a batch.
+        device: Where batches go.
+        progress: Told (tokens done, tokens in all) after each batch.
 
     Raises:
         ValueError: a loss is NaN or infinite.
@@ -89,6 +98,7 @@ def likelihoods(
     scorable = np.flatnonzero(count)
     trimmed = {int(k): trim(views[int(k)]) for k in scorable}
     lengths: IntArray = np.array([len(trimmed[int(k)].input_ids) for k in scorable], dtype=np.int64)
+    done = 0
     with quiet(model) if isinstance(model, torch.nn.Module) else torch.no_grad():
         for rows in pack_by_tokens(lengths, token_budget) if len(scorable) else ():
             places = scorable[rows]
@@ -98,6 +108,9 @@ def likelihoods(
             total[places] = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row, nll).numpy()
             misses = torch.zeros(len(rows), dtype=torch.int64).index_add_(0, row, (~tokens.hit).cpu().long())
             greedy[places] = (misses == 0).numpy()
+            done += int(lengths[rows].sum())
+            if progress is not None:
+                progress(done, int(lengths.sum()))
     if not np.isfinite(total[scorable]).all():
         raise ValueError("the model's loss is NaN or infinite on an evaluation item; its weights are broken.")
     return Likelihoods(total, count, greedy)

@@ -29,6 +29,7 @@ from lit_curriculum.difficulty.ranks import rank_and_world
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.evaluation.common_cache import common_cache
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
+from lit_curriculum.progress import display
 from lit_curriculum.types import Example, ExampleStore, FloatArray
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,8 @@ class ProxyMetric(TextMetric):
         home = None if self.cache_dir is None else Path(self.cache_dir)
         answers = common_cache(self._engine, fingerprint, store, everything, rank, home, same_data_only=True)
         try:
-            found = self._engine.score(module, store, everything, cache=answers).values["proxy"]
+            with display(f"Scoring with {self.scorer.name}", " tok") as progress:
+                found = self._engine.score(module, store, everything, progress, answers).values["proxy"]
         finally:
             answers.close()
         if len(store) == len(examples):

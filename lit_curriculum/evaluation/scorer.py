@@ -50,6 +50,11 @@ class Scorer:
         return module.eval().to(self.device)
 
     @property
+    def name(self) -> str:
+        """The last part of the source, for people to read."""
+        return self.source.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
     def context_length(self) -> int | None:
         """Tokens in the scorer's context; none where its configuration does not say."""
         return self._module().context_length

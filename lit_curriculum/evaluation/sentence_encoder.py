@@ -11,6 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 from typing_extensions import override
 
 from lit_curriculum.difficulty.learned import TextEncoder
+from lit_curriculum.hub import bars_where_watched
 
 _BATCH = 32
 
@@ -58,7 +59,8 @@ class SentenceEncoder(TextEncoder):
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            tokenizer = AutoTokenizer.from_pretrained(self.source, revision=self.revision)
-            model = AutoModel.from_pretrained(self.source, revision=self.revision, dtype=torch.float32)
+            with bars_where_watched():
+                tokenizer = AutoTokenizer.from_pretrained(self.source, revision=self.revision)
+                model = AutoModel.from_pretrained(self.source, revision=self.revision, dtype=torch.float32)
             self._loaded = tokenizer, model.eval().requires_grad_(False)
         return self._loaded

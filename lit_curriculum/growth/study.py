@@ -183,6 +183,7 @@ def run_study(
     out: Path,
     train: Callable[[GrowthCell], Sequence[GrowthRecord]],
     only: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[GrowthRecord]:
     """Train every cell that has no file yet, and merge what there is.
 
@@ -191,6 +192,7 @@ def run_study(
         out: Folder; ``cells/<cell>.jsonl`` for each cell and ``records.jsonl`` for all together.
         train: Trains a cell and gives its records of all checkpoints.
         only: Train the cell of this number alone, for array jobs.
+        progress: Told (cells trained, cells to train) before the first and after each.
 
     Returns:
         The records of all cells that are done.
@@ -201,11 +203,20 @@ def run_study(
     todo = cells(study)
     if only is not None and not 0 <= only < len(todo):
         raise ValueError(f"--cell {only} is outside the study's cells, 0 to {len(todo) - 1}.")
-    for cell in todo if only is None else todo[only : only + 1]:
-        path = out / "cells" / f"{cell.id}.jsonl"
-        if not path.exists():
-            write_records(path, _selected(study, cell, train(cell)))
+    wanted = todo if only is None else todo[only : only + 1]
+    missing = [cell for cell in wanted if not _records_of(out, cell).exists()]
+    for number, cell in enumerate(missing):
+        if progress is not None:
+            progress(number, len(missing))
+        if not _records_of(out, cell).exists():  # another process may share the work
+            write_records(_records_of(out, cell), _selected(study, cell, train(cell)))
+    if progress is not None and missing:
+        progress(len(missing), len(missing))
     return merge(study, out)
+
+
+def _records_of(out: Path, cell: GrowthCell) -> Path:
+    return out / "cells" / f"{cell.id}.jsonl"
 
 
 def _selected(study: GrowthStudy, cell: GrowthCell, records: Sequence[GrowthRecord]) -> list[GrowthRecord]:
@@ -219,8 +230,7 @@ def merge(study: GrowthStudy, out: Path) -> list[GrowthRecord]:
     """The records of all finished cells, written to ``records.jsonl`` too."""
     records = []
     for cell in cells(study):
-        path = out / "cells" / f"{cell.id}.jsonl"
-        if path.exists():
-            records += read_records(path)
+        if _records_of(out, cell).exists():
+            records += read_records(_records_of(out, cell))
     write_records(out / "records.jsonl", records)
     return records

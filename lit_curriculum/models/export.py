@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from lit_curriculum.hub import load_tokenizer
+from lit_curriculum.hub import bars_where_watched, load_tokenizer
 from lit_curriculum.models import checkpoint as checkpoints
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.lora import LoRA
@@ -102,8 +102,9 @@ def export_folder(
     if module.lora is not None and merge_lora:
         # Merging in place and undoing it would leave rounding errors in the module's weights.
         model = copy.deepcopy(model).merge_and_unload()
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    with bars_where_watched():
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
 
 
 def export_run(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lit_curriculum.hub import resolve_source
+from lit_curriculum.hub import bars_where_watched, resolve_source
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -98,14 +98,15 @@ def load_model(
 
     read_config(source, revision, trust_remote_code)
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            resolve_source(source),
-            revision=revision,
-            dtype=dtype,
-            attn_implementation=attention,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-        )
+        with bars_where_watched():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                resolve_source(source),
+                revision=revision,
+                dtype=dtype,
+                attn_implementation=attention,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+            )
     except (OSError, ValueError) as error:
         raise ValueError(f"model.source: no model can be read from {source}: {_one_line(error)}") from error
     model, report = loaded

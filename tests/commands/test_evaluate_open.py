@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lit_curriculum.commands.evaluate_open import pair_scores, read_judge, with_
 from lit_curriculum.distill.judge import PromptJudge
 from lit_curriculum.distill.roles import JudgeItem, Judgement, PairJudge
 from lit_curriculum.evaluation.tasks import load_items
+from lit_curriculum.progress import Advance
 from tests.evaluation.tiny_scorer import save_scorer
 
 
@@ -56,6 +58,19 @@ def test_wins_ties_and_losses(tmp_path: Path) -> None:
     scores = pair_scores(LongerWins(), kept)
     assert scores([("q", "aa", "a"), ("q", "aa", "bb"), ("q", "aa", "ccc")]) == [0.0, 0.5, 1.0]
     assert json.loads(kept.read_text().splitlines()[2]) == {"question": "q", "reference": "aa", "answer": "ccc"}
+
+
+def test_the_judge_is_given_some_pairs_at_a_time(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+
+    def show(title: str, unit: str) -> AbstractContextManager[Advance]:
+        assert (title, unit) == ("Judgements", " answers")
+        return nullcontext(lambda done, total: steps.append((done, total)))
+
+    pairs = [("q", "aa", "a" * (k % 4)) for k in range(150)]
+    found = pair_scores(LongerWins(), tmp_path / "answers.jsonl", show)(pairs)
+    assert found == [[0.0, 0.0, 0.5, 1.0][k % 4] for k in range(150)]
+    assert steps == [(64, 150), (128, 150), (150, 150)]
 
 
 def test_answers_are_kept_when_the_judge_cannot_be_read(tmp_path: Path) -> None:

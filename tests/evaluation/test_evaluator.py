@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,24 @@ def test_a_trained_model_of_any_kind_is_evaluated_without_a_trace(tmp_path: Path
     alone = [judge.evaluate(module, [item])[0] for item in items]
     assert [r.answer for r in alone] == [r.answer for r in first]
     assert [r.nll_sum for r in alone] == pytest.approx([r.nll_sum for r in first], abs=1e-5)
+
+
+def test_whoever_waits_is_told_how_far_it_has_come() -> None:
+    told: list[tuple[str, str, list[tuple[int, int]]]] = []
+
+    @contextmanager
+    def show(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        steps: list[tuple[int, int]] = []
+        told.append((title, unit, steps))
+        yield lambda done, total: steps.append((done, total))
+
+    judged = evaluator(max_new_tokens=8)
+    judged.show = show
+    items = [ask(f"q{k}", kind="exact", gold="x", parser="whole") for k in range(600)]
+    results = judged.evaluate(Parrot({f"q{k}": f"a{k}" for k in reversed(range(600))}), items)
+    assert [r.answer for r in results] == [f"a{k}" for k in range(600)]
+    assert [(title, unit) for title, unit, _ in told] == [("Answers", " answers"), ("Likelihoods", " tok")]
+    assert told[0][2] == [(256, 600), (512, 600), (600, 600)]
+    done, total = zip(*told[1][2], strict=True)
+    assert list(done) == sorted(done)
+    assert done[-1] == total[0]

@@ -55,6 +55,14 @@ def test_the_untrained_model_has_one_checkpoint_and_is_read_there(tmp_path: Path
     assert [r.selected for r in records] == [True, True]
 
 
+def test_it_is_told_how_many_cells_are_left(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    run_study(study(), tmp_path, train, only=1)
+    run_study(study(), tmp_path, train, progress=lambda done, total: steps.append((done, total)))
+    left = len(cells(study())) - 1
+    assert steps == [(k, left) for k in range(left + 1)]
+
+
 def test_a_study_goes_on_where_it_stopped_and_merges_array_jobs(tmp_path: Path) -> None:
     trained: list[str] = []
 

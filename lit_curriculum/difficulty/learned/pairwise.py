@@ -12,6 +12,7 @@ from torch.nn.functional import logsigmoid
 from typing_extensions import override
 
 from lit_curriculum.difficulty.fingerprint import is_sharded
+from lit_curriculum.difficulty.in_parts import answers_in_parts
 from lit_curriculum.difficulty.learned.answers import Answer, reference
 from lit_curriculum.difficulty.learned.net import ScoringNet
 from lit_curriculum.difficulty.learned.objective import Lesson, ScorerObjective
@@ -98,7 +99,11 @@ class Pairwise(ScorerObjective):
         model = cast("GenerativeModel", context.model)
         own = deal_out(
             [a.prompt for a in asked],
-            lambda prompts: model.generate(prompts, self.max_new_tokens, self.temperature, seed),
+            lambda prompts: answers_in_parts(
+                prompts,
+                lambda part: model.generate(part, self.max_new_tokens, self.temperature, seed),
+                context.progress,
+            ),
             together=isinstance(model, nn.Module) and is_sharded(model),
         )
         answers = [Answer(a.example, a.prompt, tokens) for a, tokens in zip(asked, own, strict=True)]

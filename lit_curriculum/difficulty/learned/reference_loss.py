@@ -94,7 +94,7 @@ class ReferenceLoss(StatefulMetric):
             with lent(context.model):
                 batches = list(self._batches(others, context.generator))
                 tokens += int(sum(lengths[batch].sum() for batch in batches))
-                last_loss = self._train(context, batches)
+                last_loss = self._train(context, batches, part)
                 engine = ScoringEngine({_NAME: NegativeLogLikelihood()}, device=context.device)
                 scores = engine.score(context.model, context.store, scored)
                 self._values[scored] = scores.values[_NAME]
@@ -108,20 +108,22 @@ class ReferenceLoss(StatefulMetric):
         order = np.concatenate(passes)[:wanted]
         yield from np.split(order, range(self.batch_size, wanted, self.batch_size))
 
-    def _train(self, context: UpdateContext, batches: list[IntArray]) -> float:
+    def _train(self, context: UpdateContext, batches: list[IntArray], part: int) -> float:
         """Train on ``batches`` and return the loss of the last one, before its step."""
         assert isinstance(context.model, nn.Module)
         trained = [p for p in context.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
         value = 0.0
         with torch.enable_grad():
-            for indices in batches:
+            for number, indices in enumerate(batches, start=1):
                 rows = [(int(i), 1.0, context.store.encoded(int(i), CONDITIONED)) for i in indices]
                 loss = context.model.token_nll(Batch.from_views(rows).to(context.device)).nll.mean()
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 value = float(loss.detach())
+                if context.progress is not None:
+                    context.progress(part * len(batches) + number, self.folds * len(batches))
         optimizer.zero_grad()
         return value
 

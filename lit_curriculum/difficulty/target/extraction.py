@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lit_curriculum.difficulty.ranks import add_up, rank_and_world
+from lit_curriculum.difficulty.runner import Progress
 from lit_curriculum.difficulty.work import pack_by_tokens, sequence_digest
 from lit_curriculum.types import CONDITIONED, Batch, ExampleStore, IntArray
 
@@ -26,6 +27,7 @@ def extract(
     device: torch.device,
     token_budget: int,
     folder: Path | None,
+    progress: Progress | None = None,
 ) -> Vectors:
     """Vectors [K, D] of the examples ``indices`` [K], on every rank.
 
@@ -39,6 +41,7 @@ def extract(
         device: Where batches go.
         token_budget: Padded tokens of a batch.
         folder: Of this model and these vectors, or none to keep nothing.
+        progress: Told (batches done, batches in all).
 
     Raises:
         ValueError: a vector is NaN or infinite.
@@ -65,6 +68,8 @@ def extract(
                 _write(path, vectors.numpy())
         if number < len(batches):
             found.append((rows, vectors))
+        if progress is not None:
+            progress(min(number + 1, len(batches)), len(batches))
     width = max((v.shape[1] for _, v in found), default=0)
     if world_size > 1:
         # A rank may have had no batch at all.

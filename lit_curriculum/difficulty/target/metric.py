@@ -136,7 +136,7 @@ class TargetSimilarity(StatefulMetric):
             )
         vectors_of, extra = self.vectors.extractor(model, of_targets)
         folder = self._folder(model, extra, of_targets)
-        return extract(context.store, indices, vectors_of, context.device, self.token_budget, folder)
+        return extract(context.store, indices, vectors_of, context.device, self.token_budget, folder, context.progress)
 
     def _folder(self, model: nn.Module, extra: str, of_targets: bool) -> Path | None:
         fingerprint = None if self.cache_dir is None else model_fingerprint(model)
