@@ -6,10 +6,11 @@ The source folder is the repository, so links between its files hold on the site
 from __future__ import annotations
 
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+sys.path.insert(0, str(ROOT))
 
 from lit_curriculum import __version__  # noqa: E402
 
@@ -21,7 +22,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "site_extension",
+    "docs.site_extension",
 ]
 root_doc = "docs/index"
 include_patterns = ["README.md", "docs/**", "configs/README.md", "experiments/LOG.md", "experiments/*/README.md"]
@@ -44,7 +45,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
 add_module_names = False
-python_maximum_signature_line_length = 100
+python_maximum_signature_line_length = 140
+python_trailing_comma_in_multi_line_signatures = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
@@ -54,6 +56,8 @@ myst_heading_anchors = 3
 myst_links_external_new_tab = False
 
 html_theme = "furo"
+html_static_path = ["_static", str(files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf")]
+html_css_files = ["site.css"]
 html_title = "lit_curriculum"
 html_extra_path = ["_root"]
 html_copy_source = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import pkgutil
 import re
 from importlib import import_module
@@ -17,16 +16,11 @@ from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 from sphinx.writers.html5 import HTML5Translator
 
-PACKAGE = "lit_curriculum"
-MISSING = object()
+from docs.names import MISSING, PACKAGE, find
+from docs.offline import asked
+
 ARRAYS = {"int64": "IntArray", "float64": "FloatArray", "bool": "BoolArray", "bool_": "BoolArray"}
 ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[(?:~?typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[~?numpy\.(\w+)\]\]")
-ELSEWHERE = re.compile(
-    r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*>"
-    r"|<link\b(?![^>]*rel=[\"']?canonical)[^>]*\bhref=[\"']?(?:https?:)?//[^>]*>"
-    r"|(?:@import\s+|url\()[^;)]{0,3}(?:https?:)?//[^;)]*"
-)
-"""What makes a browser ask another machine when a page is opened."""
 
 
 def packages() -> dict[str, list[str]]:
@@ -70,7 +64,7 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: no
 
     A name that is nothing stays unresolved, and so is a warning.
     """
-    found = _object(node["reftarget"], node.get("py:module"), node.get("py:class"))
+    found = find(node["reftarget"], node.get("py:module"), node.get("py:class"))
     if found is MISSING:
         return None
     if getattr(found, "__module__", None) is None or not hasattr(found, "__qualname__"):
@@ -79,34 +73,6 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: no
     python = env.get_domain("py")
     link = python.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
     return contnode if link is None else link
-
-
-def _object(target: str, module: str | None, owner: str | None) -> Any:
-    """What ``target`` names, seen from a class of a module, or :data:`MISSING`; its owner for what is only declared."""
-    for prefix in (f"{module}.{owner}.", f"{module}.", f"{PACKAGE}.types.", ""):
-        path = prefix + target
-        found = _import(path)
-        if found is not MISSING:
-            return found
-        holder, _, name = path.rpartition(".")
-        parent = _import(holder) if holder else MISSING
-        if isinstance(parent, type) and any(name in vars(base).get("__annotations__", {}) for base in parent.__mro__):
-            return parent
-    return MISSING
-
-
-def _import(path: str) -> Any:
-    """The object of this name, or :data:`MISSING`."""
-    parts = path.split(".")
-    for number in range(len(parts), 0, -1):
-        try:
-            found: Any = import_module(".".join(parts[:number]))
-        except ImportError:
-            continue
-        for name in parts[number:]:
-            found = getattr(found, name, MISSING)
-        return found
-    return getattr(builtins, path, MISSING)
 
 
 def short_types(
@@ -138,11 +104,9 @@ def visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
 
 def check_offline(app: Sphinx, exception: Exception | None) -> None:
     """Refuses a site that would ask the network for a script, a style, a font or a picture."""
-    if exception is not None:
-        return
-    for page in Path(app.outdir).rglob("*"):
-        if page.suffix in (".html", ".css") and (found := ELSEWHERE.search(page.read_text(encoding="utf-8"))):
-            raise ExtensionError(f"{page}: {found[0]!r} needs a network")
+    for page in Path(app.outdir).rglob("*") if exception is None else ():
+        if page.suffix in (".html", ".css") and (found := asked(page.read_text(encoding="utf-8"))):
+            raise ExtensionError(f"{page}: {found!r} needs a network")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def check_generative(trainer: Trainer, module: LightningModule) -> None:
 
 
 def items_of(store: ExampleStore, index: IntArray, parsers: Mapping[str, str]) -> list[EvalItem]:
-    """What is asked of the validation examples ``index``.
+    """What is asked of the validation examples ``index`` [B].
 
     Args:
         store: The validation examples.
@@ -91,5 +91,5 @@ def answered_right(
 
 
 def longest_answer(store: ExampleStore, index: IntArray) -> int:
-    """Tokens of the longest right answer, its end included."""
+    """Tokens of the longest right answer to the examples ``index`` [B], its end included."""
     return int(store.num_scored(CONDITIONED)[index].max())

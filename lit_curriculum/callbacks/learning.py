@@ -58,7 +58,7 @@ class StatefulMetrics:
                     )
 
     def wanted(self, asked: IntArray, num_examples: int, stage: int, seed: int) -> IntArray:
-        """The indices that the policy ``asked`` for, and after them those that updates want beside them."""
+        """The indices that the policy ``asked`` for [K], and after them those that updates want beside them."""
         for name, metric in self.metrics.items():
             more = metric.wanted(asked, num_examples, stage, make_generator(seed, stage, f"{name} wanted"))
             asked = np.concatenate([asked, np.setdiff1d(more, asked)])

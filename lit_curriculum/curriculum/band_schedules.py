@@ -39,7 +39,7 @@ class BandSchedules:
         return is_open
 
     def band(self, number: int) -> IntArray:
-        """The examples of a schedule's current band, easiest first; none where it is exhausted."""
+        """[K] the examples of a schedule's current band, easiest first; none where it is exhausted."""
         clock = int(self.clocks[number])
         if clock >= len(self.run.bands):
             return np.empty(0, dtype=np.int64)

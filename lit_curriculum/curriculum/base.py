@@ -37,7 +37,7 @@ class CurriculumPolicy(ABC):
         """
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
-        """Indices to score with the current model before stage ``stage``; pure. None by default."""
+        """[K] indices to score with the current model before stage ``stage``; pure. None by default."""
         del table, stage
         return np.empty(0, dtype=np.int64)
 

@@ -149,5 +149,5 @@ class DriftModel:
 
 
 def kth_highest(values: FloatArray, size: int) -> float:
-    """The ``size``-th highest of ``values``."""
+    """The ``size``-th highest of ``values`` [N]."""
     return float(np.partition(values, len(values) - size)[len(values) - size])

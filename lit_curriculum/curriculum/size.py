@@ -56,14 +56,14 @@ class StageSize:
         return min(num_examples, max(1, round(self.tokens / float(self._lengths.mean()))))
 
     def most(self, candidates: IntArray, num_examples: int) -> int:
-        """Largest number of ``candidates`` that could ever fit, whatever the order."""
+        """Largest number of ``candidates`` [K] that could ever fit, whatever the order."""
         if self.tokens is None:
             return min(len(candidates), self.planned(num_examples))
         shortest_first = np.sort(self._lengths[candidates])
         return int(np.searchsorted(shortest_first.cumsum(), self.tokens, side="right"))
 
     def cut(self, order: IntArray, num_examples: int) -> IntArray:
-        """The front of ``order`` (indices, without repeats) that fits."""
+        """The front of ``order`` ([K] indices, without repeats) that fits."""
         if self.tokens is None:
             return order[: self.planned(num_examples)]
         return order[: int(np.searchsorted(self._lengths[order].cumsum(), self.tokens, side="right"))]

@@ -162,7 +162,7 @@ class TapirPolicy(CurriculumPolicy):
         return Pools(order[hard[order]], order[easy[order]], delta)
 
     def tasks_of(self, rows: IntArray) -> list[str]:
-        """Task of each row."""
+        """Task of each of ``rows`` [K]."""
         return [str(t) for t in self._tasks[rows]]
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:

@@ -202,6 +202,11 @@ def _to_examples(split: str, rows: Sequence[_Row]) -> list[Example]:
 
 
 def check_options(num_train: int, num_val: int, levels: int, duplicate_share: float, noise_share: float) -> None:
+    """Refuse options of the generated data that are out of range.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
     if num_train < 1:
         raise ValueError(f"data.num_train must be at least 1, got {num_train}.")
     if num_val < 1:

@@ -65,7 +65,7 @@ def encode_examples(data: InstructionDataModule, examples: Sequence[Example]) ->
 
 
 def append_examples(data: InstructionDataModule, store: EncodedStore | None) -> IntArray:
-    """Put encoded examples behind the training data, for the sampler too.
+    """Put encoded examples behind the training data, for the sampler too; their [K] indices.
 
     Returns:
         Their indices.

@@ -74,7 +74,7 @@ def is_hard(gaps: FloatArray, delta: float) -> BoolArray:
 
 
 def gap_histogram(gaps: FloatArray, delta: float) -> str:
-    """The gaps as lines of text, a bar for each whole or half point, and what share lies above ``delta``."""
+    """The gaps [N] as lines of text, a bar for each whole or half point, and what share lies above ``delta``."""
     known = gaps[np.isfinite(gaps)]
     if not len(known):
         return "MFD: no instruction has been judged."

@@ -41,7 +41,7 @@ class BatchRunner:
     """Halved whenever memory runs out; each rank for itself, since the weights are whole on each."""
 
     def run(self, batches: list[IntArray], progress: Progress | None, cache: SummaryCache | None) -> list[Found]:
-        """This rank's part of ``batches``; what is found is written down one batch later on a device that runs ahead.
+        """This rank's part of ``batches`` ([B] indices each); what is found is written down one batch later on a device that runs ahead.
 
         Args:
             batches: Item numbers of each batch, the same on all ranks.
@@ -72,7 +72,7 @@ class BatchRunner:
         return found
 
     def seconds(self, items: IntArray) -> float:
-        """How long a batch of ``items`` takes on the slowest rank; infinite where memory does not suffice."""
+        """Seconds that a batch of ``items`` [B] takes on the slowest rank; infinite where memory does not suffice."""
         started = time.perf_counter()
         try:
             self._forward(items)

@@ -77,7 +77,7 @@ class StatefulMetric(DifficultyMetric):
         return ()
 
     def wanted(self, asked: IntArray, num_examples: int, stage: int, generator: np.random.Generator) -> IntArray:
-        """Indices whose scores by the model an update wants fresh, beside those that the policy ``asked`` for."""
+        """[K] indices whose scores an update wants fresh, beside those that the policy ``asked`` for."""
         del asked, num_examples, stage, generator
         return np.empty(0, dtype=np.int64)
 

@@ -52,7 +52,7 @@ class DifficultyTable:
         self.scored_at[metric][indices] = stage
 
     def mark_unscorable(self, metric: str, indices: IntArray, stage: int) -> None:
-        """Note that ``indices`` were looked at and have no score: no scored token is left of them."""
+        """Note that ``indices`` [K] were looked at and have no score: no scored token is left of them."""
         self.scores[metric][indices] = np.nan
         self.scored_at[metric][indices] = stage
 

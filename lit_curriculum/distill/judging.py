@@ -58,7 +58,7 @@ def judge_rows(
     roles: Roles, store: ExampleStore, indices: IntArray, answers: Sequence[str], path: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Judgement]:  # fmt: skip
-    """The judge's scores of the student's answers to the examples ``indices`` beside those in the data.
+    """The judge's scores of the student's answers to the examples ``indices`` [K] beside those in the data.
 
     Args:
         roles: The judge is asked; its costs are counted, those of judgements that were made before a kill too.

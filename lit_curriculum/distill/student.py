@@ -109,7 +109,7 @@ class StudentAnswers:
 
 
 def prompts_of(store: ExampleStore, indices: IntArray) -> list[TokenIds]:
-    """Prompts of the examples ``indices``."""
+    """Prompts [K] of the examples ``indices`` [K]."""
     return [answer_prompt(store, int(i)) for i in indices]
 
 

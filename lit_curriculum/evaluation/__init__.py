@@ -1,1 +1,1 @@
-
+"""Answers and likelihoods judged: items, parsers, tasks, sandboxed programs, intervals."""

@@ -46,7 +46,7 @@ def mean_interval(values: FloatArray, confidence: float = 0.95, resamples: int =
 
 
 def score_interval(values: FloatArray, confidence: float = 0.95) -> Interval:
-    """Wilson's interval where every item is right or wrong, else the bootstrap of the mean."""
+    """Wilson's interval of ``values`` [N] where every item is right or wrong, else the bootstrap of the mean."""
     if np.isin(values, (0.0, 1.0)).all():
         return wilson_interval(int(values.sum()), len(values), confidence)
     return mean_interval(values, confidence)

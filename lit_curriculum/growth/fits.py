@@ -156,7 +156,7 @@ def fit_score(n: FloatArray, correct: FloatArray, total: FloatArray, chance: flo
 
 
 def fit_loss(n: FloatArray, loss: FloatArray) -> Curve:
-    """Rectified law L = B/(D0 + n^beta) + E on losses in nats.
+    """Rectified law L = B/(D0 + n^beta) + E on losses [R] in nats at R rungs.
 
     References:
         Lin et al. 2024, "Selecting Large Language Model to Fine-tune via Rectified Scaling Law".

@@ -181,6 +181,7 @@ def item_table(records: Sequence[GrowthRecord], measure: str) -> tuple[list[Floa
 
 
 def item_values(record: GrowthRecord, measure: str) -> FloatArray:
+    """[items] right or wrong as 1 or 0 for the measure ``score``, else losses in nats."""
     if measure == "score":
         return np.array([float(c) for c in record.outcomes])
     return np.array(record.item_nll, dtype=float)
@@ -204,7 +205,7 @@ def line_and_bend(x: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatA
 
 
 def interval_of(values: FloatArray) -> Interval:
-    """The first is the estimate, the rest are resamples."""
+    """Of [1 + resamples] values, the first of which is the estimate."""
     low, high = np.percentile(values[1:], _LEVEL)
     return Interval(value=float(values[0]), low=float(low), high=float(high))
 

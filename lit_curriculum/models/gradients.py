@@ -125,6 +125,7 @@ class GradientMixin:
         return found
 
     def on_train_start(self) -> None:
+        """Forgets the checkpoint's moments: from here on the optimizer has its own."""
         self.loaded_optimizer_states = ()
 
 

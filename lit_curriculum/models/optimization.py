@@ -31,7 +31,9 @@ def parameter_groups(model: nn.Module, decay_norm_and_bias: bool) -> list[dict[s
 class HorizonAware(Protocol):
     """A learning-rate schedule that can be told the number of optimizer steps in the run."""
 
-    def set_horizon(self, total_steps: int, /) -> None: ...
+    def set_horizon(self, total_steps: int, /) -> None:
+        """Take ``total_steps`` optimizer steps as the length of the run."""
+        ...
 
 
 def fix_horizon(schedule: HorizonAware, total_steps: int | None) -> None:

@@ -47,5 +47,5 @@ def reduce_losses(
 
 
 def positive(denominator: Tensor) -> Tensor:
-    """The denominator, or next to nothing in place of zero: the loss of no scored token is zero, not NaN."""
+    """The denominator [], or next to nothing in place of zero: the loss of no scored token is zero, not NaN."""
     return denominator.clamp(min=torch.finfo(denominator.dtype).tiny)

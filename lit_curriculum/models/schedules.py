@@ -102,7 +102,7 @@ class HorizonSchedule(LRScheduler):
         return self.final_fraction + (1.0 - self.final_fraction) * self._decay(min((step - peak) / remaining, 1.0))
 
     def get_lr(self) -> list[float | Tensor]:
-        """Rate of each parameter group for the step that comes next."""
+        """[groups] rate of each parameter group for the step that comes next."""
         return [base * self.factor(self.last_epoch) for base in self.base_lrs]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ def overview(ledger: Ledger) -> Answer:
 
 
 def by_id(ledger: Ledger, name: str) -> NDArray[np.int64]:
-    """Indices of the examples with the id ``name``.
+    """[K] indices of the examples with the id ``name``.
 
     Raises:
         ValueError: there is none.

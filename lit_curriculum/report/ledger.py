@@ -77,7 +77,7 @@ class StageState:
 
     @property
     def chosen(self) -> NDArray[np.int64]:
-        """The distinct examples of the stage, in the order of their first places."""
+        """[K] the distinct examples of the stage, in the order of their first places."""
         found = np.flatnonzero(self.place >= 0)
         return found[np.argsort(self.place[found])]
 

@@ -47,7 +47,7 @@ class ScorerObjective(ABC):
         """Name and options, as they stand in the formula of the metric."""
 
     def wanted(self, asked: IntArray, num_examples: int, generator: np.random.Generator) -> IntArray:
-        """Indices whose loss has to be fresh, beside those ``asked`` for; none by default."""
+        """[K] indices whose loss has to be fresh, beside those ``asked`` for; none by default."""
         del asked, num_examples, generator
         return np.empty(0, dtype=np.int64)
 
