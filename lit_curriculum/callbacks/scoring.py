@@ -69,7 +69,7 @@ class TableScorer:
     def score_model(
         self, trainer: Trainer, module: LightningModule, store: ExampleStore, indices: IntArray, stage: int
     ) -> Scores | None:
-        """Enter the model's scores of ``indices`` [K], leaving no trace on the model; none where there is nothing to do.
+        """Enter the model's scores of ``indices`` [K], no trace left on the model; none where nothing is to do.
 
         What has been computed is kept on disk until the next refresh. Killed in the middle, a run that is resumed
         comes to the same weights again and so finds it: a refresh is continued, not repeated.

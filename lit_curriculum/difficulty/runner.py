@@ -41,7 +41,7 @@ class BatchRunner:
     """Halved whenever memory runs out; each rank for itself, since the weights are whole on each."""
 
     def run(self, batches: list[IntArray], progress: Progress | None, cache: SummaryCache | None) -> list[Found]:
-        """This rank's part of ``batches`` ([B] indices each); what is found is written down one batch later on a device that runs ahead.
+        """This rank's part of ``batches`` (indices [B]); on a device that runs ahead, results come a batch later.
 
         Args:
             batches: Item numbers of each batch, the same on all ranks.

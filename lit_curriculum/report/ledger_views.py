@@ -50,7 +50,7 @@ def drift(axes: Axes, states: list[StageState], metric: str, unit: str) -> None:
 
 
 def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Spearman's, of two [N], over the examples that both have a score of; NaN below three or where either is constant."""
+    """Spearman's of two [N], over examples with both scores; NaN below three or where either is constant."""
     both = np.isfinite(one) & np.isfinite(other)
     if both.sum() < 3 or np.ptp(one[both]) == 0 or np.ptp(other[both]) == 0:
         return float("nan")
