@@ -11,7 +11,6 @@ from lit_curriculum.report.tables import Table
 
 _STUDIES = {
     "growth_study": "generated abilities",
-    "growth_study_third": "generated abilities, third design",
     "growth_real": "real data, SmolLM2-135M",
 }
 _RESCORED = "complexity alone, everything re-scored"

@@ -180,6 +180,8 @@ NOTES = {
     "7e527a1, on a shared machine; the commit below is that of the analysis.",
     "growth_study_second": "Two of three planted truths are recovered; lookup runs out of facts (experiments/LOG.md).",
     "growth_study_third": "Two of three planted truths are recovered; echo still gains (experiments/LOG.md).",
+    "growth_study": "A fourth design, after three that recovered one or two of the three planted truths; written "
+    "down before it was run, on seeds of its own (experiments/LOG.md). Cells of seed 15 are of an earlier commit.",
     "tapir_ablation": "Rules play teacher and judge and are always right; tokens of training are equal, calls of the "
     "roles are not and stand in the table.",
     "tapir_demo": "One seed, on the embedded default: it shows that the rounds work, not that they help.",
