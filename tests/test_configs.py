@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lit_curriculum.cli import CurriculumCLI, main
+from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.commands.plan import make_plan
 from lit_curriculum.report.ledger import Ledger
 from tests.evaluation.tiny_scorer import save_scorer
@@ -110,21 +110,28 @@ def check_plan(plan: dict[str, Any], ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("curriculum", sorted(NEEDS_WEIGHTS & set(LAYERS["curriculum"])))
-def test_curricula_that_need_weights_parse(curriculum: str, tmp_path: Path) -> None:
-    args = [*layers("tiny", "abilities", curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}"]
-    cli = CurriculumCLI(args, run=False)
-    assert cli.trainer.max_epochs == 2
+def test_curricula_that_need_weights_are_planned_without_them(curriculum: str, tmp_path: Path) -> None:
+    cli = CurriculumCLI(with_source(curriculum, "package:no_such_package/weights.gguf", tmp_path), run=False)
+    plan = make_plan(cli.trainer, cli.model, cli.datamodule)
+    assert len(plan["stages"]) == 2
+    assert plan["made_up_scores"]
 
 
 @pytest.mark.parametrize("curriculum", sorted(NEEDS_WEIGHTS & set(LAYERS["curriculum"])))
-def test_curricula_that_need_weights_run_with_tiny_ones(curriculum: str, tmp_path: Path) -> None:
-    text = (CONFIGS / "curriculum" / f"{curriculum}.yaml").read_text()
-    source = save_scorer(tmp_path / "scorer", context=1024)
-    (tmp_path / "own.yaml").write_text(re.sub(r"package:[^\s,\]}]+", source, text))
-    args = [
-        "fit", *layers("tiny", "abilities", "uniform", "debug"), f"--config={tmp_path / 'own.yaml'}",
-        f"--trainer.default_root_dir={tmp_path}", f"--trainer.logger.init_args.save_dir={tmp_path}",
-        "--data.num_train=120", "--data.num_val_per_ability=2", f"--data.cache_dir={tmp_path / 'cache'}",
-    ]  # fmt: skip
-    assert main(args) == 0
+def test_curricula_that_need_weights_run_with_tiny_ones_as_planned(curriculum: str, tmp_path: Path) -> None:
+    cli = CurriculumCLI(with_source(curriculum, save_scorer(tmp_path / "scorer", context=1024), tmp_path), run=False)
+    plan = make_plan(cli.trainer, cli.model, cli.datamodule)
+    cli.trainer.fit(cli.model, cli.datamodule)
     assert len(list((tmp_path / "version_0" / "selection").glob("*.jsonl"))) == 2
+    check_plan(plan, Ledger(tmp_path / "version_0"))
+
+
+def with_source(curriculum: str, source: str, folder: Path) -> list[str]:
+    """Options of a run whose curriculum reads its weights from ``source`` instead of a package."""
+    text = (CONFIGS / "curriculum" / f"{curriculum}.yaml").read_text()
+    (folder / "own.yaml").write_text(re.sub(r"package:[^\s,\]}]+", source, text))
+    return [
+        *layers("tiny", "abilities", "uniform", "debug"), f"--config={folder / 'own.yaml'}",
+        f"--trainer.default_root_dir={folder}", f"--trainer.logger.init_args.save_dir={folder}",
+        "--data.num_train=120", "--data.num_val_per_ability=2", f"--data.cache_dir={folder / 'cache'}",
+    ]  # fmt: skip

@@ -20,6 +20,7 @@ from lightning.pytorch import Trainer
 
 from lit_curriculum.callbacks.checks import curriculum_data
 from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.data.store import content_digest
 
 CONTINUABLE = "curriculum_continuable"
 """Key of a checkpoint: whether a run can be continued from it exactly."""
@@ -100,7 +101,6 @@ def run_identity(trainer: Trainer, policy: CurriculumPolicy) -> dict[str, Any]:
     """Policy, batches and data of a run: with its own options a callback knows what its order depends on."""
     data = curriculum_data(trainer)
     store = data.train_store
-    content = hashlib.blake2b(store.content_hashes.tobytes(), digest_size=8).hexdigest()
     encoding: Mapping[str, Any] = getattr(store, "identity", {})
     return {
         "curriculum.policy": type(policy).__qualname__,
@@ -108,7 +108,7 @@ def run_identity(trainer: Trainer, policy: CurriculumPolicy) -> dict[str, Any]:
         "data.batch_size": data.sampler.batch_size,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
         "number of examples": len(store),
-        "content of the data": content,
+        "content of the data": content_digest(store, 8),
         **encoding,
     }
 

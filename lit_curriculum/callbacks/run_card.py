@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -19,7 +18,8 @@ from lit_curriculum.callbacks.checks import curriculum_data
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.resume import options_of
-from lit_curriculum.types import CONDITIONED, ExampleStore
+from lit_curriculum.data.store import content_digest
+from lit_curriculum.types import CONDITIONED
 
 FORMAT = 1
 _PACKAGES = ("lit-curriculum", "torch", "lightning", "transformers")
@@ -181,8 +181,8 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
         "data": {
             "examples": len(store),
             "validation": len(val_store or ()),
-            "hash": _content(store),
-            "validation_hash": None if val_store is None else _content(val_store),
+            "hash": content_digest(store),
+            "validation_hash": None if val_store is None else content_digest(val_store),
             "batch_size": data.sampler.batch_size,
             "records_read": getattr(problems, "num_read", None),
             "problems": dict(getattr(problems, "counts", {})),
@@ -197,7 +197,7 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
             "device": str(module.device),
             "ranks": trainer.world_size,
             "precision": str(trainer.precision),
-            "packages": {name: _version(name) for name in _PACKAGES},
+            "packages": {name: installed_version(name) for name in _PACKAGES},
         },
     }
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -212,17 +212,14 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
     return facts
 
 
-def _content(store: ExampleStore) -> str:
-    return hashlib.blake2b(store.content_hashes.tobytes(), digest_size=16).hexdigest()
-
-
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """What JSON can hold; the rest as text."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(options), default=str))
     return plain
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Version of a package, or none where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -61,25 +61,7 @@ def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
 def train_cell(make_cli: MakeCLI, study: GrowthStudy, cell: GrowthCell) -> list[GrowthRecord]:
     """Train one cell; its checkpoints are validations, and nothing of the run stays on disk but its records."""
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
-        args = [f"--config={c}" for c in study.configs]
-        args += [
-            *_policy(study, cell),
-            f"--curriculum.seed={cell.seed}",
-            f"--seed_everything={cell.seed}",
-            f"--trainer.max_epochs={study.epochs}",
-            f"--trainer.default_root_dir={folder}",
-            "--trainer.logger=false",
-            "--trainer.callbacks=[]",
-            "--trainer.enable_checkpointing=false",
-            "--trainer.enable_progress_bar=false",
-            "--trainer.enable_model_summary=false",
-            f"--data.init_args.batch_size={study.batch_size}",
-            *study.args,
-            *study.sizes[cell.size].args,
-        ]
-        if study.data_seed_option is not None:
-            args.append(f"--{study.data_seed_option}={cell.seed}")
-        cli = make_cli(args, False)
+        cli = make_cli([*cell_options(study, cell), f"--trainer.default_root_dir={folder}"], False)
         tracker = AbilityGrowthTracker(
             ood=list(study.ood), cell=cell.id, arm=cell.arm, size=cell.size, params=cell.params, seed=cell.seed,
             rung=cell.rung, valid=study.epochs > 1, answers=study.answers, parsers=dict(study.parsers),
@@ -91,6 +73,20 @@ def train_cell(make_cli: MakeCLI, study: GrowthStudy, cell: GrowthCell) -> list[
         else:
             cli.trainer.fit(cli.model, cli.datamodule)
         return tracker.history
+
+
+def cell_options(study: GrowthStudy, cell: GrowthCell) -> list[str]:
+    """The cell as options of ``lit-curriculum fit`` or ``plan``."""
+    args = [f"--config={c}" for c in study.configs]
+    args += [
+        *_policy(study, cell), f"--curriculum.seed={cell.seed}", f"--seed_everything={cell.seed}",
+        f"--trainer.max_epochs={study.epochs}", "--trainer.logger=false", "--trainer.callbacks=[]",
+        "--trainer.enable_checkpointing=false", "--trainer.enable_progress_bar=false",
+        "--trainer.enable_model_summary=false", f"--data.init_args.batch_size={study.batch_size}", *study.args,
+        *study.sizes[cell.size].args,
+    ]  # fmt: skip
+    seed = [] if study.data_seed_option is None else [f"--{study.data_seed_option}={cell.seed}"]
+    return args + seed
 
 
 def _policy(study: GrowthStudy, cell: GrowthCell) -> list[str]:

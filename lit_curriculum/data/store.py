@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lit_curriculum.data.problems import ProblemReport
-from lit_curriculum.types import CONDITIONED, UNCONDITIONED, EncodedView, Example, IntArray, Message
+from lit_curriculum.types import CONDITIONED, UNCONDITIONED, EncodedView, Example, ExampleStore, IntArray, Message
 
 DATA, INFO, PROBLEMS = "data", "info.json", "problems.json"
 _Ragged = tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -129,7 +129,7 @@ class EncodedStore:
     @cached_property
     def data_hash(self) -> str:
         """32 hexadecimal digits over all content hashes in order: the data, however encoded."""
-        return hashlib.blake2b(self.content_hashes.tobytes(), digest_size=16).hexdigest()
+        return content_digest(self)
 
     @property
     def fingerprint(self) -> str:
@@ -193,6 +193,11 @@ class EncodedStore:
             found = column.offsets.to_numpy(), column.values.to_numpy()
             self._ragged[batch, name] = found
         return found
+
+
+def content_digest(store: ExampleStore, size: int = 16) -> str:
+    """``size`` bytes, in hexadecimal digits, over all content hashes in order: the data, however encoded."""
+    return hashlib.blake2b(store.content_hashes.tobytes(), digest_size=size).hexdigest()
 
 
 _TEXT_COLUMNS = ("id", "source", "content_hash", "ability", "roles", "contents", "meta")
