@@ -68,6 +68,7 @@ class SelfReflection(TextMetric):
     """
 
     unit = "digit"
+    loads_model = True
 
     def __init__(
         self,

@@ -1,109 +1,17 @@
-"""The words that the layers share: what an example is, what a model is asked, what a stage trains on.
-
-Shape letters used in the package: ``N`` examples in the data, ``B`` rows in a batch, ``L`` tokens in a row,
-``S`` scored tokens of a batch, ``M`` examples in a stage's plan.
-"""
+"""What a model is asked, and what it answers: all that the curriculum knows of it."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Role = Literal["system", "user", "assistant"]
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-
-CONDITIONED = "conditioned"
-"""Name of the view that holds the whole conversation; its scored tokens are the responses."""
-UNCONDITIONED = "unconditioned"
-"""Name of the view without the user's turns: the context of the denominator of IFD."""
-
-WHOLE = "whole"
-"""Name of the view that holds the whole conversation and scores all its tokens but the first; no store keeps it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: Role
-    content: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One instruction example; ``index`` is its name for the length of a run, ``content_hash`` across runs."""
-
-    index: int
-    """Position in the data; it never changes, and data only ever grows at the end."""
-    id: str
-    """The record's own id, or ``file:line`` where it has none."""
-    messages: tuple[Message, ...]
-    content_hash: str
-    """32 hexadecimal digits over roles and contents."""
-    ability: str | None = None
-    """Which ability, task or source the example belongs to; evaluation and mixtures group by it."""
-    source: str = ""
-    """Where it was read: ``file:line``, or data set and row."""
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    """Every other field of the record, untouched."""
-
-    @property
-    def instruction(self) -> str:
-        """All user turns, joined by newlines."""
-        return "\n".join(m.content for m in self.messages if m.role == "user")
-
-    @property
-    def response(self) -> str:
-        """All assistant turns, joined by newlines."""
-        return "\n".join(m.content for m in self.messages if m.role == "assistant")
-
-
-class EncodedView(NamedTuple):
-    """The tokens of one view of one example."""
-
-    input_ids: NDArray[np.int32]
-    """[L] token ids."""
-    scored: NDArray[np.bool_]
-    """[L] true where the token is a target whose loss counts; position 0 never is (nothing precedes it)."""
-
-
-class ExampleStore(Protocol):
-    """Random access to the examples of a data set and to their tokens."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Example: ...
-
-    @property
-    def content_hashes(self) -> NDArray[np.bytes_]:
-        """[N] content hashes, as fixed-width bytes, for vectorised tie-breaking."""
-        ...
-
-    @property
-    def abilities(self) -> Sequence[str | None]:
-        """[N] ability of each example."""
-        ...
-
-    def lengths(self, view: str, /) -> IntArray:
-        """[N] number of tokens of ``view``."""
-        ...
-
-    def num_scored(self, view: str, /) -> IntArray:
-        """[N] number of scored tokens of ``view``."""
-        ...
-
-    def encoded(self, index: int, view: str, /) -> EncodedView:
-        """The tokens of one view of one example."""
-        ...
+from lit_curriculum.types.examples import EncodedView
 
 
 @dataclass(slots=True)
@@ -232,29 +140,3 @@ class GradientModel(LanguageModel, Protocol):
             seed: Of the projection.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Plan:
-    """What one stage trains on, in order."""
-
-    indices: IntArray
-    """[M] example indices; an index may repeat where the method wants it."""
-    weights: NDArray[np.float32] | None = None
-    """[M] loss weights, or none for one each."""
-    scalars: Mapping[str, float] = field(default_factory=dict)
-    """What the policy wants to see logged about this step, under its own names."""
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
-def make_generator(seed: int, stage: int, purpose: str) -> np.random.Generator:
-    """A random generator that depends on these three and on nothing else.
-
-    Args:
-        seed: The run's seed.
-        stage: The stage that the numbers are drawn for.
-        purpose: What they are drawn for, so that two uses at the same stage are independent.
-    """
-    return np.random.default_rng(np.random.SeedSequence([seed, stage, zlib.crc32(purpose.encode())]))
