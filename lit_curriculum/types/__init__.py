@@ -31,7 +31,6 @@ from lit_curriculum.types.plans import (
 )
 
 __all__ = [
-    
     "CONDITIONED",
     "UNCONDITIONED",
     "WHOLE",
@@ -51,5 +50,4 @@ __all__ = [
     "TokenNLL",
     "Plan",
     "make_generator",
-,
 ]
