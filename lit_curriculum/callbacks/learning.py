@@ -68,7 +68,16 @@ class StatefulMetrics:
         self, module: LightningModule, store: ExampleStore, table: DifficultyTable, stage: int, seed: int,
         show: Show = no_display,
     ) -> UpdateCost:  # fmt: skip
-        """Update what is due before ``stage`` and score all examples with it; every rank gets rank 0's result."""
+        """Update what is due before ``stage`` and score all examples with it; every rank gets rank 0's result.
+
+        Args:
+            module: The model in training.
+            store: The N examples.
+            table: Takes the scores.
+            stage: The stage that comes next.
+            seed: Of the run.
+            show: Makes the display of the progress.
+        """
         everything = np.arange(len(store))
         total = UpdateCost()
         for name, metric in self.metrics.items():

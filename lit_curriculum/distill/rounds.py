@@ -136,6 +136,15 @@ def write_new(
     """New examples until the hard pool has ``pool_size`` rows: expanded, answered, refined, classified.
 
     Fewer come back where the expander's attempts are rejected or the teacher's answers are cut; that is logged.
+
+    Args:
+        roles: Who writes, answers, refines and classifies.
+        policy: Whose target ratios of tasks decide which seeds are shown.
+        pools: The hard rows, from which seeds are drawn, and the easy ones.
+        store: All examples; what they ask is not asked again.
+        pool_size: Rows that the hard pool is to have, those already in it included.
+        round_: The round that the rows are for.
+        seed: Of the draws.
     """
     assert roles.expander is not None
     known = [store[i].instruction for i in range(len(store))]
