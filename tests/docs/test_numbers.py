@@ -1,0 +1,51 @@
+"""Numbers of our runs that a guide quotes are those of the files in results/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HF = "ours, packed over Hugging Face Trainer, grouped by length: in processor time"
+TRL = "ours, packed over TRL SFTTrainer, packed: in processor time"
+BATCH_1 = "ours, float32 over batch 1, two passes, float32: speed"
+PADDED = "ours, float32 over batch 8 in file order, all logits, two passes, float32: speed"
+THIRDS = ("first", "second", "last")
+
+
+def numbers(folder: str) -> dict[str, float]:
+    rows: list[dict[str, Any]] = json.loads((ROOT / "results" / folder / "results.json").read_text())
+    return {row["name"]: row["value"] for row in rows}
+
+
+def percents(found: dict[str, float], name: str) -> str:
+    """Least and most of the three thirds of a run."""
+    values = [100 * found[f"{name}, {third} third of the stages"] for third in THIRDS]
+    return f"{min(values):.0f} to {max(values):.0f} %"
+
+
+def training() -> str:
+    found = numbers("training_benchmark")
+    return f"{found[HF]:.1f} and {found[TRL]:.1f} times less processor time"
+
+
+def scoring() -> str:
+    found = numbers("scoring_benchmark")
+    return f"{found[BATCH_1]:.1f} times batch 1 and {found[PADDED]:.1f} times padded rows of eight"
+
+
+def refresh() -> str:
+    found = numbers("budgeted_refresh")
+    saved = [percents(found, f"confidence {confidence}: candidates not scored") for confidence in ("0.95", "0.50")]
+    wrong = [percents(found, f"confidence {confidence}: wrong choices, found") for confidence in ("0.95", "0.50")]
+    assert wrong[0] == "0 to 0 %"
+    return f"{saved[0]} at the default with no wrong choice, {saved[1]} with {wrong[1]} wrong at `confidence: 0.5`"
+
+
+@pytest.mark.parametrize(("page", "said"), [("cost", training), ("scoring", scoring), ("cost", refresh)])
+def test_a_guide_says_what_the_files_of_results_say(page: str, said: Any) -> None:
+    text = " ".join((ROOT / "docs" / "guides" / f"{page}.md").read_text().split())
+    assert said() in text, f"docs/guides/{page}.md has to say: {said()}"
