@@ -15,8 +15,7 @@ _STUDIES = {
 }
 _RESCORED = "complexity alone, everything re-scored"
 _TURNOVER = {"iterit_ablation": "generated abilities", "iterit_ablation_real": "short real rows, SmolLM2-135M"}
-_METRICS = {"true_difficulty_text": "of the text", "true_difficulty": "of SmolLM2-135M or a tiny model"}
-_BEST = 3
+_METRICS = {"true_difficulty_text": "of the text", "true_difficulty": "of text and model"}
 
 
 def tables(paper: str, results: Path) -> list[Table]:
@@ -54,14 +53,17 @@ def true_difficulty(results: Path) -> Table:
             source, _, metric = what.partition("/")
             by_source.setdefault(source, {}).setdefault(measure, {})[metric] = row
         for source, measured in by_source.items():
-            raw = measured.get("rho", measured.get("auc", {}))
-            cells = [_best(raw, 0.0 if "rho" in measured else 0.5), _best(measured.get("partial", {}), 0.0)]
+            raw, beyond = measured.get("rho", measured.get("auc", {})), measured.get("partial", {})
+            unit, nothing = ("", 0.0) if "rho" in measured else ("AUC ", 0.5)
+            cells = [_told(raw, "length_response", unit), _best(raw, unit, nothing)]
+            cells += [_told(beyond, "ifd"), _best(beyond)]
             rows.append([f"[{source}]({folder}/README.md)", kind, *cells])
     note = (
         "Spearman's correlation with the known level or number of steps, or the area under the curve where there are "
-        "two kinds; the strongest metrics, whatever the sign. Beyond length: the ranks of both lengths controlled for."
+        "two kinds; the strongest metric whatever its sign. Beyond length: the ranks of both lengths controlled for."
     )
-    columns = ["true difficulty", "metrics", "strongest", "strongest beyond length"]
+    columns = ["true difficulty", "metrics", "words of the response", "strongest", "IFD beyond length",
+               "strongest beyond length"]  # fmt: skip
     return Table("true_difficulty", "Which metric follows true difficulty?", columns, rows, note)
 
 
@@ -87,10 +89,15 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
-def _best(of: dict[str, dict[str, Any]], nothing: float) -> str:
+def _best(of: dict[str, dict[str, Any]], unit: str = "", nothing: float = 0.0) -> str:
     known = [m for m in of if math.isfinite(of[m]["value"])]
-    strongest = sorted(known, key=lambda m: -abs(of[m]["value"] - nothing))[:_BEST]
-    return "; ".join(f"{m.replace('_', ' of ', 1)} {of[m]['value']:+.2f}" for m in strongest)
+    strongest = max(known, key=lambda m: abs(of[m]["value"] - nothing), default="")
+    return f"{strongest.replace('_', ' ')} {_told(of, strongest, unit)}"
+
+
+def _told(of: dict[str, dict[str, Any]], metric: str, unit: str = "") -> str:
+    row = of.get(metric)
+    return "" if row is None else f"{unit}{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def _number(row: dict[str, Any]) -> str:

@@ -81,27 +81,20 @@ def test_verdicts_are_corrected_for_their_number(tmp_path: Path) -> None:
 
 
 def test_tables_beside_the_claims_are_made_from_the_files(tmp_path: Path) -> None:
-    row = {
-        "name": "complexity alone, everything re-scored: newly hard",
-        "value": 0.3,
-        "low": 0.25,
-        "high": 0.35,
-        "n": 5,
-    }
+    name = "complexity alone, everything re-scored: newly hard"
+    row = {"name": name, "value": 0.3, "low": 0.25, "high": 0.35, "n": 5}
     texts = [
-        {"name": f"levels/{metric}: {kind}", "value": value}
-        for kind, values in (("rho", (0.2, -0.7, float("nan"))), ("partial", (0.1, 0.05, 0.0)))
-        for metric, value in zip(("length_response", "nll", "mtld"), values, strict=True)
+        {"name": f"levels/{metric}: {kind}", "value": value, "low": value - 0.1, "high": value + 0.1}
+        for kind, values in (("rho", (0.2, -0.7, float("nan"))), ("partial", (0.1, 0.05, -0.2)))
+        for metric, value in zip(("length_response", "ifd", "mtld"), values, strict=True)
     ]
     for folder, rows in (("iterit_ablation", [row]), ("true_difficulty", texts)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "results.json").write_text(json.dumps(rows))
     new, followed = descriptions.tables("IterIT", tmp_path)
     assert [r[1:] for r in new.rows] == [["mean of all stages", "0.3 [0.25, 0.35], 5"]]
-    assert followed.rows[0][2:] == [
-        "nll -0.70; length of response +0.20",
-        "length of response +0.10; nll +0.05; mtld +0.00",
-    ]
+    beyond = ["0.05 [-0.05, 0.15]", "mtld -0.20 [-0.30, -0.10]"]
+    assert followed.rows[0][2:] == ["0.20 [0.10, 0.30]", "ifd -0.70 [-0.80, -0.60]", *beyond]
     assert descriptions.tables("DoIT", tmp_path) == []
 
 
