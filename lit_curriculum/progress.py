@@ -81,7 +81,7 @@ class Display:
             unit_scale=self._total >= _MANY, bar_format=_LINE, postfix=self._note or None,
         )  # fmt: skip
         # Slow work is counted in seconds a unit, and the blank before the unit is then one too many.
-        print(text.replace("s/ ", "s/"), file=self._stream, flush=True)
+        print(" ".join(text.replace("s/ ", "s/").split()), file=self._stream, flush=True)
 
 
 @contextmanager

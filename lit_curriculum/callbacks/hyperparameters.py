@@ -19,15 +19,16 @@ Options = dict[str, str | int | float | bool]
 
 
 def options_of_run(trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> Options:
-    """Policy with its options, metrics, seed, stages, batch, data and model."""
-    data = curriculum_data(trainer)
-    metrics = {f"metrics.{name}": m.formula for name, m in curriculum.metrics.items()}
-    policy = {"policy": type(curriculum.policy).__name__, **dict(_flat("policy", options_of(curriculum.policy)))}
+    """Policy with its options, metrics, seed, stages, batch, data and model, under their names in yaml."""
+    data, policy = curriculum_data(trainer), curriculum.policy
     return {
-        **policy, **metrics, "seed": curriculum.seed, "stages": trainer.max_epochs or 0,
-        "batch_size": data.sampler.batch_size, "accumulate_grad_batches": trainer.accumulate_grad_batches,
-        "examples": len(data.train_store), "model": str(getattr(module, "source", None) or type(module).__name__),
-        "parameters": sum(p.numel() for p in module.parameters()),
+        "curriculum.policy": type(policy).__name__, **dict(_flat("curriculum.policy", options_of(policy))),
+        **{f"curriculum.metrics.{name}": m.formula for name, m in curriculum.metrics.items()},
+        "curriculum.seed": curriculum.seed, "data.batch_size": data.sampler.batch_size,
+        "data.examples": len(data.train_store), "trainer.max_epochs": trainer.max_epochs or 0,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "model.source": str(getattr(module, "source", None) or type(module).__name__),
+        "model.parameters": sum(p.numel() for p in module.parameters()),
     }  # fmt: skip
 
 

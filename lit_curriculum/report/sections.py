@@ -121,9 +121,17 @@ def _setting(group: Comparable) -> Table:
         ["model", f"{model['source'] or model['class'] + ', random weights'}; {weights}"],
         ["batch", f"{data['batch_size']} examples a step over {place}"],
         ["metrics", "; ".join(sorted(metrics)) or "none"],
+        *([f"curriculum of {label}", _policy(runs[0])] for label, runs in group.conditions.items()),
         ["packages", ", ".join(f"{k} {v}" for k, v in machine["packages"].items())],
     ]
     return Table("setting", "Setting", ["what", "value"], rows)
+
+
+def _policy(run: Run) -> str:
+    """The policy with all its options that are set."""
+    policy = run.card["policy"]
+    options = ", ".join(f"{name}={value}" for name, value in policy["options"].items() if value is not None)
+    return f"{policy['class']}({options})"
 
 
 def figures(group: Comparable, measure: str) -> list[NamedFigure]:

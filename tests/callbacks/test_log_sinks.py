@@ -37,7 +37,7 @@ def test_a_csv_file_has_the_values_of_the_ledger(tmp_path: Path, toy_examples: l
         assert float(row["curriculum/scored_tokens"]) == info["scored_tokens"]
         assert float(row["drift/nll/median"]) == pytest.approx(np.nanmedian(scores))
     options = (tmp_path / "csv" / "version_0" / "hparams.yaml").read_text().splitlines()
-    assert {"policy: OrderedPolicy", "policy.fraction: 0.3", "stages: 3", "examples: 40"} <= set(options)
+    assert {"curriculum.policy: OrderedPolicy", "curriculum.policy.fraction: 0.3", "data.examples: 40"} <= set(options)
 
 
 @pytest.mark.slow
@@ -51,7 +51,7 @@ def test_weights_and_biases_gets_all_of_it(
     last, summary = ledger.state(2), logger.experiment.summary
     assert summary["curriculum/selected"] == ledger.planned_info(2)["selected"]
     assert summary["drift/nll/median"] == pytest.approx(np.median(last.scores["nll"]))
-    assert logger.experiment.config["policy"] == "OrderedPolicy"
+    assert logger.experiment.config["curriculum.policy"] == "OrderedPolicy"
     histogram = summary["difficulty/nll"]
     assert sum(histogram["values"]) == np.isfinite(last.scores["nll"]).sum()
     assert histogram["bins"][-1] == pytest.approx(last.scores["nll"].max())

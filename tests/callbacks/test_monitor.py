@@ -163,8 +163,8 @@ def test_hyperparameters_stand_beside_what_was_reached(run: Path, events: EventA
         return plugin_data_pb2.HParamsPluginData.FromString(data)
 
     told = dict(content("session_start_info").session_start_info.hparams)
-    assert told["policy"].string_value == "IterITPolicy"
-    assert (told["policy.fraction"].number_value, told["examples"].number_value) == (0.2, 160)
+    assert told["curriculum.policy"].string_value == "IterITPolicy"
+    assert (told["curriculum.policy.fraction"].number_value, told["data.examples"].number_value) == (0.2, 160)
     reached = {info.name.tag for info in content("experiment").experiment.metric_infos}
     assert reached == {"train/loss", "val/loss", "val/accuracy"}
     (validated,) = [v["metrics"]["val/loss"] for v in json.loads((run / "run.json").read_text())["validations"]]

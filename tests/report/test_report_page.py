@@ -109,7 +109,8 @@ def test_what_the_stages_were_made_of(tmp_path: Path) -> None:
 
 
 def test_page_says_what_a_reader_has_to_know(tmp_path: Path) -> None:
-    write_run(tmp_path / "runs" / "half", "IterIT", status="stopped by KeyboardInterrupt", tokens=300)
+    options = {"fraction": 0.1, "count": None}
+    write_run(tmp_path / "runs" / "half", "IterIT", status="stopped by KeyboardInterrupt", tokens=300, options=options)
     write_run(tmp_path / "runs" / "whole", "Uniform", tokens=200)
     runs = [read_run(tmp_path / "runs" / n) for n in ("half", "whole")]
     page = write_page(runs, tmp_path / "out", "val/loss").read_text()
@@ -117,6 +118,10 @@ def test_page_says_what_a_reader_has_to_know(tmp_path: Path) -> None:
     assert "KeyboardInterrupt" in page
     assert "equal in examples, not in tokens: IterIT trained on 300, Uniform on 200" in page
     assert "a claim needs 5 or more" in page
+    with (tmp_path / "out" / "tables" / "setting.csv").open() as file:
+        setting = dict(list(csv.reader(file))[1:])
+    assert setting["curriculum of IterIT"] == "IterITPolicy(fraction=0.1)"
+    assert setting["curriculum of Uniform"] == "UniformPolicy()"
     with (tmp_path / "out" / "tables" / "outcomes.csv").open() as file:
         rows = list(csv.reader(file))
     assert [r[0] for r in rows] == ["condition", "IterIT", "Uniform"]
