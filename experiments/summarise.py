@@ -44,7 +44,7 @@ QUESTIONS = {
     "mtld": ("How fast is MTLD?", "python -m experiments.benchmarks.mtld --data FILE --out results/mtld"),
     "scoring_benchmark": (
         "How fast is scoring, beside the loops in use and the machine's limit?",
-        "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 64 --wana PYTHON "
+        "python -m experiments.benchmarks.scoring --data FILE --keep random9k --rows 48 --wana PYTHON "
         "--out results/scoring_benchmark",
     ),
     "compiled_scoring": (
