@@ -171,6 +171,8 @@ QUESTIONS = {
 NOTES = {
     "growth_real": "Two of three seeds: the third was stopped for want of time. Steps are the same at all rungs, so "
     "small rungs see their rows many times; much of the growth is harm undone (experiments/LOG.md).",
+    "iterit_ablation": "A tiny model from random weights after four passes over all data: nothing is said of "
+    "pretrained ones. Seconds are of a crowded machine. Cells were run at two commits, 97a3027 and the one below.",
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
     "campus_ablation_real": "Three seeds, 90 rows, 36 to 39 steps: only large effects show (experiments/LOG.md).",
     "learned_scorer": "Pairwise rows are of answers drawn at temperature 1, the default at that commit; with the "
