@@ -19,6 +19,7 @@ from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import ChatTemplate, resolve_template
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.engine import pack_by_tokens
+from lit_curriculum.difficulty.ranks import deal_out
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
 from lit_curriculum.models import CausalLMModule
@@ -198,13 +199,21 @@ class DigitExpectation(TextMetric):
         assert model is not None
         headless = check_headless(model)
         lengths: IntArray = np.array([len(view.input_ids) for view in views], dtype=np.int64)
-        done = 0
-        with display(f"Rating with {self.scorer.name}", " tok") as progress:
-            for rows in pack_by_tokens(lengths, self.token_budget):
-                batch = Batch.from_views([(int(i), 1.0, views[i]) for i in rows]).to(device)
-                ratings[rows] = self.rate(digit_probabilities(model, batch, headless, digit_ids)).cpu().numpy()
-                done += int(lengths[rows].sum())
-                progress(done, int(lengths.sum()))
+        batches = pack_by_tokens(lengths, self.token_budget)
+
+        def rate(mine: list[IntArray]) -> list[FloatArray]:
+            found: list[FloatArray] = []
+            done, total = 0, int(sum(lengths[rows].sum() for rows in mine))
+            with display(f"Rating with {self.scorer.name}", " tok") as progress:
+                for rows in mine:
+                    batch = Batch.from_views([(int(i), 1.0, views[i]) for i in rows]).to(device)
+                    found.append(self.rate(digit_probabilities(model, batch, headless, digit_ids)).cpu().numpy())
+                    done += int(lengths[rows].sum())
+                    progress(done, total)
+            return found
+
+        for rows, found in zip(batches, deal_out(batches, rate, together=False), strict=True):
+            ratings[rows] = found
         if not np.isfinite(ratings).all():
             raise ValueError(f"{self.scorer.source} gives NaN or infinite logits; its weights are broken.")
         return ratings

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from lit_curriculum.evaluation import digits
 from lit_curriculum.evaluation.digits import DigitExpectation
 from lit_curriculum.models.token_nll import next_token_logits
 from lit_curriculum.types import Message
@@ -44,6 +47,25 @@ def test_ratings_equal_one_prompt_at_a_time(tmp_path: Path, prompt: str, toy_sto
         assert chat[i] == pytest.approx(expected, rel=1e-5)
         assert bare[i] == pytest.approx(_reference_rating(source, f"{middle}0-9:", range(10)), rel=1e-5)
     assert np.ptp(chat) > 0.01
+
+
+def test_processes_share_the_batches(
+    tmp_path: Path, prompt: str, toy_store: ListStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = DigitExpectation(save_scorer(tmp_path / "scorer"), prompt, token_budget=200)
+    alone = metric.score(toy_store)
+    shares: list[int] = []
+
+    def as_two_ranks(items: list[Any], run: Callable[[list[Any]], list[Any]], together: bool) -> list[Any]:
+        assert not together
+        parts = [run(items[rank::2]) for rank in range(2)]
+        shares.extend(sum(map(len, part)) for part in parts)
+        return [parts[k % 2][k // 2] for k in range(len(items))]
+
+    monkeypatch.setattr(digits, "deal_out", as_two_ranks)
+    np.testing.assert_array_equal(metric.score(toy_store), alone)
+    assert sum(shares) == len(toy_store)
+    assert min(shares) > len(toy_store) // 4
 
 
 def test_turns_are_rated_one_by_one(tmp_path: Path, prompt: str) -> None:
