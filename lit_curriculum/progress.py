@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
+from weakref import ReferenceType, ref
 
 from lightning_utilities.core.rank_zero import rank_zero_only
 from tqdm.auto import tqdm
@@ -28,7 +29,8 @@ class Display:
 
     In a terminal or a notebook it is a bar that vanishes when the work is done. Where output goes into a file or a
     pipe, it is a line every ``log_seconds``, and one at the end of work that took longer than that; nothing is ever
-    written over. Of several processes the first one alone shows anything.
+    written over. Of several processes the first one alone shows anything, and of displays within one another the
+    outer one.
 
     Args:
         title: What is done.
@@ -37,6 +39,8 @@ class Display:
         stream: Where to write; standard error by default.
     """
 
+    _outer: ClassVar[ReferenceType[Display] | None] = None
+
     def __init__(self, title: str, unit: str, log_seconds: float = LOG_SECONDS, stream: TextIO | None = None) -> None:
         self.title, self.unit, self.log_seconds = title, unit, log_seconds
         self._stream = sys.stderr if stream is None else stream
@@ -44,7 +48,10 @@ class Display:
         self._note = ""
         self._started = self._shown = time.monotonic()
         self._bar: tqdm[Any] | None = None
-        self._silent = getattr(rank_zero_only, "rank", 0) != 0
+        outer = None if Display._outer is None else Display._outer()
+        self._silent = outer is not None or getattr(rank_zero_only, "rank", 0) != 0
+        if outer is None:
+            Display._outer = ref(self)
         if watched(self._stream) and not self._silent:
             self._bar = tqdm(desc=title, unit=unit, leave=False, dynamic_ncols=True, mininterval=0.5, file=stream)
 
@@ -67,6 +74,8 @@ class Display:
 
     def close(self) -> None:
         """The work is over, or was given up."""
+        if Display._outer is not None and Display._outer() is self:
+            Display._outer = None
         if self._bar is not None:
             self._bar.close()
         elif self._total and (self._shown > self._started or time.monotonic() - self._started >= self.log_seconds):

@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "curriculum": {"types", "difficulty"},
     "models": {"types", "quiet", "hub"},
     "evaluation": {"types", "quiet", "progress", "hub", "data", "difficulty", "models"},
-    "distill": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
+    "distill": {"types", "progress", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "growth": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
     "report": {"types"},
     "callbacks": {"types", "quiet", "progress", "hub", "data", "difficulty", "curriculum", "models", "evaluation",

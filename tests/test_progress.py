@@ -161,6 +161,25 @@ def test_a_notebook_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched(io.StringIO())
 
 
+def test_of_displays_within_one_another_the_outer_one_is_seen(clock: list[float]) -> None:
+    outer, inner, next_one = io.StringIO(), io.StringIO(), io.StringIO()
+    shown = Display("Growth study", " cells", log_seconds=1.0, stream=outer)
+    for title, stream in (("Tokenising", inner), ("Scoring", inner)):
+        within = Display(title, " examples", log_seconds=1.0, stream=stream)
+        clock[0] += 5.0
+        within.advance(1, 2)
+        within.close()
+    shown.advance(1, 2)
+    shown.close()
+    after = Display("Validation", " batches", log_seconds=1.0, stream=next_one)
+    clock[0] += 5.0
+    after.advance(1, 2)
+    after.close()
+    assert inner.getvalue() == ""
+    assert outer.getvalue().startswith("Growth study: 50 %, 1 of 2 cells")
+    assert next_one.getvalue().startswith("Validation: 50 %")
+
+
 def test_other_processes_than_the_first_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
     for stream in (io.StringIO(), Terminal()):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lit_curriculum.progress import display
 from lit_curriculum.types import Message
 
 FinishReason = Literal["stop", "length", "error"]
@@ -96,5 +97,9 @@ class ChatClient(ABC):
         Raises:
             DistillStoppedError: not all of them can be had.
         """
-        replies = dict(self.stream(requests, role))
+        replies: dict[int, ChatReply] = {}
+        with display(f"Asking {self.model} as {role}", " requests") as advance:
+            for place, reply in self.stream(requests, role):
+                replies[place] = reply
+                advance(len(replies), len(requests))
         return [replies[i] for i in range(len(requests))]
