@@ -12,8 +12,8 @@ from pathlib import Path
 
 from experiments.ablation import forest
 from experiments.baselines.method import RANDOM
-from experiments.claims import RESULTS
 from experiments.common import Row
+from experiments.verdicts import RESULTS
 
 MEASURE = "held-out loss"
 
