@@ -174,6 +174,7 @@ NOTES = {
     "iterit_ablation": "A tiny model from random weights after four passes over all data: nothing is said of "
     "pretrained ones. Seconds are of a crowded machine. Cells were run at two commits, 97a3027 and the one below.",
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
+    "campus_ablation_long": "A tiny model from random weights: nothing is said of pretrained ones.",
     "campus_ablation_real": "Three seeds, 90 rows, 36 to 39 steps: only large effects show (experiments/LOG.md).",
     "learned_scorer": "Pairwise rows are of answers drawn at temperature 1, the default at that commit; with the "
     "most likely answers the gap changes its sign (experiments/LOG.md).",
