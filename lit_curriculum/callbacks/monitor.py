@@ -134,7 +134,8 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         if self._curriculum is not None and len(self.history):
             self._log(trainer, self.cost.scalars())
             self._lay_out(trainer, self._curriculum.metrics)
-            log_reached(trainer, self._options)
+            # A run that was continued within its last stage has planned none.
+            log_reached(trainer, self._options or options_of_run(trainer, pl_module, self._curriculum))
             if self.figures and self._drawn_at < len(self.history) - 1:
                 self._draw(trainer, self._curriculum.metrics)
 
