@@ -130,4 +130,6 @@ SCALES = {
     "campus_ablation_real": "short real rows, SmolLM2-135M",
     "tapir_ablation": "generated abilities, rules as teacher and judge",
     "growth_pace": "generated abilities, tiny model from random weights",
+    "growth_study": "generated abilities, tiny model from random weights",
+    "true_difficulty": "SmolLM2-135M on short real rows, a tiny model on generated abilities",
 }

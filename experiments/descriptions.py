@@ -9,6 +9,8 @@ from typing import Any
 
 from lit_curriculum.report.tables import Table
 
+FIGURES = {"IterIT": ("true_difficulty",), "DoIT": ("growth_study",)}
+"""Paper -> folders of results whose figures belong to it, beside those of its claims."""
 _STUDIES = {
     "growth_study": "generated abilities",
     "growth_real": "real data, SmolLM2-135M",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experiments import descriptions
 from experiments.claims import CLAIMS, SCALES, Claim
-from experiments.verdicts import Finding, by_paper, count, difference
+from experiments.verdicts import Finding, by_paper, cost, count, difference
 from lit_curriculum.report.page import render
 from lit_curriculum.report.tables import Table
 
@@ -27,11 +27,11 @@ _NOTE = (
 def paper_table(paper: str, findings: Sequence[tuple[Claim, Finding]]) -> Table:
     """The claims of a paper that were tested."""
     rows = [
-        [claim.text, claim.papers, SCALES[claim.folder], difference(claim, found), found.verdict]
+        [claim.text, claim.papers, SCALES[claim.folder], difference(claim, found), found.verdict, cost(claim, found)]
         for claim, found in findings
         if found.verdict != "not run"
     ]
-    columns = ["claim", "the paper", "tested on", "ours: difference, seeds; budget over the other's", "verdict"]
+    columns = ["claim", "the paper", "tested on", "ours: difference, seeds; budget over the other's", "verdict", "cost"]
     return Table(paper.lower(), "Claims", columns, rows, _NOTE)
 
 
@@ -43,7 +43,9 @@ def _plain(table: Table) -> Table:
 def figures(paper: str, results: Path) -> list[dict[str, str]]:
     """Figures of the experiments that test a paper's claims."""
     shown = []
-    for folder in dict.fromkeys(c.folder for c in CLAIMS if c.paper == paper):
+    for folder in dict.fromkeys(
+        [*(c.folder for c in CLAIMS if c.paper == paper), *descriptions.FIGURES.get(paper, ())]
+    ):
         for path in sorted((results / folder).glob("*")):
             if path.suffix in _TYPES:
                 coded = base64.b64encode(path.read_bytes()).decode("ascii")

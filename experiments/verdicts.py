@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -26,11 +26,6 @@ _BUDGETS = {
     "rows trained on": "examples",
     "trained tokens": "tokens",
     "tokens trained": "tokens",
-}
-_SAID: dict[Verdict, str] = {
-    "holds": "hold",
-    "does not hold": "do not hold",
-    "not detectable here": "are not detectable here",
 }
 _HEAD = (
     "| claim | the paper | tested on | ours: difference [95 % interval], seeds; budget over the other's "
@@ -108,6 +103,11 @@ def difference(claim: Claim, found: Finding) -> str:
     return "; ".join([number, *([", ".join(ratios)] if ratios else [])])
 
 
+def cost(claim: Claim, found: Finding) -> str:
+    """What the row costs, in its experiment's own measure."""
+    return f"{found.cost:.3g} {claim.cost}" if math.isfinite(found.cost) else ""
+
+
 def by_paper(results: Path) -> dict[str, list[tuple[Claim, Finding]]]:
     """Every claim with what our runs say, judged together."""
     judged: dict[str, list[tuple[Claim, Finding]]] = {}
@@ -120,8 +120,8 @@ def count(paper: str, findings: Sequence[tuple[Claim, Finding]]) -> str:
     """How a paper's claims fared, in a sentence."""
     verdicts = Counter(found.verdict for _, found in findings)
     tested = verdicts.total() - verdicts["not run"]
-    counts = ", ".join(f"{verdicts[v]} {said}" for v, said in _SAID.items())
-    return f"{paper}: {tested} tests of its claims, of which {counts}; {verdicts['not run']} not run."
+    counts = ", ".join(f"{verdict}: {verdicts[verdict]}" for verdict in get_args(Verdict) if verdicts[verdict])
+    return f"{paper}, {tested} tests of its claims. {counts[0].upper()}{counts[1:]}."
 
 
 def render(results: Path) -> list[str]:
@@ -134,11 +134,10 @@ def render(results: Path) -> list[str]:
         for claim, found in own:
             if found.verdict == "not run":
                 continue
-            cost = f"{found.cost:.3g} {claim.cost}" if math.isfinite(found.cost) else ""
             where = f"[{SCALES[claim.folder]}]({claim.folder}/README.md)"
             lines.append(
                 f"| [{claim.text}](../{claim.config}) | {claim.papers} | {where} | "
-                f"{difference(claim, found)} | {found.verdict} ({found.rate:.2g}) | {cost} |"
+                f"{difference(claim, found)} | {found.verdict} ({found.rate:.2g}) | {cost(claim, found)} |"
             )
         missing = Counter(SCALES[c.folder] for c, f in own if f.verdict == "not run")
         counts = "; ".join(f"{count} of these claims on {scale}" for scale, count in missing.items())
