@@ -27,11 +27,11 @@ _NOTE = (
 def paper_table(paper: str, findings: Sequence[tuple[Claim, Finding]]) -> Table:
     """The claims of a paper that were tested."""
     rows = [
-        [claim.text, claim.papers, SCALES[claim.folder], difference(claim, found), found.verdict, cost(claim, found)]
+        [claim.text, found.verdict, difference(claim, found), claim.papers, SCALES[claim.folder], cost(claim, found)]
         for claim, found in findings
         if found.verdict != "not run"
     ]
-    columns = ["claim", "the paper", "tested on", "ours: difference, seeds; budget over the other's", "verdict", "cost"]
+    columns = ["claim", "verdict", "ours: difference, seeds; budget over the other's", "the paper", "tested on", "cost"]
     return Table(paper.lower(), "Claims", columns, rows, _NOTE)
 
 

@@ -223,7 +223,7 @@ Both rows of a claim are measured on the same held-out items and paired by seed.
 where the 95 % t interval of the differences lies on one side of zero (of the margin, where the claim names one) and the
 false discovery rate over all claims of this page is at most 5 %; else it is *not detectable here*. Behind the number of
 seeds stands what the row was trained on over what the other was, so that equal examples (and so steps) and equal tokens
-can be told apart. The first column links to the configuration, the third to the experiment. A paper's own
+can be told apart. The first column links to the configuration, the fifth to the experiment. A paper's own
 number is quoted only where it is known beyond doubt. All of it is small: models of 0.2 or 135 million weights and
 hundreds or thousands of rows. Nothing is said of models of billions of weights.
 """

@@ -28,8 +28,8 @@ _BUDGETS = {
     "tokens trained": "tokens",
 }
 _HEAD = (
-    "| claim | the paper | tested on | ours: difference [95 % interval], seeds; budget over the other's "
-    "| verdict (false discovery rate) | cost |"
+    "| claim | verdict (false discovery rate) | ours: difference [95 % interval], seeds; budget over the other's "
+    "| the paper | tested on | cost |"
 )
 
 
@@ -136,8 +136,8 @@ def render(results: Path) -> list[str]:
                 continue
             where = f"[{SCALES[claim.folder]}]({claim.folder}/README.md)"
             lines.append(
-                f"| [{claim.text}](../{claim.config}) | {claim.papers} | {where} | "
-                f"{difference(claim, found)} | {found.verdict} ({found.rate:.2g}) | {cost(claim, found)} |"
+                f"| [{claim.text}](../{claim.config}) | {found.verdict} ({found.rate:.2g}) | "
+                f"{difference(claim, found)} | {claim.papers} | {where} | {cost(claim, found)} |"
             )
         missing = Counter(SCALES[c.folder] for c, f in own if f.verdict == "not run")
         counts = "; ".join(f"{count} of these claims on {scale}" for scale, count in missing.items())
