@@ -41,6 +41,12 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture(autouse=True)
+def nothing_else_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test has left open hides nothing here."""
+    monkeypatch.setattr(Display, "_outer", None)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
