@@ -209,8 +209,8 @@ NOTES = {
     "budgeted_refresh": "A tiny model from random weights, whose scores move fast. Wrong among checked is 0 where none "
     "was checked, as in all rows with a limit on what is scored. Rows of .95 and .80 were run at commit 97a3027, by "
     "the same code.",
-    "compiled_scoring": "One thread on a shared machine: read processor time. Seconds by the clock say nothing, as the run "
-    "was stopped at times. Frozen weights cannot be trained on. No GPU was at hand.",
+    "compiled_scoring": "One thread on a shared machine: read processor time. Seconds by the clock say nothing, as the "
+    "run was stopped at times. Frozen weights cannot be trained on. No GPU was at hand.",
     "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved.",
 }
 
