@@ -67,6 +67,14 @@ class CurriculumCLI(LightningCLI):
         )
 
     @override
+    def before_instantiate_classes(self) -> None:
+        """``seed_everything`` also seeds what was given no seed of its own: the curriculum's draws, random weights."""
+        options = self.config.get(str(self.subcommand), self.config)
+        for block, name in ((options.curriculum, "seed"), (options.model.get("init_args") or {}, "init_seed")):
+            if name in block and block[name] is None:
+                block[name] = int(options.seed_everything or 0)
+
+    @override
     def instantiate_classes(self) -> None:
         """Also: one display of progress, in a file too, where the user has not configured another."""
         super().instantiate_classes()

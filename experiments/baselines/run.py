@@ -2,10 +2,10 @@
 
 python -m experiments.baselines.run --out DIR [--seeds N] [--shard I/N] [--rows NAME ...] [--quick]
 
-A cell is a method with a seed, which decides on data, initial weights and order alike. It is trained, and so is a
-control of random examples with as many tokens in every stage; the control of equal size is a row of its own. Cells are
-kept in DIR/cells.jsonl as they end: the same command goes on where it was stopped, and several processes share the
-work by --shard 0/2 and --shard 1/2.
+A cell is a method with a seed, which decides on data and order; initial weights are the same in all cells. It is
+trained, and so is a control of random examples with as many tokens in every stage; the control of equal size is a row
+of its own. Cells are kept in DIR/cells.jsonl as they end: the same command goes on where it was stopped, and several
+processes share the work by --shard 0/2 and --shard 1/2.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Witness(Callback, CurriculumObserver):
 def configured(options: Sequence[str], seed: int, setting: Setting) -> CurriculumCLI:
     """A run on the embedded default with these options of the command line."""
     args = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
-    args += [*options, *SILENT, "--trainer.accelerator=cpu"]
+    args += ["--model.init_seed=0", *options, *SILENT, "--trainer.accelerator=cpu"]
     args += [f"--data.num_train={setting.examples}", f"--data.num_val_per_ability={setting.held_out}"]
     args += [
         f"--data.batch_size={setting.batch_size}",
@@ -86,7 +86,7 @@ def configured(options: Sequence[str], seed: int, setting: Setting) -> Curriculu
         "--data.noise_share=0.1",
         "--data.duplicate_share=0.1",
     ]
-    return CurriculumCLI([*args, f"--seed_everything={seed}", f"--curriculum.seed={seed}"], run=False)
+    return CurriculumCLI([*args, f"--seed_everything={seed}"], run=False)
 
 
 def train(options: Sequence[str], seed: int, setting: Setting, chosen_from: int) -> tuple[Measures, Witness, list[int]]:

@@ -59,6 +59,7 @@ def run_cell(row: str, seed: int, setting: Setting, data: Path | None) -> Measur
             f"--trainer.default_root_dir={folder}",
             f"--seed_everything={seed}",
             f"--curriculum.seed={seed}",
+            "--model.init_seed=0",
         ]
         cli = CurriculumCLI([*args, *ROWS[row](setting)], run=False)
         cost, monitor = Cost(), AbilityMonitor()

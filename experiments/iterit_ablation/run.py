@@ -5,11 +5,11 @@ With a pretrained model there is also a row of random examples of as many tokens
 python -m experiments.iterit_ablation.run --out DIR [--profile abilities | real --data FOLDER] [--seeds N]
     [--eval FOLDER [--tasks TASK ...] [--items N]] [--shard I/N] [--rows NAME ...] [--quick]
 
-A cell is a row with a seed, which decides on data, initial weights and order alike. Cells are kept in DIR/cells.jsonl
-as they end: the same command goes on where it was stopped, and several processes share the work by --shard 0/2 and
---shard 1/2. A model from random weights is first taken through a few passes in random order, the same in all rows, so
-that its scores mean something. Where everything is re-scored, the turnover of hard examples is measured: the share of
-the K highest complexities below 1 that were not among them one stage before.
+A cell is a row with a seed, which decides on data and order; initial weights are the same in all cells. Cells are kept
+in DIR/cells.jsonl as they end: the same command goes on where it was stopped, and several processes share the work by
+--shard 0/2 and --shard 1/2. A model from random weights is first taken through a few passes in random order, the same
+in all rows, so that its scores mean something. Where everything is re-scored, the turnover of hard examples is
+measured: the share of the K highest complexities below 1 that were not among them one stage before.
 """
 
 from __future__ import annotations
@@ -144,6 +144,7 @@ def run_cell(options: list[str], seed: int, profile: Profile, data: Path | None)
             f"--trainer.default_root_dir={folder}",
             f"--seed_everything={seed}",
             f"--curriculum.seed={seed}",
+            "--model.init_seed=0",
         ]
         cli = CurriculumCLI([*args, *options], run=False)
         cost, monitor, turnover = Cost(), AbilityMonitor(), Turnover(warm_stages)

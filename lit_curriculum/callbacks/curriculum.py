@@ -40,7 +40,7 @@ class CurriculumCallback(Callback):
     Args:
         policy: Decides what a stage trains on.
         metrics: The difficulty metrics by the names that the policy reads.
-        seed: Seed of everything that the policy draws.
+        seed: Seed of everything that the policy draws; by default 0, and on the command line ``seed_everything``.
         token_budget: Padded tokens in one scoring batch, ``auto`` or ``device``; bounds memory, not scores.
         autocast: ``bfloat16`` takes the matrix products of scoring in that type: faster, and other scores.
         free_metric: Name of a mean-loss metric that gets the losses of training itself, as of the stage trained.
@@ -51,7 +51,7 @@ class CurriculumCallback(Callback):
         self,
         policy: CurriculumPolicy,
         metrics: dict[str, DifficultyMetric] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         token_budget: TokenBudget = "device",
         autocast: Autocast = "none",
         free_metric: str | None = None,
@@ -62,7 +62,7 @@ class CurriculumCallback(Callback):
         self.free_metric, self._free = free_metric, FreeScores()
         self.policy = policy
         self.metrics: dict[str, DifficultyMetric] = dict(metrics or {})
-        self.seed = seed
+        self.seed = seed or 0
         check_reads(policy, self.metrics)
         self._scorer = TableScorer(self.metrics, token_budget, autocast, reuse_scores)
         self._stateful, self._progress = StatefulMetrics(self.metrics), StageProgress()

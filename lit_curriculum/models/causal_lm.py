@@ -55,7 +55,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         packing: Train on a batch's rows as one, without padding. No example leaves its batch, so the order of the plan
             is kept. On a processor with ``sdpa``, and with ``flash_attention_2``; elsewhere slower and larger.
         decay_norm_and_bias: Let weight decay act on norms and biases too.
-        init_seed: Of random weights and of the adapter's.
+        init_seed: Of random weights and of the adapter's; by default 0, and on the command line ``seed_everything``.
 
     Raises:
         ValueError: not exactly one of ``source`` and ``config`` is given, or an option is out of range.
@@ -79,7 +79,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         loss_chunk: int = 4096,
         packing: bool = False,
         decay_norm_and_bias: bool = False,
-        init_seed: int = 0,
+        init_seed: int | None = None,
     ) -> None:
         super().__init__()
         if (source is None) == (config is None):
@@ -97,7 +97,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         self.loss_reduction, self.weighting = loss_reduction, weighting
         self.loss_chunk, self.packing = loss_chunk, packing
         self.decay_norm_and_bias = decay_norm_and_bias
-        self.init_seed = init_seed
+        self.init_seed = init_seed or 0
         self.horizon_steps: int | None = None
         """Optimizer steps in the run, set from outside before ``configure_optimizers`` by whoever knows better."""
         self.model: nn.Module | None = None
