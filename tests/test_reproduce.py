@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from experiments import reproduce, results_page
-from experiments.summarise import QUESTIONS, RESULTS
+from experiments.questions import QUESTIONS
+from experiments.verdicts import RESULTS
 from lit_curriculum.cli import CurriculumCLI
 
 ROOT = Path(__file__).parents[1]

@@ -10,8 +10,9 @@ from scipy import stats
 
 from experiments import descriptions
 from experiments.claims import CLAIMS, SCALES, Claim
-from experiments.summarise import QUESTIONS, RESULTS, pages
-from experiments.verdicts import judge
+from experiments.questions import QUESTIONS
+from experiments.summarise import pages
+from experiments.verdicts import RESULTS, judge
 
 FOLDERS = sorted(p.parent for p in RESULTS.glob("*/results.json"))
 
