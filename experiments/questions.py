@@ -161,6 +161,8 @@ NOTES = {
     "small rungs see their rows many times; much of the growth is harm undone (experiments/LOG.md).",
     "iterit_ablation": "A tiny model from random weights after four passes over all data: nothing is said of "
     "pretrained ones. Seconds are of a crowded machine. Cells were run at two commits, 97a3027 and the one below.",
+    "iterit_ablation_real": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; no tasks with "
+    "generated answers but induction's. Seconds are of a crowded machine.",
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
     "campus_ablation_long": "A tiny model from random weights: nothing is said of pretrained ones.",
     "campus_ablation_real": "Three seeds, 90 rows, 36 to 39 steps: only large effects show (experiments/LOG.md).",
