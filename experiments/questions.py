@@ -157,8 +157,9 @@ QUESTIONS = {
 }
 """Folder of results -> what it answers, and the command that writes it."""
 NOTES = {
-    "growth_real": "Two of three seeds: the third was stopped for want of time. Steps are the same at all rungs, so "
-    "small rungs see their rows many times; much of the growth is harm undone (experiments/LOG.md).",
+    "growth_real": "Three seeds, 32 items an ability, on a processor; cells of the first two are of an earlier commit. "
+    "Steps are the same at all rungs, so small rungs see their rows many times; much of the growth is harm undone "
+    "(experiments/LOG.md).",
     "iterit_ablation": "A tiny model from random weights after four passes over all data: nothing is said of "
     "pretrained ones. Seconds are of a crowded machine. Cells were run at two commits, 97a3027 and the one below.",
     "iterit_ablation_real": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; no tasks with "
