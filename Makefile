@@ -34,7 +34,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: lint types $(VENV)/.weights
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # A minute or so, nearly all of it for the pages of docstrings: too long for every run of the tests.
 docs: $(STAMP)

@@ -85,3 +85,13 @@ def shared_data() -> Path:
     if not (folder / "manifest.json").exists():
         pytest.skip("the folder of shared data is not at hand (set LIT_CURRICULUM_SHARED)")
     return folder
+
+
+LONG_FILES = ("test_ranks.py", "test_configs.py", "test_score_select.py", "test_resume.py", "test_growth_ranks.py")
+"""Files of a minute or more, the longest first: begun last, one of them would keep a single process busy at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; all others stay in their order."""
+    places = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG_FILES)))
