@@ -18,7 +18,7 @@ def embedded_run(folder: str, seed: int, examples: int, stages: int, callbacks: 
 
     Args:
         folder: For whatever the run writes.
-        seed: Of data and run.
+        seed: Of data and run; initial weights are the same for all.
         examples: To train on.
         stages: Of the curriculum.
         callbacks: The curriculum's and others, in place of the configured ones.
@@ -27,7 +27,7 @@ def embedded_run(folder: str, seed: int, examples: int, stages: int, callbacks: 
     args += [*SILENT, "--trainer.accelerator=cpu", "--trainer.callbacks=[]"]
     args += [f"--trainer.default_root_dir={folder}", f"--trainer.max_epochs={stages}"]
     args += [f"--data.num_train={examples}", "--data.num_val_per_ability=1", f"--data.data_seed={seed}"]
-    args += [f"--seed_everything={seed}"]
+    args += [f"--seed_everything={seed}", "--model.init_seed=0"]
     cli = CurriculumCLI(args, run=False)
     others = [c for c in cli.trainer.callbacks if not isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
     cli.trainer.callbacks = [*others, *callbacks]  # type: ignore[attr-defined]

@@ -66,7 +66,8 @@ def main() -> None:
         args=[
             f"--data.init_args.path={given.work / 'train.jsonl'}",
             "--data.init_args.eval_batch_size=8", f"--trainer.accelerator={given.accelerator}",
-            f"--trainer.precision={given.precision}", f"--model.init_args.optimizer.init_args.lr={given.lr}",
+            f"--trainer.precision={given.precision}", "--model.init_args.init_seed=0",
+            f"--model.init_args.optimizer.init_args.lr={given.lr}",
             f"--model.init_args.lora.rank={given.rank}", f"--model.init_args.lora.target_modules={json.dumps(ADAPTED)}",
         ],
         sizes={given.model: Size(params=135e6)},
