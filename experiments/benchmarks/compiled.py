@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.benchmarks.scoring_contenders import Setting, ours
-from experiments.benchmarks.scoring_data import QUICK, SOURCE, choose_rows, encode, load
+from experiments.benchmarks.scoring_data import QUICK, add_row_options, choose_rows, encode, load
 from experiments.common import Row, print_rows, summary, write_results
 from lit_curriculum.models import rows as by_rows
 
@@ -159,11 +159,7 @@ def _in_process(name: str, dtype: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for results.json")
-    parser.add_argument("--data", type=Path, help="file of instruction data; generated sentences without it")
-    parser.add_argument("--keep", help="use only the rows of the data in which this field is true")
-    parser.add_argument("--rows", type=int, default=16, help="examples, drawn with seed 0")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--model", default=SOURCE, help="folder, hub id or package:MODULE/FILE.gguf")
+    add_row_options(parser, 16)
     parser.add_argument("--quick", action="store_true", help="a tiny random model, 8 rows, 1 round, float32 only")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

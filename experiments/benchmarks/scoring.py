@@ -31,7 +31,7 @@ from experiments.benchmarks.scoring_contenders import (
     tokens_run,
     wana_rows,
 )
-from experiments.benchmarks.scoring_data import QUICK, SOURCE, choose_rows, encode, load
+from experiments.benchmarks.scoring_data import QUICK, add_row_options, choose_rows, encode, load
 from experiments.benchmarks.scoring_memory import cuda_peak, peak_of_process
 from experiments.benchmarks.scoring_report import report
 from experiments.common import Row, print_rows, write_results
@@ -173,11 +173,7 @@ def measure_memory(log: Log, settings: dict[str, Setting], arguments: list[str])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for rounds.jsonl and results.json")
-    parser.add_argument("--data", type=Path, help="file of instruction data; generated sentences without it")
-    parser.add_argument("--keep", help="use only the rows of the data in which this field is true")
-    parser.add_argument("--rows", type=int, default=96, help="examples, drawn with seed 0")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--model", default=SOURCE, help="folder, hub id or package:MODULE/FILE.gguf")
+    add_row_options(parser, 96)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"],
                         help="types of the weights; the loops run in the first")  # fmt: skip

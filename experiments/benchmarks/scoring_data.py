@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,12 @@ def _byte_tokenizer(folder: Path) -> Path:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>")
     fast.save_pretrained(folder / "tokenizer")
     return folder / "tokenizer"
+
+
+def add_row_options(parser: argparse.ArgumentParser, rows: int) -> None:
+    """Which rows are taken, by default ``rows`` of them, how often, and in which model."""
+    parser.add_argument("--data", type=Path, help="file of instruction data; generated sentences without it")
+    parser.add_argument("--keep", help="use only the rows of the data in which this field is true")
+    parser.add_argument("--rows", type=int, default=rows, help="examples, drawn with seed 0")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", default=SOURCE, help="folder, hub id or package:MODULE/FILE.gguf")

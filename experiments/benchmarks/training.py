@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from experiments.benchmarks.scoring import Log, yardstick
-from experiments.benchmarks.scoring_data import QUICK, SOURCE, choose_rows, datamodule
+from experiments.benchmarks.scoring_data import QUICK, add_row_options, choose_rows, datamodule
 from experiments.benchmarks.training_contenders import APART, CONTENDERS, GROUPED, OURS, PACKED, Setting
 from experiments.common import Row, print_rows, summary, write_results
 from lit_curriculum.types import CONDITIONED
@@ -69,12 +69,8 @@ def main() -> None:
     """Run the rounds that are missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for rounds.jsonl and results.json")
-    parser.add_argument("--data", type=Path, help="file of instruction data; generated sentences without it")
-    parser.add_argument("--keep", help="use only the rows of the data in which this field is true")
-    parser.add_argument("--rows", type=int, default=48, help="examples, drawn with seed 0")
+    add_row_options(parser, 48)
     parser.add_argument("--batch-size", type=int, default=16, help="examples in a step")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--model", default=SOURCE, help="folder, hub id or package:MODULE/FILE.gguf")
     parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
     options = parser.parse_args()
     source = options.model

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experiments.campus_ablation.real_rows import write_rows
+from experiments.common import SILENT
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -52,16 +53,21 @@ class Setting:
         return main | {name: value for name, (value, usual) in values.items() if usual is MISSING or value != usual}
 
     def arguments(self, seed: int, folder: Path, data: Path | None) -> list[str]:
-        """Options of the command line that every row has; real rows are written to ``folder``."""
+        """Options of the command line that every cell of a seed has; all that it writes goes below ``folder``.
+
+        Initial weights are the same for all seeds.
+        """
         layers = ["base", f"model/{self.model}", *([] if self.real else ["data/abilities"])]
         args = [f"--config={CONFIGS / layer}.yaml" for layer in layers]
-        args += [f"--trainer.accelerator={self.accelerator}", f"--trainer.precision={self.precision}"]
+        args += [f"--trainer.accelerator={self.accelerator}", f"--trainer.precision={self.precision}", *SILENT]
+        args += ["--trainer.callbacks=[]", f"--trainer.default_root_dir={folder}"]
+        args += [f"--seed_everything={seed}", "--model.init_seed=0"]
         if not self.real:
             args += [f"--data.num_train={self.examples}", f"--data.num_val_per_ability={self.held_out}"]
             return [*args, f"--data.data_seed={seed}"]
         assert data is not None
-        train, held_out = write_rows(data, folder, self.examples, self.held_out, seed)
-        args += [f"--data.path={train}", f"--data.val_path={held_out}", f"--data.cache_dir={folder / 'cache'}"]
+        train, held_out = write_rows(data, folder / "rows", self.examples, self.held_out, seed)
+        args += [f"--data.path={train}", f"--data.val_path={held_out}", f"--data.cache_dir={folder / 'rows' / 'cache'}"]
         args += [f"--data.template={self.template}", "--data.batch_size=8", "--data.eval_batch_size=16"]
         return [*args, *(["--curriculum.autocast=bfloat16"] if self.precision.startswith("bf16") else [])]
 

@@ -26,7 +26,7 @@ from experiments.ablation import CellLog, Measures, compare, forest
 from experiments.campus_ablation.profiles import PROFILES, QUICK, Setting
 from experiments.campus_ablation.real_rows import EXACT, files
 from experiments.campus_ablation.rows import CONTROL, LONG, MAIN, ROWS
-from experiments.common import SILENT, print_rows, write_results
+from experiments.common import print_rows, write_results
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
@@ -52,15 +52,7 @@ def run_cell(row: str, seed: int, setting: Setting, data: Path | None) -> Measur
     """Train one row with one seed and measure it on held-out examples."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        args = setting.arguments(seed, Path(folder) / "rows", data)
-        args += [
-            *SILENT,
-            "--trainer.callbacks=[]",
-            f"--trainer.default_root_dir={folder}",
-            f"--seed_everything={seed}",
-            f"--curriculum.seed={seed}",
-            "--model.init_seed=0",
-        ]
+        args = setting.arguments(seed, Path(folder), data)
         cli = CurriculumCLI([*args, *ROWS[row](setting)], run=False)
         cost, monitor = Cost(), AbilityMonitor()
         cli.trainer.callbacks += [cost, monitor]  # type: ignore[attr-defined]

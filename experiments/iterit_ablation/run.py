@@ -35,7 +35,7 @@ from experiments.benchmark_items import FILES, GENERATED
 from experiments.campus_ablation import profiles
 from experiments.campus_ablation.real_rows import files
 from experiments.campus_ablation.run import Cost, held_out
-from experiments.common import SILENT, print_rows, write_results
+from experiments.common import print_rows, write_results
 from experiments.iterit_ablation.rows import AS_MANY_TOKENS, CONTROL, MAIN, ROWS, Budget, as_many_tokens
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
@@ -137,15 +137,7 @@ def run_cell(options: list[str], seed: int, profile: Profile, data: Path | None)
     started = time.perf_counter()
     setting, warm_stages = profile.setting, profile.budget.warm_stages
     with tempfile.TemporaryDirectory() as folder:
-        args = setting.arguments(seed, Path(folder) / "rows", data)
-        args += [
-            *SILENT,
-            "--trainer.callbacks=[]",
-            f"--trainer.default_root_dir={folder}",
-            f"--seed_everything={seed}",
-            f"--curriculum.seed={seed}",
-            "--model.init_seed=0",
-        ]
+        args = setting.arguments(seed, Path(folder), data)
         cli = CurriculumCLI([*args, *options], run=False)
         cost, monitor, turnover = Cost(), AbilityMonitor(), Turnover(warm_stages)
         cli.trainer.callbacks += [cost, monitor, turnover]  # type: ignore[attr-defined]

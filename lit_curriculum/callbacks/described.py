@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lit_curriculum.data.store import EncodedStore
-from lit_curriculum.types import ExampleStore, IntArray
+from lit_curriculum.types import ExampleStore, IntArray, said_by
 
 IDENTITY = ("id", "content_hash", "source", "ability")
 
@@ -26,8 +26,4 @@ def texts(store: ExampleStore, start: int, stop: int) -> tuple[list[str], list[s
         return [e.instruction for e in examples], [e.response for e in examples]
     rows = store.columns(("roles", "contents"), np.arange(start, stop)).to_pydict()
     turns = [list(zip(*row, strict=True)) for row in zip(rows["roles"], rows["contents"], strict=True)]
-    instructions, responses = (
-        ["\n".join(said for speaker, said in turn if speaker == role) for turn in turns]
-        for role in ("user", "assistant")
-    )
-    return instructions, responses
+    return [said_by("user", turn) for turn in turns], [said_by("assistant", turn) for turn in turns]

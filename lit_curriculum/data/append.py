@@ -65,10 +65,10 @@ def encode_examples(data: InstructionDataModule, examples: Sequence[Example]) ->
 
 
 def append_examples(data: InstructionDataModule, store: EncodedStore | None) -> IntArray:
-    """Put encoded examples behind the training data, for the sampler too; their [K] indices.
+    """Put encoded examples behind the training data, for the sampler too.
 
     Returns:
-        Their indices.
+        [K] their indices.
     """
     before = len(data.train_store)
     if store is not None:

@@ -16,6 +16,7 @@ from lit_curriculum.types.examples import (
     IntArray,
     Message,
     Role,
+    said_by,
 )
 from lit_curriculum.types.models import (
     Batch,
@@ -50,4 +51,5 @@ __all__ = [
     "TokenNLL",
     "Plan",
     "make_generator",
+    "said_by",
 ]

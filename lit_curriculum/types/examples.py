@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -31,6 +31,11 @@ class Message:
     content: str
 
 
+def said_by(role: Role, turns: Iterable[tuple[str, str]]) -> str:
+    """The contents of one speaker's (role, content) turns, joined by newlines."""
+    return "\n".join(content for speaker, content in turns if speaker == role)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One instruction example; ``index`` is its name for the length of a run, ``content_hash`` across runs."""
@@ -52,12 +57,12 @@ class Example:
     @property
     def instruction(self) -> str:
         """All user turns, joined by newlines."""
-        return "\n".join(m.content for m in self.messages if m.role == "user")
+        return said_by("user", ((m.role, m.content) for m in self.messages))
 
     @property
     def response(self) -> str:
         """All assistant turns, joined by newlines."""
-        return "\n".join(m.content for m in self.messages if m.role == "assistant")
+        return said_by("assistant", ((m.role, m.content) for m in self.messages))
 
 
 class EncodedView(NamedTuple):
