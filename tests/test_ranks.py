@@ -37,6 +37,15 @@ def start(out: Path, ranks: int, *options: str, module: str = "tests.rank_run") 
     return [json.loads((out / f"rank-{r}.json").read_text()) for r in range(ranks)]
 
 
+def run_processes(code: str, world: int, out: Path) -> None:
+    """Run ``code`` in ``world`` processes, each with its rank, their number and ``out`` as arguments."""
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(rank), str(world), str(out)], cwd=Path(__file__).parents[1])
+        for rank in range(world)
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0] * world
+
+
 def global_batches(found: list[dict[str, Any]]) -> list[list[int]]:
     """The examples of every global batch, sorted."""
     return [sorted(i for part in parts for i in part) for parts in zip(*(f["batches"] for f in found), strict=True)]
@@ -143,15 +152,52 @@ assert [a.tolist() for a in found] == [p[::-1][:3].tolist() for p in prompts]
 (out / f"{world}-{rank}.json").write_text(json.dumps(answers.num_generated))
 """
     for world in (2, 1):
-        started = [
-            subprocess.Popen([sys.executable, "-c", code, str(rank), str(world), str(tmp_path)])
-            for rank in range(world)
-        ]
-        assert [process.wait(timeout=120) for process in started] == [0] * world
+        run_processes(code, world, tmp_path)
     shares = [json.loads((tmp_path / f"2-{rank}.json").read_text()) for rank in (0, 1)]
     assert sum(shares) == len({(1 + i % 5, i % 9) for i in range(40)})
     assert abs(shares[0] - shares[1]) <= 1
     assert json.loads((tmp_path / "1-0.json").read_text()) == 0
+
+
+def test_what_stops_rank_zero_stops_all_ranks_with_its_sentence(tmp_path: Path) -> None:
+    code = """
+import json, sys
+from pathlib import Path
+from types import SimpleNamespace
+import torch, torch.distributed as dist
+from lit_curriculum.callbacks.tapir_judging import on_rank_zero
+from lit_curriculum.distill.chat import DistillStoppedError
+rank, world, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+dist.init_process_group("gloo", init_method=f"file://{out / 'meet'}", rank=rank, world_size=world)
+trainer = SimpleNamespace(is_global_zero=rank == 0, strategy=SimpleNamespace(root_device=torch.device("cpu")))
+class Odd(OSError):
+    "Cannot be sent to another process, since its arguments are not those of its class."
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+def ask(error=None):
+    if error is not None:
+        raise error
+    assert rank == 0, "only rank zero asks"
+    return "answer"
+found = []
+for error in (DistillStoppedError("the budget is spent."), ValueError("there is no answer."), Odd(1, 2)):
+    try:
+        on_rank_zero(trainer, lambda: ask(error))
+    except Exception as stop:
+        found.append([type(stop).__name__, str(stop)])
+found.append(on_rank_zero(trainer, ask))
+(out / f"{rank}.json").write_text(json.dumps(found))
+"""
+    run_processes(code, 2, tmp_path)
+    zero, one = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert [e[0] for e in zero[:3]] == ["DistillStoppedError", "ValueError", "Odd"]
+    assert [e[0] for e in one[:3]] == ["DistillStoppedError", "RuntimeError", "RuntimeError"]
+    assert (
+        [e[1] for e in zero[:3]]
+        == [e[1] for e in one[:3]]
+        == ["the budget is spent.", "there is no answer.", "1 and 2"]
+    )
+    assert zero[3] == one[3] == "answer", "what comes after is in step"
 
 
 @pytest.mark.parametrize("baseline", ["infobatch", "doremi"])

@@ -99,6 +99,9 @@ ROWS = {
     "weights": replace(M, mode="weight"),
     "delta 0": replace(M, delta=0.0),
     "delta 4": replace(M, delta=4.0),
+    "no threshold": replace(M, delta=-10.0),
+    "delta 1": replace(M, delta=1.0),
+    "delta 3": replace(M, delta=3.0),
     "2 rounds": replace(M, rounds=2, alpha_step=0.4, pools=(1600, 2400)),
     "4 rounds": replace(M, rounds=4, alpha_start=0.2, pools=(1600, 2000, 2200, 2400)),
 }

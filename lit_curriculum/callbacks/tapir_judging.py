@@ -136,15 +136,23 @@ def check_whole_weights(trainer: Trainer) -> None:
 
 
 def on_rank_zero(trainer: Trainer, function: Callable[[], T]) -> T:
-    """What ``function`` returns on rank zero, on every rank; where it stops there, all ranks stop."""
+    """What ``function`` returns on rank zero, on every rank; where it ends in an error there, all ranks end with it.
+
+    Raises:
+        RuntimeError: on the other ranks, with rank zero's sentence; the subclass is rank zero's where it is
+            :class:`DistillStoppedError`.
+    """
+    device = trainer.strategy.root_device
+    failed: tuple[bool, str] | None = None
     value: T | None = None
-    stop = ""
     if trainer.is_global_zero:
         try:
             value = function()
-        except DistillStoppedError as error:
-            stop = str(error)
-    value, stop = from_rank_zero((value, stop), trainer.strategy.root_device)
-    if stop:
-        raise DistillStoppedError(stop)
+        except Exception as error:
+            # Before it goes up: the others would wait for it for ever.
+            from_rank_zero((None, (isinstance(error, DistillStoppedError), str(error))), device)
+            raise
+    value, failed = from_rank_zero((value, failed), device)
+    if failed is not None:
+        raise (DistillStoppedError if failed[0] else RuntimeError)(failed[1])
     return value  # type: ignore[return-value]
