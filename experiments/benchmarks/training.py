@@ -4,7 +4,8 @@ python -m experiments.benchmarks.training --out DIR --data FILE [--keep FIELD] [
 python -m experiments.benchmarks.training --out DIR --quick
 
 All train one epoch over the same tokens from the same weights, with the loss on responses. TRL is not among the
-dependencies (pip install trl==1.16.0). Every measurement is written as it is made, and the same command goes on.
+dependencies (pip install trl==1.16.0). Every measurement is written as it is made, and the same command goes on; one
+that did not get the processor for nine tenths of its time is made again, as in the scoring benchmark.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,10 @@ def measure(log: Log, setting: Setting, rounds: int) -> None:
     for number in range(rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            if log.has("time", name, "float32", number):
-                continue
-            product = yardstick(torch.device("cpu"))
-            run = CONTENDERS[name](setting)
-            log.add("time", name, "float32", number, product=product, **asdict(run))
+            while not log.has("time", name, "float32", number):
+                product = yardstick(torch.device("cpu"))
+                run = CONTENDERS[name](setting)
+                log.add("time", name, "float32", number, product=product, **asdict(run))
 
 
 def report(found: Sequence[dict[str, Any]], num_tokens: int) -> list[Row]:
@@ -73,6 +74,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="examples in a step")
     parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
     options = parser.parse_args()
+    if find_spec("trl") is None:
+        parser.error("TRL, one of the trainers that are timed, is not installed; pip install trl==1.16.0.")
     source = options.model
     if options.quick:
         source, options.rows, options.rounds = QUICK, 24, 2
@@ -83,16 +86,16 @@ def main() -> None:
         data = datamodule(records, source, folder, options.batch_size, ROW_LENGTH)
         setting = Setting(data, source, options.batch_size, ROW_LENGTH, folder)
         config: dict[str, Any] = {
-            "model": Path(source).name, "threads": torch.get_num_threads(), "rows": len(data.train_store),
-            "drawn": options.rows, "keep": options.keep,
-            "row_seed": 0, "rounds": options.rounds, "batch_size": options.batch_size, "tokens": setting.num_tokens,
+            "model": Path(source).name, "device": "cpu", "threads": torch.get_num_threads(),
+            "rows": len(data.train_store), "drawn": options.rows, "keep": options.keep, "row_seed": 0,
+            "rounds": options.rounds, "batch_size": options.batch_size, "tokens": setting.num_tokens,
             "trl_row_length": setting.row_length, "trl_rows_per_step": setting.rows_per_step,
             "scored_share": float(data.train_store.num_scored(CONDITIONED).sum()) / setting.num_tokens,
             "data": None if options.data is None else options.data.name,
         }  # fmt: skip
         log = Log(options.out / "rounds.jsonl", config)
         measure(log, setting, options.rounds)
-    rows = report(log.found, setting.num_tokens)
+    rows = report(log.counting, setting.num_tokens)
     path = write_results(options.out, rows, config, [options.data] if options.data is not None else [])
     print_rows(rows)
     print(f"\nwritten to {path}")
