@@ -40,6 +40,7 @@ SMALL = {
         "--curriculum.policy.first.init_args.count=20",
         "--curriculum.policy.first.init_args.diversity.init_args.num_clusters=10",
     ),
+    "iterit_within_abilities": ("--curriculum.policy.policy.init_args.fraction=0.25",),
 }
 # Needs a copy of data that are not in the repository; tests/data/test_doit_datamodule.py makes a tiny one.
 NEEDS_DATA = {"doit"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.iterit_ablation.rows import MAIN, ROWS, Budget
+from experiments.iterit_ablation.rows import FEW, MAIN, ROWS, UNTRAINED, Budget
 from experiments.iterit_ablation.run import QUICK, Turnover
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.types import Plan
@@ -39,7 +39,7 @@ def test_turnover_of_hard_examples_is_unknown_where_not_all_were_scored() -> Non
     assert set(turnover.measures()) == {"newly chosen"}
 
 
-@pytest.mark.parametrize("row", list(ROWS))
+@pytest.mark.parametrize("row", [row for row in ROWS if row != UNTRAINED])
 def test_every_row_is_a_run_that_can_be_made(row: str, tmp_path: Any) -> None:
     profile = QUICK["abilities"]
     args = [*profile.setting.arguments(0, tmp_path, None), *ROWS[row](profile.budget)]
@@ -50,4 +50,10 @@ def test_every_row_is_a_run_that_can_be_made(row: str, tmp_path: Any) -> None:
 
 
 def test_main_rows_exist() -> None:
-    assert set(MAIN) <= set(ROWS)
+    assert {*FEW, *MAIN} <= set(ROWS)
+
+
+def test_the_row_without_training_moves_no_weight() -> None:
+    args = ROWS[UNTRAINED](Budget(0.2, 6, 4))
+    assert "--model.optimizer.init_args.lr=0.0" in args
+    assert "--trainer.max_epochs=1" in args

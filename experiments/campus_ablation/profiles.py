@@ -36,13 +36,15 @@ class Setting:
     """A file of configs/model."""
     real: bool = False
     """Real instruction data instead of generated abilities."""
+    chat: str = "chatml"
+    """Template of real rows."""
     accelerator: str = "cpu"
     precision: str = "32-true"
 
     @property
     def template(self) -> str:
         """Of real rows: the model's own would put the same system turn before every short one."""
-        return "chatml" if self.real else "auto"
+        return self.chat if self.real else "auto"
 
     @property
     def config(self) -> dict[str, Any]:

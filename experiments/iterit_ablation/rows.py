@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 CONTROL = "random, fresh each stage"
+UNTRAINED = "as it came"
+WITHIN = "IterIT within each ability"
 AS_MANY_TOKENS = "random, as many tokens"
 IFD = "lit_curriculum.difficulty.InstructionFollowingDifficulty"
 LOSS_RATIO = "lit_curriculum.difficulty.LossRatioIFD"
@@ -30,22 +32,7 @@ Arguments = Callable[[Budget], list[str]]
 
 def policy(class_name: str, metrics: dict[str, str], **options: Any) -> Arguments:
     """Options of the command line for a policy behind the common first passes."""
-
-    def arguments(budget: Budget) -> list[str]:
-        own = {"fraction": budget.fraction, **options}
-        chosen: dict[str, Any] = {"class_path": f"lit_curriculum.curriculum.{class_name}", "init_args": own}
-        if budget.warm_stages:
-            uniform = {"class_path": "lit_curriculum.curriculum.UniformPolicy"}
-            parts = {"first": uniform, "policy": chosen, "stages": budget.warm_stages}
-            chosen = {"class_path": "lit_curriculum.curriculum.WarmStartPolicy", "init_args": parts}
-        named = {name: {"class_path": path} for name, path in metrics.items()}
-        return [
-            f"--curriculum.metrics={json.dumps(named)}",
-            f"--curriculum.policy={json.dumps(chosen)}",
-            f"--trainer.max_epochs={budget.warm_stages + budget.stages}",
-        ]
-
-    return arguments
+    return lambda budget: _command(_block(class_name, **{"fraction": budget.fraction, **options}), metrics, budget)
 
 
 def iterit(ifd: str = IFD, **options: Any) -> Arguments:
@@ -53,10 +40,39 @@ def iterit(ifd: str = IFD, **options: Any) -> Arguments:
     return policy("IterITPolicy", {"ifd": ifd}, **options)
 
 
+def within_abilities(budget: Budget) -> list[str]:
+    """IterIT inside each ability or source by itself, at the same share of each."""
+    inside = _block("IterITPolicy", fraction=budget.fraction)
+    return _command(_block("WithinAbilitiesPolicy", policy=inside), {"ifd": IFD}, budget)
+
+
+def _block(class_name: str, **options: Any) -> dict[str, Any]:
+    return {"class_path": f"lit_curriculum.curriculum.{class_name}", "init_args": options}
+
+
+def _command(chosen: dict[str, Any], metrics: dict[str, str], budget: Budget) -> list[str]:
+    if budget.warm_stages:
+        chosen = _block("WarmStartPolicy", first=_block("UniformPolicy"), policy=chosen, stages=budget.warm_stages)
+    named = {name: {"class_path": path} for name, path in metrics.items()}
+    return [
+        f"--curriculum.metrics={json.dumps(named)}",
+        f"--curriculum.policy={json.dumps(chosen)}",
+        f"--trainer.max_epochs={budget.warm_stages + budget.stages}",
+    ]
+
+
+def untrained(budget: Budget) -> list[str]:
+    """One stage at a learning rate of 0, which changes no weight: what the model is worth before."""
+    short = Budget(budget.fraction, stages=1, warm_stages=0)
+    return [*policy("UniformPolicy", {})(short), "--model.optimizer.init_args.lr=0.0"]
+
+
 ROWS: dict[str, Arguments] = {
     CONTROL: policy("UniformPolicy", {}),
+    UNTRAINED: untrained,
     "random, drawn once": policy("UniformPolicy", {}, fresh="once"),
     "IterIT": iterit(),
+    WITHIN: within_abilities,
     "scored once": iterit(strategy="static"),
     "complexity alone": iterit(score="complexity"),
     "complexity alone, scored once": iterit(score="complexity", strategy="static"),
@@ -89,6 +105,8 @@ def as_many_tokens(budget: Budget, tokens: int) -> list[str]:
 
 
 MAIN = [
-    CONTROL, "IterIT", "scored once", "novelty of the instruction", "complexity alone, everything re-scored",
+    CONTROL, "IterIT", WITHIN, "scored once", "novelty of the instruction", "complexity alone, everything re-scored",
 ]  # fmt: skip
 """The rows that are also run with a pretrained model and real data."""
+FEW = [CONTROL, "IterIT", WITHIN]
+"""The rows of what costs much: answers that are written, and a larger model."""

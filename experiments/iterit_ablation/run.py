@@ -2,7 +2,7 @@
 
 With a pretrained model there is also a row of random examples of as many tokens as IterIT's.
 
-python -m experiments.iterit_ablation.run --out DIR [--profile abilities | real --data FOLDER] [--seeds N]
+python -m experiments.iterit_ablation.run --out DIR [--profile abilities | (real | gemma) --data FOLDER] [--seeds N]
     [--eval FOLDER [--tasks TASK ...] [--items N]] [--shard I/N] [--rows NAME ...] [--quick]
 
 A cell is a row with a seed, which decides on data and order; initial weights are the same in all cells. Cells are kept
@@ -36,7 +36,16 @@ from experiments.campus_ablation import profiles
 from experiments.campus_ablation.real_rows import files
 from experiments.campus_ablation.run import Cost, held_out
 from experiments.common import print_rows, write_results
-from experiments.iterit_ablation.rows import AS_MANY_TOKENS, CONTROL, MAIN, ROWS, Budget, as_many_tokens
+from experiments.iterit_ablation.rows import (
+    AS_MANY_TOKENS,
+    CONTROL,
+    FEW,
+    MAIN,
+    ROWS,
+    UNTRAINED,
+    Budget,
+    as_many_tokens,
+)
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
@@ -105,16 +114,26 @@ class Profile:
     elsewhere: Elsewhere | None = None
 
 
+GEMMA: dict[str, Any] = {"model": "gemma3_270m_top", "chat": "headings"}
+"""A base model, which has no template of its own."""
 PROFILES = {
     "abilities": Profile(profiles.Setting(examples=1600), Budget(fraction=0.2, stages=6, warm_stages=4)),
     "real": Profile(
         dataclasses.replace(profiles.PROFILES["real"], examples=300), Budget(fraction=0.2, stages=4, warm_stages=0)
+    ),
+    "gemma": Profile(
+        dataclasses.replace(profiles.PROFILES["real"], examples=300, **GEMMA),
+        Budget(fraction=0.2, stages=4, warm_stages=0),
     ),
 }
 QUICK = {
     "abilities": Profile(profiles.Setting(examples=200, held_out=5), Budget(fraction=0.2, stages=2, warm_stages=1)),
     "real": Profile(
         dataclasses.replace(profiles.PROFILES["real"], examples=12, held_out=2), Budget(0.5, stages=2, warm_stages=0)
+    ),
+    "gemma": Profile(
+        dataclasses.replace(profiles.PROFILES["real"], examples=12, held_out=2, **GEMMA),
+        Budget(0.5, stages=2, warm_stages=0),
     ),
 }
 UNITS = {
@@ -187,10 +206,11 @@ def main() -> None:
     real = setting.real
     if real and given.data is None:
         parser.error("--profile real needs --data FOLDER, the folder of instruction_induction.jsonl.gz and the others")
-    rows = given.rows or (MAIN if real else list(ROWS))
+    usual = [row for row in ROWS if row != UNTRAINED]
+    rows = given.rows or {"real": MAIN, "gemma": FEW}.get(given.profile, usual)
     rows = [CONTROL, "IterIT", "complexity alone, everything re-scored"] if given.quick else rows
     seeds = range((1 if real else 2) if given.quick else given.seeds or (3 if real else 5))
-    out = given.out or Path("results/iterit_ablation" + ("_real" if real else ""))
+    out = given.out or Path("results/iterit_ablation" + ("" if given.profile == "abilities" else f"_{given.profile}"))
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -23,6 +23,7 @@ from lit_curriculum.curriculum.top import TopMetricPolicy
 from lit_curriculum.curriculum.uniform import UniformPolicy
 from lit_curriculum.curriculum.warm_start import WarmStartPolicy
 from lit_curriculum.curriculum.window import WindowPolicy
+from lit_curriculum.curriculum.within_abilities import WithinAbilitiesPolicy
 
 __all__ = [
     "AbilityMixturePolicy",
@@ -48,4 +49,5 @@ __all__ = [
     "UniformPolicy",
     "WarmStartPolicy",
     "WindowPolicy",
+    "WithinAbilitiesPolicy",
 ]

@@ -30,6 +30,7 @@ from lit_curriculum.types.plans import (
     Plan,
     make_generator,
 )
+from lit_curriculum.types.subset import Subset
 
 __all__ = [
     "CONDITIONED",
@@ -50,6 +51,7 @@ __all__ = [
     "PooledModel",
     "TokenNLL",
     "Plan",
+    "Subset",
     "make_generator",
     "said_by",
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lit_curriculum.data.subset import Subset, shard
-from lit_curriculum.types import CONDITIONED, Example
+from lit_curriculum.data.subset import shard
+from lit_curriculum.types import CONDITIONED, Example, Subset
 from tests.conftest import ListStore, make_example
 
 
