@@ -10,7 +10,7 @@ QUESTIONS = {
     ),
     "faults_campus": (
         "The same for CAMPUS, its learned scorer included?",
-        "python -m experiments.faults.run --method campus --kills 12 --out results/faults_campus",
+        "python -m experiments.faults.run --method campus --kills 100 --out results/faults_campus",
     ),
     "overhead": (
         "What does the machinery cost, scoring apart?",
