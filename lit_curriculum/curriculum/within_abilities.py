@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
         policy: What is copied for each ability. A ``fraction`` is one of each ability, a ``count`` too.
 
     Raises:
-        ValueError: (in ``setup``) the data have one ability, or the policy refuses the examples of one.
+        ValueError: the data have one ability, or the policy refuses the examples or the scores of one.
     """
 
     def __init__(self, policy: CurriculumPolicy) -> None:
@@ -59,10 +60,8 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
         for name in names:
             members = np.flatnonzero(labels == name)
             policy = before[name].policy if name in before else copy.deepcopy(self.policy)
-            try:
+            with _named(name, members):
                 policy.setup(Subset(examples, members), num_stages)
-            except ValueError as error:
-                raise ValueError(f"ability {name!r}, {len(members)} examples: {error}") from error
             self._groups[name] = _Group(members, policy)
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
@@ -70,11 +69,11 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
         return np.concatenate(found)
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
-        plans = {
-            name: group.policy.step(_rows(table, group.members), stage, generator)
-            for name, group in self._groups.items()
-            if not group.policy.finished(stage)
-        }
+        plans: dict[str, Plan] = {}
+        for name, group in self._groups.items():
+            if not group.policy.finished(stage):
+                with _named(name, group.members):
+                    plans[name] = group.policy.step(_rows(table, group.members), stage, generator)
         indices = np.concatenate([self._groups[name].members[plan.indices] for name, plan in plans.items()])
         # The i-th of M stands somewhere in the i-th of M equal parts of the stage.
         places = [(np.arange(len(plan)) + generator.random(len(plan))) / max(len(plan), 1) for plan in plans.values()]
@@ -130,6 +129,15 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
             local = np.searchsorted(group.members, plan.indices[places])
             weights = None if plan.weights is None else plan.weights[places]
             yield name, group, places, Plan(indices=local, weights=weights)
+
+
+@contextmanager
+def _named(ability: str, members: IntArray) -> Iterator[None]:
+    """What a policy refuses, it refuses of this ability."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"ability {ability!r}, {len(members)} examples: {error}") from error
 
 
 def _rows(table: DifficultyTable, members: IntArray) -> DifficultyTable:

@@ -116,6 +116,10 @@ def test_one_ability_a_small_one_and_other_abilities_are_refused(toy_store: List
         WithinAbilitiesPolicy(UniformPolicy()).setup(_mixture(toy_store, {"x": 40}), 1)
     with pytest.raises(ValueError, match=r"ability 'b', 4 examples: .*fraction=0.1 of 4 examples is less than one"):
         WithinAbilitiesPolicy(UniformPolicy(0.1)).setup(_mixture(toy_store, {"a": 36, "b": 4}), 1)
+    picky = WithinAbilitiesPolicy(IterITPolicy(fraction=0.25, max_complexity=0.4))
+    picky.setup(_mixture(toy_store, {"a": 20, "b": 20}), 1)
+    with pytest.raises(ValueError, match=r"ability 'b', 20 examples: no example is eligible at stage 0: of 20 cand"):
+        picky.step(_ifd(), 0, make_generator(0, 0, "policy"))
     policy = WithinAbilitiesPolicy(UniformPolicy())
     policy.setup(_mixture(toy_store, {"a": 20, "b": 20}), 1)
     with pytest.raises(ValueError, match=r"abilities \['a', 'c'\], the data have \['a', 'b'\]; resume with the data"):
