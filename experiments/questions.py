@@ -197,9 +197,8 @@ NOTES = {
     "training_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved. "
     "TRL 1.16.0; all train on the same tokens. A model of 260,000 weights: the run with SmolLM2-135M was not made. The "
     "machine was so busy that processor time is the figure to read.",
-    "budgeted_refresh": "A tiny model from random weights, whose scores move fast. Wrong among checked is 0 where none "
-    "was checked, as in all rows with a limit on what is scored. Rows of .95 and .80 were run at commit 97a3027, by "
-    "the same code.",
+    "budgeted_refresh": "A tiny model from random weights, whose scores move fast. What is stated holds with a "
+    "probability of 95 % for each refresh. Where nobody was to be skipped, none was drawn and no error is measured.",
     "compiled_scoring": "One thread on a shared machine: read processor time. Seconds by the clock say nothing, as the "
     "run was stopped at times. Frozen weights cannot be trained on. No GPU was at hand.",
     "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved.",

@@ -13,7 +13,7 @@ from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, Scores, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
-from lit_curriculum.difficulty.journal import SummaryCache
+from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.evaluation.common_cache import common_cache
 from lit_curriculum.quiet import quiet

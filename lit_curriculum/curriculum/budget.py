@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.check_sample import CheckSample
 from lit_curriculum.curriculum.drift import Bounds, DriftModel, kth_highest
 from lit_curriculum.curriculum.wrapper import PolicyWrapper, check_read
 from lit_curriculum.difficulty.table import NEVER, DifficultyTable
@@ -21,6 +22,8 @@ Pick = Literal["hardest", "easiest"]
 
 _OWNER = "curriculum.policy"
 _VERSION = 1
+_CHECKED_PART = 4
+"""The part of ``max_count`` that a check may take: one in so many."""
 
 
 class BudgetedRefresh(PolicyWrapper):
@@ -29,28 +32,36 @@ class BudgetedRefresh(PolicyWrapper):
     What was scored again tells how scores drift: with every stage by a shift that all share and a spread around it,
     and with every training on the example by another such pair. An old score, moved by the shifts, may be off by its
     age and its number of trainings times the ``confidence``-quantiles of the spreads. Whatever lies above or below
-    every possible K-th highest score by that measure keeps its moved score. **Bound:** if no old score strays
-    further, the K highest are exactly those of a full refresh; each strays further with probability 1 -
-    ``confidence``, and matters only where it then crosses the cut. That is exact for policies that take the K highest
-    or lowest of one metric. For others, such as IterIT with novelty, the bound holds for the scores that the policy
-    reads and not for its choice.
+    every possible K-th highest score by that measure is not scored again and chosen by its moved score, for which
+    the shifts are learnt anew from what was. If neither the moved nor the true score of any of them lies further off,
+    the K highest are exactly those of a full refresh. But how far scores will have drifted is not known before they
+    are computed, so that measure only says who is worth scoring.
+
+    **Bound:** what is given up is measured at every refresh. Of those that would be skipped, ``check_count`` are drawn
+    and scored all the same. How many of them turn out on the other side of the cut bounds how many of the rest do,
+    and so the number of wrong choices, with a probability of 95 % over the draw and whatever the drift
+    (:func:`~lit_curriculum.curriculum.check_sample.most_wrong`). It holds for policies that take the K highest or
+    lowest of one metric. For others, such as IterIT with novelty, it counts scores on the wrong side of the K-th
+    highest and not wrong choices.
 
     Nothing is saved before stage 2: stage 1 is where the drift is learnt. Logged with every plan: ``refresh_scored``,
-    ``refresh_saved`` (share of candidates not scored), ``refresh_expected_errors`` (expected number of skipped
-    examples on the wrong side of the cut, at most), ``refresh_safe_drift`` (stray per stage up to which the choice is
-    exact) beside ``refresh_drift`` and ``refresh_drift_trained`` (the quantiles that were assumed), and
-    ``refresh_measured_error``: of ``refresh_checked`` examples that were taken for decided but scored all the same,
-    the share on the wrong side.
+    ``refresh_saved`` (share of candidates not scored), ``refresh_checked`` and ``refresh_measured_error`` (number of
+    those drawn, share of them on the wrong side), ``refresh_errors_at_most`` (the bound, a number of choices),
+    ``refresh_safe_drift`` (stray per stage up to which the choice is exact) beside ``refresh_drift`` and
+    ``refresh_drift_trained`` (the quantiles that were assumed). Where none was drawn there is no measured error and,
+    but where nothing was skipped, no bound: they are left out.
 
     Args:
         policy: The policy inside.
         metric: The metric that its choice goes by.
         pick: Whether the ``hardest`` or the ``easiest`` by that metric are chosen.
-        limit: A score at which examples are cut off besides (IterIT's ``max_complexity``); who may cross it is scored.
+        limit: A score at which examples are cut off besides (IterIT's ``max_complexity``): the ``pick`` goes no
+            further. Who may cross it is scored.
         confidence: Share of single changes, in (0, 1], that counts as possible.
-        check_count: Number of decided candidates that are drawn and scored to measure the error and learn the drift.
+        check_count: Number of candidates to skip that are drawn and scored to measure the error and learn the drift.
         max_age: Oldest score in stages that is ever kept; null for no end.
-        max_count: Score at most so many, the nearest to the cut first (never scored, too old and drawn ones besides).
+        max_count: Score at most so many: those to check, which are no more than a quarter of it, and the nearest to
+            the cut. Never scored and too old ones count, but are always scored, and the check is always made.
         check_seed: Of the draw.
 
     Raises:
@@ -89,6 +100,7 @@ class BudgetedRefresh(PolicyWrapper):
         self._last_at = np.full(num_examples, NEVER, dtype=np.int32)
         self._trainings = np.zeros(num_examples, dtype=np.int64)
         self._drift = DriftModel.unknown()
+        self._check: CheckSample | None = None
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         super().setup(examples, num_stages)
@@ -109,13 +121,18 @@ class BudgetedRefresh(PolicyWrapper):
         must = ~np.isfinite(table.scores[self.metric][asked])
         if self.max_age is not None:
             must |= ages > self.max_age
-        found = self._bounds(self._height(table)[asked], ages, asked)
-        near = self._near(found, table, stage) & ~must
-        if self.max_count is not None and near.sum() > max(0, self.max_count - must.sum()):
-            near = self._nearest(found, near, max(0, self.max_count - int(must.sum())), stage)
-        decided = np.flatnonzero(~must & ~near)
-        generator = make_generator(self.check_seed, stage, "budgeted refresh")
-        drawn = generator.permutation(decided)[: self.check_count]
+        height = self._height(table)[asked]
+        found = self._bounds(height, ages, asked)
+        near, checks = self._near(found, table, stage) & ~must, self.check_count
+        if self.max_count is not None:
+            checks = min(checks, self.max_count // _CHECKED_PART)
+            room = max(0, self.max_count - checks - int(must.sum()))
+            if near.sum() > room:
+                near = found.nearest(self._cut(found.expected, table, stage), near, room)
+        skipped = np.flatnonzero(~must & ~near)
+        drawn = make_generator(self.check_seed, stage, "budgeted refresh").permutation(skipped)[:checks]
+        # For the step that follows: what is drawn has lost its old score by then.
+        self._check = CheckSample(stage, asked[drawn], height[drawn], ages[drawn], len(skipped))
         must[drawn] = True
         return asked[must | near]
 
@@ -125,14 +142,18 @@ class BudgetedRefresh(PolicyWrapper):
         used = table
         asked = self.policy.candidates(table, stage) if stage > 0 else np.empty(0, dtype=np.int64)
         asked = asked[np.isfinite(height[asked])]
+        assumed = {"refresh_drift": self._drift.stage, "refresh_drift_trained": self._drift.training}
+        # First, so that what was skipped moves as others did since: last stage's shifts may be far from these.
+        self._learn(height, scored_at, stage)
         if len(asked):
             ages = (stage - scored_at[asked]).astype(np.int64)
             skipped = asked[ages > 0]
             moved = height.copy()
             moved[skipped] = self._bounds(height[skipped], ages[ages > 0], skipped).expected
             used = self._with_scores(table, moved)
-            scalars = self._account(table, moved, asked, ages, stage)
-        self._learn(height, scored_at, stage)
+            found = self._account(table, moved, asked, ages, stage)
+            found |= {name: drift.limit(self.confidence) for name, drift in assumed.items()}
+            scalars = {name: value for name, value in found.items() if np.isfinite(value)}
         plan = self.policy.step(used, stage, generator)
         self._last, self._last_at = height.copy(), scored_at.copy()
         self._trainings[scored_at == stage] = 0
@@ -158,52 +179,46 @@ class BudgetedRefresh(PolicyWrapper):
     def _bounds(self, height: FloatArray, ages: IntArray, indices: IntArray) -> Bounds:
         return self._drift.bounds(height, ages, self._trainings[indices], self.confidence)
 
-    def _near(self, found: Bounds, table: DifficultyTable, stage: int) -> BoolArray:
-        near = found.in_play(self._size(stage))
-        if self.limit is not None:
-            limit = -self.limit if self._turned(table) else self.limit
-            near |= (found.low <= limit) & (found.high >= limit)
-        return near
+    def _limit(self, table: DifficultyTable) -> float:
+        if self.limit is None:
+            return np.inf
+        return -self.limit if self._turned(table) else self.limit
 
-    def _nearest(self, found: Bounds, near: BoolArray, count: int, stage: int) -> BoolArray:
-        margin = np.abs(found.expected - self._cut(found.expected, stage))
-        order = np.argsort(np.where(near, margin, np.inf), kind="stable")[:count]
-        nearest = np.zeros_like(near)
-        nearest[order] = True
-        return nearest
+    def _near(self, found: Bounds, table: DifficultyTable, stage: int) -> BoolArray:
+        """[K] who may be chosen or not, for all that the bounds say."""
+        limit = self._limit(table)
+        inside = found.low < limit
+        near: BoolArray = inside & (found.high >= limit) & np.isfinite(limit)
+        # Who may be cut off may leave its place to any other.
+        low = np.where(near, -np.inf, found.low)[inside]
+        near[inside] |= Bounds(found.expected[inside], low, found.high[inside]).in_play(self._size(stage))
+        return near
 
     def _size(self, stage: int) -> int:
         return self.policy.stage_sizes(len(self._last), self._num_stages)[stage]
 
-    def _cut(self, values: FloatArray, stage: int) -> float:
-        size = self._size(stage)
-        return -np.inf if size >= len(values) else kth_highest(values, size)
+    def _cut(self, values: FloatArray, table: DifficultyTable, stage: int) -> float:
+        """The lowest value that is chosen among ``values`` [K]."""
+        size, eligible = self._size(stage), values[values < self._limit(table)]
+        return -np.inf if size >= len(eligible) else kth_highest(eligible, size)
 
     def _account(
         self, table: DifficultyTable, moved: FloatArray, asked: IntArray, ages: IntArray, stage: int
     ) -> dict[str, float]:
-        """What was saved, what that may cost, and what it did cost among those that were scored though decided."""
-        cut = self._cut(moved[asked], stage)
-        skipped, age = asked[ages > 0], ages[ages > 0]
-        strays = np.abs(moved[skipped] - cut)
-        chance = self._drift.exceed(strays, age, self._trainings[skipped], self.confidence)
-        prior = np.where(ages > 0, self._height(table)[asked], self._last[asked])
-        prior_ages = np.where(ages > 0, ages, stage - self._last_at[asked])
-        before = self._bounds(prior, prior_ages, asked)
-        checked = (ages == 0) & np.isfinite(prior) & ~self._near(before, table, stage)
-        guess = before.expected[checked] >= self._cut(before.expected, stage)
-        wrong = guess != (moved[asked[checked]] >= cut)
+        """What was saved, and what that costs by those that were drawn and scored."""
+        cut = self._cut(moved[asked], table, stage)
+        away = np.minimum(np.abs(moved[asked] - cut), np.abs(moved[asked] - self._limit(table)))[ages > 0]
         found = {
             "refresh_scored": float((ages == 0).sum()),
             "refresh_saved": float((ages > 0).mean()),
-            "refresh_expected_errors": float(chance.sum()),
-            "refresh_safe_drift": float((strays / age).min()) if len(strays) else np.inf,
-            "refresh_drift": self._drift.stage.limit(self.confidence),
-            "refresh_drift_trained": self._drift.training.limit(self.confidence),
-            "refresh_checked": float(checked.sum()),
-            "refresh_measured_error": float(wrong.mean()) if len(wrong) else np.nan,
+            "refresh_safe_drift": float((away / ages[ages > 0]).min()) if len(away) else np.inf,
         }
-        return {name: value for name, value in found.items() if np.isfinite(value)}
+        check = self._check
+        if check is None or check.stage != stage or not len(check.indices):
+            return found | {"refresh_checked": 0.0, "refresh_errors_at_most": np.nan if len(away) else 0.0}
+        guess = self._bounds(check.height, check.ages, check.indices).expected
+        sides = [(values >= cut) & (values < self._limit(table)) for values in (guess, moved[check.indices])]
+        return found | check.figures(int((sides[0] != sides[1]).sum()), self._size(stage))
 
     def _learn(self, height: FloatArray, scored_at: np.ndarray[Any, np.dtype[np.int32]], stage: int) -> None:
         """Learn the drift from what was scored for this stage and had a score before."""

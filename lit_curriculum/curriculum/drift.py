@@ -43,11 +43,6 @@ class Drift:
             return np.inf
         return float(np.interp(confidence, np.linspace(0.0, 1.0, _POINTS), self.spread))
 
-    def exceed(self, deviations: FloatArray) -> FloatArray:
-        """Share of single deviations per unit that are at least ``deviations`` [n]."""
-        below = np.searchsorted(self.spread, deviations, side="left") / _POINTS
-        return 1.0 - below
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -71,6 +66,13 @@ class Bounds:
         lowest, highest = kth_highest(self.low, size), kth_highest(self.high, size)
         undecided: BoolArray = (self.low <= highest) & (self.high >= lowest)
         return undecided
+
+    def nearest(self, cut: float, among: BoolArray, count: int) -> BoolArray:
+        """[K] true for the ``count`` of ``among`` [K] that are expected nearest to ``cut``."""
+        order = np.argsort(np.where(among, np.abs(self.expected - cut), np.inf), kind="stable")
+        found = np.zeros_like(among)
+        found[order[:count]] = True
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,29 +111,12 @@ class DriftModel:
             trainings: [K] since the score.
             confidence: Share of single deviations that counts as possible.
         """
-        width = self._widths(ages, trainings, confidence).sum(axis=0)
+        parts = ((self.stage, ages), (self.training, trainings))
+        # None of either moves nothing, also where nothing is known of how far it might.
+        width = np.stack([np.where(n > 0, np.maximum(n, 1) * d.limit(confidence), 0.0) for d, n in parts]).sum(axis=0)
         known = np.isfinite(scores)
         expected = np.where(known, scores + ages * self.stage.shift + trainings * self.training.shift, -np.inf)
         return Bounds(expected, np.where(known, expected - width, -np.inf), np.where(known, expected + width, np.inf))
-
-    def exceed(self, strays: FloatArray, ages: IntArray, trainings: IntArray, confidence: float) -> FloatArray:
-        """Probability [K], at most, that a score strays by ``strays`` [K] or more; ``ages`` at least 1.
-
-        The way is shared out between stages and trainings as their widths are, and one of them has to go its part.
-        """
-        widths = self._widths(ages, trainings, confidence)
-        # Where one is unknown it may go all the way.
-        widths = np.where(np.isinf(widths).any(axis=0), np.isinf(widths).astype(np.float64), widths)
-        total = widths.sum(axis=0)
-        share = np.divide(widths, total, out=np.full(widths.shape, 0.5), where=total > 0)
-        by_stage = self.stage.exceed(strays * share[0] / ages)
-        by_training = self.training.exceed(strays * share[1] / np.maximum(trainings, 1))
-        return np.minimum(by_stage + np.where(trainings > 0, by_training, 0.0), 1.0)
-
-    def _widths(self, ages: IntArray, trainings: IntArray, confidence: float) -> FloatArray:
-        """[2, K] how far stages and trainings may have moved a score; none of either moves nothing."""
-        parts = ((self.stage, ages), (self.training, trainings))
-        return np.stack([np.where(n > 0, np.maximum(n, 1) * d.limit(confidence), 0.0) for d, n in parts])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Both parts as tensors."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lit_curriculum.difficulty.base import ModelMetric
-from lit_curriculum.difficulty.journal import SummaryCache
+from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.probe import ACCELERATOR_TOKEN_BUDGET, PROCESSOR_TOKEN_BUDGET, find_token_budget
 from lit_curriculum.difficulty.ranks import from_rank_zero, rank_and_world, smallest
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lit_curriculum.difficulty.engine import ScoringEngine
-from lit_curriculum.difficulty.journal import SummaryCache
+from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.hub import cache_dir
 from lit_curriculum.types import ExampleStore, IntArray
 

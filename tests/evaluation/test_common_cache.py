@@ -14,7 +14,7 @@ import torch
 from lit_curriculum.callbacks import CurriculumCallback
 from lit_curriculum.curriculum import OrderedPolicy
 from lit_curriculum.difficulty import NegativeLogLikelihood, ScoringEngine
-from lit_curriculum.difficulty.journal import SummaryCache
+from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.evaluation import common_cache
 from lit_curriculum.types import Batch, Example, Message, TokenNLL
 from tests.conftest import ListStore
