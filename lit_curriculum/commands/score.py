@@ -28,9 +28,9 @@ from lit_curriculum.data.subset import shard
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
-from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
 from lit_curriculum.difficulty.stateful import StatefulMetric
+from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.quiet import quiet
 from lit_curriculum.report.figures import save, score_histogram
 from lit_curriculum.types import ExampleStore, FloatArray

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from lit_curriculum.difficulty.base import ModelMetric
-from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.probe import ACCELERATOR_TOKEN_BUDGET, PROCESSOR_TOKEN_BUDGET, find_token_budget
 from lit_curriculum.difficulty.ranks import from_rank_zero, rank_and_world, smallest
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
+from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.difficulty.work import Work, pack_by_tokens, pack_unknown
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, LanguageModel

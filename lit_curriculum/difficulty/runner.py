@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from lit_curriculum.difficulty.base import ModelMetric
 from lit_curriculum.difficulty.fingerprint import is_sharded
-from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.ranks import add_up, largest, rank_and_world
+from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.work import Work
 from lit_curriculum.types import Batch, ExampleStore, IntArray, LanguageModel
 

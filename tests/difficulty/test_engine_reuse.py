@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from lit_curriculum.difficulty.engine import Scores, ScoringEngine
-from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.probe import find_token_budget
+from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.work import Work, pack_by_tokens, pack_unknown
 from lit_curriculum.types import Batch, TokenNLL
 from tests.conftest import ListStore, make_example
