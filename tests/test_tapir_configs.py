@@ -33,13 +33,17 @@ def runs() -> dict[str, dict[str, Any]]:
         rounds = config["trainer"]["callbacks"][-1]["init_args"]
         schedule = config["model"]["init_args"]["lr_schedule"]["init_args"]
         policy = config["curriculum"]["policy"]["init_args"]
-        found[row] = {"stages": config["trainer"]["max_epochs"], "cycles": schedule["cycles"], **policy, **rounds}
+        sign = config["curriculum"]["metrics"]["mfd"]["init_args"]["sign"]
+        stages = config["trainer"]["max_epochs"]
+        stages = config["trainer"]["max_epochs"]
+        found[row] = {"stages": stages, "cycles": schedule["cycles"], "sign": sign, **policy, **rounds}
     return found
 
 
 def test_no_two_rows_are_the_same_run(runs: dict[str, dict[str, Any]]) -> None:
     assert len({repr(run) for run in runs.values()}) == len(ROWS) > 20
     assert runs["no MFD"]["hard_set"] == "random"
+    assert [row for row, run in runs.items() if run["sign"] == "literal"] == ["literal sign"]
     assert runs["refine reasoning and code"]["refiner"]["init_args"]["mode"] == "reasoning_code"
     assert runs["no task"]["targets"] is runs["no task"]["refiner"] is None
     assert runs["raw, new answers"]["raw_answers"] == "teacher"

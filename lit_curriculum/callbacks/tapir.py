@@ -19,6 +19,7 @@ from lit_curriculum.callbacks.tapir_judging import (
     check_whole_weights,
     checked_parts,
     judge_student,
+    mfd_metric,
     on_rank_zero,
     warn_of_lost_answers,
 )
@@ -27,13 +28,12 @@ from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
 from lit_curriculum.data.append import append_examples, encode_examples
 from lit_curriculum.data.datamodule import InstructionDataModule
-from lit_curriculum.difficulty.mfd import ModelFittingDifficulty, Sign
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.distill.provenance import to_example, write_costs
 from lit_curriculum.distill.raw_answers import answer_raw
 from lit_curriculum.distill.roles import Expander, PairJudge, ProvenanceRow, Refiner, TaskClassifier, Teacher
-from lit_curriculum.distill.rounds import Roles, refine_hard, write_new
+from lit_curriculum.distill.rounds import Roles, find_tasks, refine_hard, write_new
 from lit_curriculum.types import Plan
 
 Rejudge = Literal["never", "each"]
@@ -55,7 +55,8 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         teacher: Answers new instructions.
         expander: Writes new instructions from hard ones; null, as an empty ``pool_sizes``, for none.
         refiner: Rewrites the answers of hard rows and of new ones; null for none.
-        classifier: Finds the task of hard rows that have none, and of new ones; null to trust what was asked for.
+        classifier: Finds the task of raw rows for which the data name none (a call each where it asks a chat model),
+            and of new ones; null to trust what was asked for.
         raw_answers: ``given`` with the data, or ``teacher``: before the first stage the teacher answers the raw
             instructions, and its answers are what is trained on and judged.
         pool_sizes: Rows of the hard pool in round 1, 2, ...; the last holds for later rounds.
@@ -65,7 +66,6 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
             after the first time.
         init: What a round starts from: the ``previous`` round's weights, or the ``base`` weights, those before the
             first stage, with an empty optimizer.
-        sign: See :class:`~lit_curriculum.difficulty.mfd.ModelFittingDifficulty`.
         seed: Of the draws of seeds and of the student's answers.
 
     Raises:
@@ -88,7 +88,6 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         temperature: float = 0.0,
         rejudge: Rejudge = "never",
         init: Init = "previous",
-        sign: Sign = "teacher_minus_student",
         seed: int = 0,
     ) -> None:
         check_choice(f"{_OWNER}.rejudge", rejudge, get_args(Rejudge))
@@ -104,7 +103,6 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         self.roles = Roles(judge=judge, teacher=teacher, expander=expander, refiner=refiner, classifier=classifier)
         self.pool_sizes, self.max_new_tokens, self.temperature = sizes, max_new_tokens, temperature
         self.rejudge, self.init, self.raw_answers, self.seed = rejudge, init, raw_answers, seed
-        self.metric = ModelFittingDifficulty(sign)
         self.records = RoundRecords()
         self._restored = False
 
@@ -135,13 +133,19 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
             return
         if self.records.judged_round < (round_ if self.rejudge == "each" else 1):
             decoding = Decoding(self.max_new_tokens, self.temperature, self.seed)
-            self.records.judged |= judge_student(
-                trainer, module, policy, table, stage, self.roles, self.metric, decoding, self._folder(trainer)
-            )
+            metric, folder = mfd_metric(trainer), self._folder(trainer)
+            found = judge_student(trainer, module, policy, table, stage, self.roles, metric, decoding, folder)
+            self.records.enter_judged(found)
             self.records.judged_round = round_
+        if not self.records.classified:
+            in_use = np.flatnonzero(policy.raw)
+            self.records.tasks = on_rank_zero(trainer, lambda: find_tasks(self.roles, data.train_store, in_use))
+            self.records.classified = True
+            self._set_up(policy, data)
         raw = policy.pools(table).hard
         raw = raw[policy.raw[raw] & ~np.isin(raw, sorted(self.records.refined))]
-        replaced = on_rank_zero(trainer, lambda: refine_hard(self.roles, data.train_store, raw, round_))
+        tasks = self.records.tasks
+        replaced = on_rank_zero(trainer, lambda: refine_hard(self.roles, data.train_store, raw, round_, tasks))
         self._append(data, policy, table, list(replaced.values()), list(replaced))
         self.records.refined |= set(raw.tolist())
         if self.pool_sizes:
@@ -159,6 +163,7 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
     def restore_data(self, trainer: Trainer, policy: CurriculumPolicy, table: DifficultyTable) -> None:
         data, policy = checked_parts(trainer, policy)
         records = self.records
+        self._set_up(policy, data)
         if self._restored and records.rows:
             rows, replaces, records.rows, records.replaces = records.rows, records.replaces, [], []
             self._append(data, policy, table, rows, replaces)
@@ -187,11 +192,15 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
             )
         append_examples(data, store)
         table.grow(len(data.train_store))
-        policy.setup(data.train_store, data.trainer.max_epochs or 0)  # type: ignore[union-attr]
+        self._set_up(policy, data)
         for row, index in zip(rows, replaces, strict=True):
             if row.id in kept:
                 self.records.rows.append(row)
                 self.records.replaces.append(index)
+
+    def _set_up(self, policy: TapirPolicy, data: InstructionDataModule) -> None:
+        policy.found_tasks = {index: found.task for index, found in self.records.tasks.items()}
+        policy.setup(data.train_store, data.trainer.max_epochs or 0)  # type: ignore[union-attr]
 
     def _start_over(self, trainer: Trainer, module: LightningModule) -> None:
         path = self._folder(trainer) / "base.pt"
@@ -216,7 +225,7 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         """The provenance of every example, with its weight in the stage at hand, and the costs so far."""
         if trainer.is_global_zero:
             store = trainer.datamodule.train_store  # type: ignore[attr-defined]
-            self.records.export(self._folder(trainer), store, self.metric, plan)
+            self.records.export(self._folder(trainer), store, mfd_metric(trainer), plan, self.roles.judge.version)
             write_costs(self._folder(trainer), self.roles.costs.by_role)
 
     @override

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from matplotlib import pyplot as plt
 
+from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.callbacks.progress import scoring_bar
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.tapir import TapirPolicy
@@ -86,7 +87,7 @@ def judge_student(
     table.update(policy.metric, indices[known], gaps[known], stage)
     table.mark_unscorable(policy.metric, indices[~known], stage)
     delta = policy.threshold(table)
-    text = gap_histogram(gaps, delta)
+    text = gap_histogram(gaps, delta, metric.formula)
     rank_zero_info(text)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,23 @@ def judge_student(
         figures.gap_histogram(axes, gaps.tolist(), delta)
         figures.save(figure, folder / f"mfd-stage-{stage}.png")
     return {int(i): (t, j) for i, t, j in zip(indices, texts, found, strict=True)}
+
+
+def mfd_metric(trainer: Trainer) -> ModelFittingDifficulty:
+    """The difficulty under the name that the policy reads: the curriculum's own, so that there is one sign.
+
+    Raises:
+        MisconfigurationException: it is another metric.
+    """
+    curriculum = next(c for c in trainer.callbacks if isinstance(c, CurriculumCallback))  # type: ignore[attr-defined]
+    name = checked_parts(trainer, curriculum.policy)[1].metric
+    metric = curriculum.metrics[name]
+    if not isinstance(metric, ModelFittingDifficulty):
+        raise MisconfigurationException(
+            f"TapirRounds enters the judged difficulty under curriculum.policy.metric={name!r}, but "
+            f"curriculum.metrics.{name} is a {type(metric).__name__}; make it a ModelFittingDifficulty."
+        )
+    return metric
 
 
 def checked_parts(trainer: Trainer, policy: CurriculumPolicy) -> tuple[InstructionDataModule, TapirPolicy]:

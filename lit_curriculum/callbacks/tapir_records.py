@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import numpy as np
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
 from lit_curriculum.distill.judging import judgement_from_state, judgement_state
 from lit_curriculum.distill.provenance import provenance_rows, row_from_state, row_state, write_provenance
-from lit_curriculum.distill.roles import Judgement, ProvenanceRow
+from lit_curriculum.distill.roles import Judgement, ProvenanceRow, Usage
+from lit_curriculum.distill.rounds import FoundTask
 from lit_curriculum.types import ExampleStore, FloatArray, Plan
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(slots=True)
@@ -35,7 +36,17 @@ class RoundRecords:
     refined: set[int] = field(default_factory=set)
     """Raw examples that the refiner has seen."""
     judged: dict[int, tuple[str, Judgement]] = field(default_factory=dict)
-    """The student's last answer and its scores, by index."""
+    """The student's last answer and its scores, by index, with what all judgements of the example have cost."""
+    classified: bool = False
+    """Whether tasks have been found for the raw examples without one."""
+    tasks: dict[int, FoundTask] = field(default_factory=dict)
+    """Those tasks, by index."""
+
+    def enter_judged(self, found: Mapping[int, tuple[str, Judgement]]) -> None:
+        """Keep new judgements in the place of older ones, whose cost stays."""
+        for index, (text, judgement) in found.items():
+            before = self.judged[index][1].usage if index in self.judged else Usage()
+            self.judged[index] = (text, replace(judgement, usage=judgement.usage + before))
 
     def state_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -44,6 +55,8 @@ class RoundRecords:
             "answered": self.answered, "refined": sorted(self.refined),
             "rows": [row_state(row) for row in self.rows], "replaces": self.replaces,
             "judged": [[index, text, judgement_state(j)] for index, (text, j) in self.judged.items()],
+            "classified": self.classified,
+            "tasks": [[index, t.task, t.probability, asdict(t.usage)] for index, t in self.tasks.items()],
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -59,8 +72,12 @@ class RoundRecords:
         self.rows = [row_from_state(row) for row in state["rows"]]
         self.replaces, self.refined = list(state["replaces"]), set(state["refined"])
         self.judged = {index: (text, judgement_from_state(j)) for index, text, j in state["judged"]}
+        self.classified = state["classified"]
+        self.tasks = {index: FoundTask(task, p, Usage(**usage)) for index, task, p, usage in state["tasks"]}
 
-    def export(self, folder: Path, store: ExampleStore, metric: ModelFittingDifficulty, plan: Plan | None) -> None:
+    def export(
+        self, folder: Path, store: ExampleStore, metric: ModelFittingDifficulty, plan: Plan | None, judge_version: str
+    ) -> None:
         """Write the provenance of every example.
 
         Args:
@@ -68,8 +85,11 @@ class RoundRecords:
             store: All examples.
             metric: Makes the difficulty of two scores.
             plan: Of the stage at hand, for the weights; none before the first.
+            judge_version: Of the judge that the scores come from.
         """
-        write_provenance(folder, provenance_rows(store, self.rows, self.judged, metric, _weights(len(store), plan)))
+        weights = _weights(len(store), plan)
+        rows = provenance_rows(store, self.rows, self.judged, self.tasks, metric, weights, judge_version)
+        write_provenance(folder, rows)
 
 
 def _weights(num_examples: int, plan: Plan | None) -> FloatArray:

@@ -102,6 +102,8 @@ class TapirPolicy(CurriculumPolicy):
         self.epochs_per_round, self.warmup_stages = epochs_per_round, warmup_stages
         self.mode, self.delta, self.target_keep, self.hard_set = mode, delta, target_keep, hard_set
         self.targets, self.max_repeat, self.missing = targets, max_repeat, missing
+        self.found_tasks: Mapping[int, str] = {}
+        """Of raw rows for which the data name none, by index; to be set before :meth:`setup`."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -118,9 +120,8 @@ class TapirPolicy(CurriculumPolicy):
         """[N] true for the raw data; where the teacher has answered them anew, for those answers."""
         self.raw[stands_for[(stands_for >= 0) & self.raw]] = False
         self._lengths = examples.lengths(CONDITIONED)
-        self._tasks = np.array(
-            [str(m.get("task") or a or OTHER_TASK) for m, a in zip(metas, examples.abilities, strict=True)]
-        )
+        named = [m.get("task") or a for m, a in zip(metas, examples.abilities, strict=True)]
+        self._tasks = np.array([str(t or self.found_tasks.get(i, OTHER_TASK)) for i, t in enumerate(named)])
         self._rank = content_ranks(examples.content_hashes)
         # The size is a share of the raw data, so it stays when they have grown.
         self._size = self._rows_of_stage(int(self.raw.sum()))

@@ -73,8 +73,14 @@ def is_hard(gaps: FloatArray, delta: float) -> BoolArray:
     return hard
 
 
-def gap_histogram(gaps: FloatArray, delta: float) -> str:
-    """The gaps [N] as lines of text, a bar for each whole or half point, and what share lies above ``delta``."""
+def gap_histogram(gaps: FloatArray, delta: float, formula: str) -> str:
+    """The gaps [N] as lines of text, a bar for each whole or half point, and what share lies above ``delta``.
+
+    Args:
+        gaps: NaN where there is none.
+        delta: The threshold.
+        formula: Id of what the gaps are, with their sign.
+    """
     known = gaps[np.isfinite(gaps)]
     if not len(known):
         return "MFD: no instruction has been judged."
@@ -84,5 +90,6 @@ def gap_histogram(gaps: FloatArray, delta: float) -> str:
         for value, count in zip(values, counts, strict=True)
     ]
     share = float(is_hard(gaps, delta).sum()) / len(known)
-    note = f"MFD of {len(known)} instructions, {len(gaps) - len(known)} without one; {share:.1%} above {delta:g}"
+    without = f"{len(gaps) - len(known)} without one"
+    note = f"MFD ({formula}) of {len(known)} instructions, {without}; {share:.1%} above {delta:g}"
     return "\n".join([note, *lines])

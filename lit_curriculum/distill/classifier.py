@@ -144,9 +144,12 @@ class PromptClassifier(TaskClassifier):
         ]
         names = {name.casefold(): name for name in self.taxonomy.types}
         labels: list[str] = []
-        for reply in self.client.chat_many(requests, "classifier"):
+        before = self.num_fallback
+        replies = self.client.chat_many(requests, "classifier")
+        for reply in replies:
             tagged = [t.strip().casefold() for t in _TYPE.findall(reply.text)]
             label = names.get(tagged[0]) if len(tagged) == 1 and reply.finish_reason != "error" else None
             self.num_fallback += label is None
             labels.append(label if label is not None else self.taxonomy.fallback)
-        return TaskPrediction(labels, [math.nan] * len(labels))
+        usages = [reply.usage for reply in replies]
+        return TaskPrediction(labels, [math.nan] * len(labels), usages, self.num_fallback - before)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from lit_curriculum.distill.chat import ChatReply, DistillStoppedError
+from lit_curriculum.distill.chat import ChatReply, DistillStoppedError, Usage
 
 _COLUMNS = ("calls", "prompt_tokens", "completion_tokens", "retries", "failures", "cache_hits")
 
@@ -54,6 +54,27 @@ class CostBook:
     def total(self) -> RoleCosts:
         """The sum over roles."""
         return RoleCosts(*(sum(getattr(c, name) for c in self.roles.values()) for name in _COLUMNS))
+
+
+@dataclass(slots=True)
+class UsageByRole:
+    """Calls, tokens and retries that a run's answers cost when they were first given, and what failed."""
+
+    by_role: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def add(self, role: str, usage: Usage, failures: int = 0) -> None:
+        """Count one answer of a role, or several."""
+        self._enter(role, {**asdict(usage), "failures": failures})
+
+    def merge(self, other: UsageByRole) -> None:
+        """Count all that another one holds."""
+        for role, spent in other.by_role.items():
+            self._enter(role, spent)
+
+    def _enter(self, role: str, spent: Mapping[str, int]) -> None:
+        entry = self.by_role.setdefault(role, dict.fromkeys(spent, 0))
+        for name, value in spent.items():
+            entry[name] += value
 
 
 class Budget:

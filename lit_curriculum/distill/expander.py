@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from lit_curriculum.distill.chat import ChatClient, ChatReply
+from lit_curriculum.distill.chat import ChatClient, ChatReply, Usage
 from lit_curriculum.distill.prompting import load_prompt
-from lit_curriculum.distill.roles import Expander, NewInstruction, TaskItem
+from lit_curriculum.distill.roles import Expander, Expansion, NewInstruction, TaskItem
 from lit_curriculum.distill.rouge import NearDuplicates, rouge_words
 
 _TASK = re.compile(r"<task>(.*?)</task>", re.DOTALL)
@@ -76,7 +76,7 @@ class PromptExpander(Expander):
         """Replies that became no instruction, by reason."""
 
     @override
-    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> list[NewInstruction]:
+    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> Expansion:
         """See the base class; each wave asks for as many as are still missing, so few calls are in vain.
 
         Raises:
@@ -84,6 +84,7 @@ class PromptExpander(Expander):
         """
         near = NearDuplicates(self.dedupe_rouge, [*known, *(s.question for s in seeds)])
         accepted: list[NewInstruction] = []
+        wasted = Usage()
         asked = 0
         limit = int(num * self.attempts_per_item)
         while seeds and len(accepted) < num and asked < limit:
@@ -104,6 +105,7 @@ class PromptExpander(Expander):
                 found = self._check(parent, reply, near)
                 if isinstance(found, str):
                     self.rejected[found] += 1
+                    wasted += reply.usage
                     continue
                 near.add(found.question)
                 accepted.append(
@@ -117,7 +119,7 @@ class PromptExpander(Expander):
                         usage=reply.usage,
                     )
                 )
-        return accepted
+        return Expansion(accepted, wasted, asked - len(accepted))
 
     def _check(self, parent: TaskItem, reply: ChatReply, near: NearDuplicates) -> TaskItem | str:
         """The new instruction, or the reason for its rejection."""

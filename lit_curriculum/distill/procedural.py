@@ -15,6 +15,7 @@ from lit_curriculum.data.ability_tasks import MAX_LEVEL, Ability, last_word
 from lit_curriculum.distill.roles import (
     Answer,
     Expander,
+    Expansion,
     JudgeItem,
     Judgement,
     NewInstruction,
@@ -100,7 +101,7 @@ class ProceduralExpander(Expander):
         self.level_step = level_step
         self.max_level = max_level
 
-    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> list[NewInstruction]:
+    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> Expansion:
         rng = make_generator(seed, 0, "procedural-expander")
         seen = {*known, *(s.question for s in seeds)}
         written: list[NewInstruction] = []
@@ -134,7 +135,7 @@ class ProceduralExpander(Expander):
                     usage=Usage(calls=1),
                 )
             )
-        return written
+        return Expansion(written)
 
 
 class ProceduralJudge(PairJudge):

@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 
 from lit_curriculum.data.append import new_example
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
-from lit_curriculum.distill.roles import Judgement, ProvenanceRow
+from lit_curriculum.distill.roles import Judgement, ProvenanceRow, Usage
+from lit_curriculum.distill.rounds import FoundTask
+from lit_curriculum.distill.seeds import task_of
 from lit_curriculum.types import Example, ExampleStore, FloatArray
 
 
@@ -46,8 +48,10 @@ def provenance_rows(
     store: ExampleStore,
     appended: Sequence[ProvenanceRow],
     judged: Mapping[int, tuple[str, Judgement]],
+    found: Mapping[int, FoundTask],
     metric: ModelFittingDifficulty,
     weights: FloatArray,
+    judge_version: str,
 ) -> list[ProvenanceRow]:
     """One row for every example, in the order of the indices.
 
@@ -55,28 +59,32 @@ def provenance_rows(
         store: All examples.
         appended: The rows of the last of them.
         judged: The student's answer and its scores, by index.
+        found: Tasks of rows for which the data name none, by index.
         metric: Makes the difficulty of two scores.
         weights: [N] sum of the loss weights with which the stage at hand takes each example.
+        judge_version: Of the judge that the scores come from.
     """
     rows = []
     num_raw = len(store) - len(appended)
     for index in range(len(store)):
         example = store[index]
-        row = ProvenanceRow(
-            id=example.id, instruction=example.instruction, output=example.response, task=example.ability or ""
-        )
+        task = task_of(example) or ""
+        row = ProvenanceRow(id=example.id, instruction=example.instruction, output=example.response, task=task)
         if index >= num_raw:
             row = appended[index - num_raw]
+        if index in found:
+            row = replace(_paid(row, found[index].usage), task=found[index].task, task_prob=found[index].probability)
         if index in judged:
             text, judgement = judged[index]
             teacher, student = judgement.score_teacher, judgement.score_student
             row = replace(
-                row,
+                _paid(row, judgement.usage),
                 student_output=text,
                 score_teacher=teacher,
                 score_student=student,
                 gap=float(metric.gap(np.array([teacher]), np.array([student]))[0]),
                 judge_raw=judgement.raw,
+                judge_version=judge_version,
             )
         rows.append(replace(row, weight=float(weights[index])))
     return rows
@@ -104,6 +112,16 @@ def write_costs(folder: Path, by_role: Mapping[str, Mapping[str, int]]) -> None:
         *(f"| {role} | " + " | ".join(f"{entry[c]:,}" for c in columns) + " |" for role, entry in by_role.items()),
     ]
     (folder / "costs.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _paid(row: ProvenanceRow, usage: Usage) -> ProvenanceRow:
+    """The row with more that it has cost."""
+    return replace(
+        row,
+        cost_calls=row.cost_calls + usage.calls,
+        cost_prompt_tokens=row.cost_prompt_tokens + usage.prompt_tokens,
+        cost_completion_tokens=row.cost_completion_tokens + usage.completion_tokens,
+    )
 
 
 def _whole(path: Path) -> Path:

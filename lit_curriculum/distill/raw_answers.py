@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lit_curriculum.distill.prompting import Prompt
 from lit_curriculum.distill.roles import ProvenanceRow, TaskItem
-from lit_curriculum.distill.rounds import Roles, model_of, task_of
+from lit_curriculum.distill.rounds import Roles, model_of, version_of
+from lit_curriculum.distill.seeds import task_of
 from lit_curriculum.types import ExampleStore, IntArray
 
 
@@ -23,11 +23,13 @@ def answer_raw(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int
         By the index of the example that each replaces.
     """
     examples = [store[int(i)] for i in indices]
-    questions = [TaskItem(id=e.id, instruction=e.instruction) for e in examples]
-    prompt = getattr(roles.teacher, "prompt", None)
-    rows: dict[int, ProvenanceRow] = {}
-    for index, example, answer in zip(indices.tolist(), examples, roles.teacher.answer(questions), strict=True):
+    questions = {e.instruction: TaskItem(id=e.id, instruction=e.instruction) for e in examples}
+    answers = dict(zip(questions, roles.teacher.answer(list(questions.values())), strict=True))
+    for answer in answers.values():
         roles.costs.add("teacher", answer.usage, int(not answer.complete))
+    rows: dict[int, ProvenanceRow] = {}
+    for index, example in zip(indices.tolist(), examples, strict=True):
+        answer = answers[example.instruction]
         if not answer.complete or answer.text == example.response:
             continue
         rows[index] = ProvenanceRow(
@@ -36,7 +38,7 @@ def answer_raw(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int
             instruction=example.instruction,
             output=answer.text,
             task=task_of(example) or "",
-            prompt_version=prompt.version if isinstance(prompt, Prompt) else "",
+            prompt_version=version_of(roles.teacher),
             model=model_of(roles.teacher),
             cost_calls=answer.usage.calls,
             cost_prompt_tokens=answer.usage.prompt_tokens,

@@ -133,5 +133,5 @@ class PromptRefiner(Refiner):
         for n, reply in zip(places, self.client.chat_many(requests, "refiner"), strict=True):
             good = reply.finish_reason == "stop" and bool(reply.text.strip())
             self.num_kept += not good
-            results[n] = Refinement(reply.text.strip() if good else items[n].output, good, reply.usage)
+            results[n] = Refinement(reply.text.strip() if good else items[n].output, good, reply.usage, not good)
         return results

@@ -81,6 +81,10 @@ class TaskPrediction(NamedTuple):
     labels: list[str]
     probabilities: list[float]
     """Of the label, in [0, 1]; NaN where the classifier gives none."""
+    usages: Sequence[Usage] = ()
+    """What each label has cost; empty where none has cost anything."""
+    num_failed: int = 0
+    """Answers that named no type, so that the label is the fallback."""
 
 
 class TaskClassifier(ABC):
@@ -114,11 +118,20 @@ class NewInstruction:
     usage: Usage = field(default_factory=Usage)
 
 
+class Expansion(NamedTuple):
+    """What the expander wrote, and what it threw away."""
+
+    written: list[NewInstruction]
+    rejected: Usage = Usage()
+    """What the replies have cost that became no instruction."""
+    num_rejected: int = 0
+
+
 class Expander(ABC):
     """Writes new instructions of the same task and difficulty as seeds."""
 
     @abstractmethod
-    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> list[NewInstruction]:
+    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> Expansion:
         """At most ``num`` new instructions; fewer where the attempts allowed were rejected.
 
         Args:
@@ -153,6 +166,8 @@ class Refinement(NamedTuple):
     refined: bool
     """False where the mode leaves this task alone or the rewriting failed; then ``output`` is unchanged."""
     usage: Usage
+    failed: bool = False
+    """True where a rewriting was asked for and could not be used."""
 
 
 class Refiner(ABC):
@@ -188,12 +203,17 @@ class ProvenanceRow:
     score_student: float = float("nan")
     gap: float = float("nan")
     judge_raw: tuple[str, ...] = ()
+    judge_version: str = ""
+    """Prompt or rule, and model, that the scores come from."""
     refined: bool = False
     weight: float = 0.0
     """Sum of the loss weights with which the stage at hand takes the example: in sampling mode the number of its draws,
     in weight mode that times its weight, 0 where it is not drawn. Over all rows it adds up to the stage's rows."""
     prompt_version: str = ""
+    """Of all prompts or rules that wrote the instruction or the output, in their order."""
     model: str = ""
+    """All models that wrote them."""
     cost_calls: int = 0
+    """Calls that this example has cost in all roles, its judging and sorting included; tokens likewise."""
     cost_prompt_tokens: int = 0
     cost_completion_tokens: int = 0

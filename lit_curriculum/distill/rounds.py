@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from lit_curriculum.curriculum.tapir import OTHER_TASK, Pools, TapirPolicy
-from lit_curriculum.curriculum.task_quotas import allocate, draw_rows, largest_remainders
+from lit_curriculum.distill.costs import UsageByRole
+from lit_curriculum.distill.prompting import Prompt
 from lit_curriculum.distill.roles import (
     ChatClient,
     Expander,
@@ -22,25 +22,12 @@ from lit_curriculum.distill.roles import (
     Teacher,
     Usage,
 )
-from lit_curriculum.types import Example, ExampleStore, IntArray, make_generator
+from lit_curriculum.distill.seeds import choose_seeds, item_of, task_of
+from lit_curriculum.types import ExampleStore, IntArray, make_generator
 
 log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 """Times that missing instructions are asked for once more, from other seeds."""
-
-
-@dataclass(slots=True)
-class Costs:
-    """Calls, tokens and retries by role, and what failed."""
-
-    by_role: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    def add(self, role: str, usage: Usage, failures: int = 0) -> None:
-        """Count one answer of a role."""
-        spent = {**asdict(usage), "failures": failures}
-        entry = self.by_role.setdefault(role, dict.fromkeys(spent, 0))
-        for name, value in spent.items():
-            entry[name] += value
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,28 +39,62 @@ class Roles:
     expander: Expander | None = None
     refiner: Refiner | None = None
     classifier: TaskClassifier | None = None
-    costs: Costs = field(default_factory=Costs)
+    costs: UsageByRole = field(default_factory=UsageByRole)
 
 
-def refine_hard(roles: Roles, store: ExampleStore, indices: IntArray, round_: int) -> dict[int, ProvenanceRow]:
-    """Rows that replace hard examples: classified where they have no task, with refined answers.
+class FoundTask(NamedTuple):
+    """The task that the classifier found for a raw row."""
+
+    task: str
+    probability: float
+    usage: Usage
+
+
+def find_tasks(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int, FoundTask]:
+    """The tasks of those of the examples ``indices`` [K] for which the data name none, by index.
+
+    The classifier is asked once for each text; here and elsewhere equal rows share what one answer has cost.
+    """
+    missing = [int(i) for i in indices if task_of(store[int(i)]) is None]
+    if not missing or roles.classifier is None:
+        return {}
+    texts = list(dict.fromkeys(store[i].instruction for i in missing))
+    found = roles.classifier.predict(texts)
+    usages = found.usages or [Usage()] * len(texts)
+    roles.costs.add("classifier", sum(usages, Usage()), found.num_failed)
+    by_text = dict(zip(texts, map(FoundTask, found.labels, found.probabilities, usages), strict=True))
+    return {i: by_text[store[i].instruction] for i in missing}
+
+
+def refine_hard(
+    roles: Roles, store: ExampleStore, indices: IntArray, round_: int, found: Mapping[int, FoundTask]
+) -> dict[int, ProvenanceRow]:
+    """Rows with refined answers, which replace hard examples.
+
+    Args:
+        roles: The refiner is asked; its costs are counted.
+        store: All examples.
+        indices: The hard ones.
+        round_: The round that the rows are for.
+        found: Tasks of rows for which the data name none.
 
     Returns:
         By the index of the example that each replaces; an example that stays as it is has no entry.
     """
+    if roles.refiner is None:
+        return {}
     examples = [store[int(i)] for i in indices]
-    tasks, probabilities = _tasks(roles, examples)
-    items = [_item(e, t) for e, t in zip(examples, tasks, strict=True)]
-    refined = roles.refiner.refine(items) if roles.refiner is not None else [None] * len(items)
+    unknown = FoundTask(OTHER_TASK, float("nan"), Usage())
+    items = [item_of(e, task_of(e) or found.get(int(i), unknown).task) for i, e in zip(indices, examples, strict=True)]
+    different = {(item.question, item.output, item.task): item for item in items}
+    answers = dict(zip(different, roles.refiner.refine(list(different.values())), strict=True))
+    for answer in answers.values():
+        roles.costs.add("refiner", answer.usage, int(answer.failed))
     rows: dict[int, ProvenanceRow] = {}
-    for index, example, item, probability, answer in zip(
-        indices.tolist(), examples, items, probabilities, refined, strict=True
-    ):
-        usage = answer.usage if answer is not None else Usage()
-        if answer is not None:
-            roles.costs.add("refiner", usage)
-        changed = answer is not None and answer.output != example.response
-        if not changed and task_of(example) is not None:
+    for index, example, item in zip(indices.tolist(), examples, items, strict=True):
+        answer = answers[item.question, item.output, item.task]
+        usage = answer.usage
+        if answer.output == example.response:
             continue
         rows[index] = ProvenanceRow(
             id=f"{example.id}/r{round_}",
@@ -81,53 +102,18 @@ def refine_hard(roles: Roles, store: ExampleStore, indices: IntArray, round_: in
             origin="raw",
             round=round_,
             instruction=example.instruction,
-            output=answer.output if answer is not None else example.response,
-            output_before_refine=example.response if changed else "",
+            output=answer.output,
+            output_before_refine=example.response,
             task=item.task,
-            task_prob=probability,
-            refined=changed,
-            prompt_version=roles.refiner.version if roles.refiner is not None else "",
+            task_prob=found.get(index, unknown).probability,
+            refined=True,
+            prompt_version=version_of(roles.refiner),
             model=model_of(roles.refiner),
             cost_calls=usage.calls,
             cost_prompt_tokens=usage.prompt_tokens,
             cost_completion_tokens=usage.completion_tokens,
         )
     return rows
-
-
-def choose_seeds(
-    policy: TapirPolicy, pools: Pools, store: ExampleStore, pool_size: int, num: int, rng: np.random.Generator
-) -> list[TaskItem]:
-    """Seeds [num] for new instructions, in random order: each task as often as the pool lacks rows of it.
-
-    The seed is a hard row of the task; an easy one where there is none; any hard row where there is neither.
-
-    Args:
-        policy: Its targets are the pool's; without any, seeds are hard rows drawn uniformly.
-        pools: Hard and easy rows.
-        store: The data.
-        pool_size: Hard rows wanted in all.
-        num: New instructions wanted.
-        rng: Of the draws.
-    """
-    if policy.targets is None or num == 0:
-        chosen = draw_rows(pools.hard, num, rng)
-        return [_item(store[int(i)], policy.tasks_of(np.array([i]))[0]) for i in rng.permutation(chosen)]
-    hard_tasks, easy_tasks = (np.array(policy.tasks_of(rows)) for rows in (pools.hard, pools.easy))
-    wanted = allocate(policy.targets, pool_size, dict.fromkeys(policy.targets, pool_size)).counts
-    have = {t: int((hard_tasks == t).sum()) for t in wanted}
-    lacking = np.array([max(0, n - have[t]) for t, n in wanted.items()], dtype=np.float64)
-    if not lacking.any():
-        lacking = np.array(list(policy.targets.values()))
-    seeds: list[TaskItem] = []
-    for task, count in zip(wanted, largest_remainders(lacking, num).tolist(), strict=True):
-        rows = pools.hard[hard_tasks == task]
-        if not len(rows):
-            rows = pools.easy[easy_tasks == task] if len(pools.easy) else rows
-        if not len(rows):
-            rows = pools.hard
-        seeds += [_item(store[int(i)], task) for i in draw_rows(rows, count, rng)]
-    return [seeds[int(i)] for i in rng.permutation(len(seeds))]
 
 
 def write_new(
@@ -149,6 +135,7 @@ def write_new(
     assert roles.expander is not None
     known = [store[i].instruction for i in range(len(store))]
     rows: list[ProvenanceRow] = []
+    costs, num_written = UsageByRole(), 0
     for attempt in range(_ATTEMPTS):
         num = pool_size - len(pools.hard) - len(rows)
         if num <= 0:
@@ -157,13 +144,18 @@ def write_new(
         seeds = choose_seeds(policy, pools, store, pool_size, num, rng)
         number = int(rng.integers(1 << 31))
         new = roles.expander.expand(seeds, num, [*known, *(r.instruction for r in rows)], number)
-        rows += _answered(roles, new, round_, len(rows))
+        costs.add("expander", new.rejected, new.num_rejected)
+        rows += _answered(roles, new.written, round_, num_written, costs)
+        num_written += len(new.written)
+    roles.costs.merge(costs)  # not before: a round that stops here is made again, and would be counted twice
     if (missing := pool_size - len(pools.hard) - len(rows)) > 0:
         log.warning("round %d: the hard pool is %d rows short of pool_size %d.", round_, missing, pool_size)
     return rows
 
 
-def _answered(roles: Roles, new: Sequence[NewInstruction], round_: int, start: int) -> list[ProvenanceRow]:
+def _answered(
+    roles: Roles, new: Sequence[NewInstruction], round_: int, start: int, costs: UsageByRole
+) -> list[ProvenanceRow]:
     """Rows from new instructions; those whose answer was cut off or refused are left out."""
     questions = [
         TaskItem(id=f"tapir-{round_}-{start + i}", instruction=n.instruction, input=n.input, task=n.task)
@@ -171,21 +163,29 @@ def _answered(roles: Roles, new: Sequence[NewInstruction], round_: int, start: i
     ]
     answers = roles.teacher.answer(questions)
     for written, answer in zip(new, answers, strict=True):
-        roles.costs.add("expander", written.usage)
-        roles.costs.add("teacher", answer.usage, int(not answer.complete))
+        costs.add("expander", written.usage)
+        costs.add("teacher", answer.usage, int(not answer.complete))
     kept = [(n, replace(q, output=a.text), a) for n, q, a in zip(new, questions, answers, strict=True) if a.complete]
     items = [q for _, q, _ in kept]
-    predicted = roles.classifier.predict([q.question for q in items]) if roles.classifier and items else None
-    if predicted is not None:
-        items = [replace(q, task=label) for q, label in zip(items, predicted.labels, strict=True)]
+    probabilities, usages = [float("nan")] * len(kept), [n.usage + a.usage for n, _, a in kept]
+    if roles.classifier is not None and items:
+        found = roles.classifier.predict([q.question for q in items])
+        items = [replace(q, task=t) for q, t in zip(items, found.labels, strict=True)]
+        probabilities = found.probabilities
+        costs.add("classifier", sum(found.usages, Usage()), found.num_failed)
+        usages = [a + b for a, b in zip(usages, found.usages or [Usage()] * len(kept), strict=True)]
     refined = roles.refiner.refine(items) if roles.refiner is not None else [None] * len(items)
     rows = []
-    for place, ((written, _, answer), item, polished) in enumerate(zip(kept, items, refined, strict=True)):
-        usage = written.usage + answer.usage
-        output = item.output
+    for (written, _, _), item, polished, probability, usage in zip(
+        kept, items, refined, probabilities, usages, strict=True
+    ):
+        output, wrote = item.output, [written.prompt_version, version_of(roles.teacher)]
+        models = [written.model, model_of(roles.teacher)]
         if polished is not None:
-            roles.costs.add("refiner", polished.usage)
+            costs.add("refiner", polished.usage, int(polished.failed))
             usage, output = usage + polished.usage, polished.output
+        if output != item.output:
+            wrote, models = [*wrote, version_of(roles.refiner)], [*models, model_of(roles.refiner)]
         rows.append(
             ProvenanceRow(
                 id=item.id,
@@ -197,10 +197,10 @@ def _answered(roles: Roles, new: Sequence[NewInstruction], round_: int, start: i
                 output=output,
                 output_before_refine=item.output if output != item.output else "",
                 task=item.task,
-                task_prob=predicted.probabilities[place] if predicted is not None else float("nan"),
+                task_prob=probability,
                 refined=output != item.output,
-                prompt_version=written.prompt_version,
-                model=written.model,
+                prompt_version=" + ".join(filter(None, wrote)),
+                model=" + ".join(dict.fromkeys(filter(None, models))),
                 cost_calls=usage.calls,
                 cost_prompt_tokens=usage.prompt_tokens,
                 cost_completion_tokens=usage.completion_tokens,
@@ -209,27 +209,13 @@ def _answered(roles: Roles, new: Sequence[NewInstruction], round_: int, start: i
     return rows
 
 
-def _tasks(roles: Roles, examples: Sequence[Example]) -> tuple[list[str], list[float]]:
-    known = [task_of(e) for e in examples]
-    missing = [i for i, t in enumerate(known) if t is None]
-    tasks, probabilities = [t or OTHER_TASK for t in known], [float("nan")] * len(known)
-    if missing and roles.classifier is not None:
-        predicted = roles.classifier.predict([examples[i].instruction for i in missing])
-        for place, label, probability in zip(missing, predicted.labels, predicted.probabilities, strict=True):
-            tasks[place], probabilities[place] = label, probability
-    return tasks, probabilities
+def version_of(role: object) -> str:
+    """Id of the prompt or rule that a role works by; empty where it names none."""
+    prompt = getattr(role, "prompt", None)
+    return str(getattr(role, "version", "")) or (prompt.version if isinstance(prompt, Prompt) else "")
 
 
 def model_of(role: object) -> str:
     """Name of the chat model behind a role; empty where there is none."""
     client = getattr(role, "client", None)
     return client.model if isinstance(client, ChatClient) else ""
-
-
-def task_of(example: Example) -> str | None:
-    """The task that the data or an earlier round gave to an example, if any."""
-    return str(example.meta.get("task") or example.ability or "") or None
-
-
-def _item(example: Example, task: str) -> TaskItem:
-    return TaskItem(id=example.id, instruction=example.instruction, output=example.response, task=task)

@@ -24,6 +24,7 @@ from lit_curriculum.callbacks.tapir_judging import check_whole_weights, warn_of_
 from lit_curriculum.callbacks.tapir_records import RoundRecords
 from lit_curriculum.curriculum import TapirPolicy, UniformPolicy
 from lit_curriculum.data import AbilityDataModule
+from lit_curriculum.difficulty import Length
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
 from lit_curriculum.distill.cache import CachedClient
 from lit_curriculum.distill.chat import DistillStoppedError
@@ -37,7 +38,7 @@ from lit_curriculum.distill.procedural import (
     ability_of,
 )
 from lit_curriculum.distill.refiner import PromptRefiner, PromptTeacher
-from lit_curriculum.distill.roles import JudgeItem, Judgement, NewInstruction, TaskItem
+from lit_curriculum.distill.roles import Expansion, JudgeItem, Judgement, TaskItem
 from lit_curriculum.distill.rounds import Roles
 from lit_curriculum.models import CausalLMModule
 from tests.toy import ToyData, ToyModule, toy_trainer
@@ -69,7 +70,7 @@ class FailingExpander(ProceduralExpander):
         super().__init__(max_level=4)
         self.calls, self.fail_at, self.error = 0, fail_at, error
 
-    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> list[NewInstruction]:
+    def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> Expansion:
         self.calls += 1
         if self.calls == self.fail_at:
             raise self.error("the budget of calls is spent")
@@ -104,13 +105,14 @@ class Run:
         self.judge = options.pop("judge", CountingJudge())
         policy = {"count": COUNT, "warmup_stages": 1, "delta": 2.0, "targets": TARGETS} | options.pop("policy", {})
         settings: dict[str, Any] = {"expander": FailingExpander(), "refiner": ProceduralRefiner(), **options}
+        metric = settings.pop("metric", ModelFittingDifficulty())
         self.rounds = TapirRounds(
             self.judge, ProceduralTeacher(), classifier=ProceduralClassifier(), max_new_tokens=6,
             pool_sizes=settings.pop("pool_sizes", POOLS), **settings,
         )  # fmt: skip
         self.watch = Watch()
         self.policy = TapirPolicy(**policy)
-        self.curriculum = CurriculumCallback(self.policy, {"mfd": ModelFittingDifficulty()}, seed=1)
+        self.curriculum = CurriculumCallback(self.policy, {"mfd": metric}, seed=1)
         self.data = AbilityDataModule(
             num_train=NUM_RAW, num_val_per_ability=1, batch_size=8, cache_dir=str(folder / "cache"), noise_share=0.2
         )
@@ -187,7 +189,9 @@ def test_provenance_is_that_of_the_data(whole: tuple[Run, Path]) -> None:
     assert costs["judge"]["calls"] == len({store[i].content_hash for i in range(NUM_RAW)}), "equal rows are asked once"
     assert costs["teacher"]["calls"] >= sum(x["origin"] == "expanded" for x in lines)
     assert f"| judge | {costs['judge']['calls']} |" in (folder / "tapir" / "costs.md").read_text()
-    assert (folder / "tapir" / "mfd-stage-1.txt").read_text().startswith("MFD of 60 instructions")
+    assert (
+        (folder / "tapir" / "mfd-stage-1.txt").read_text().startswith("MFD (mfd-teacher-minus-student/1) of 60 instr")
+    )
     assert (folder / "tapir" / "mfd-stage-1.png").stat().st_size > 1000
     drawn = Counter(run.watch.plans[3])
     assert {x["id"]: x["weight"] for x in lines} == {i: float(drawn[i]) for i in ids}
@@ -202,7 +206,7 @@ def test_weights_in_the_provenance_are_those_of_the_loss(tmp_path: Path) -> None
 
 
 def test_state_of_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="TAPIR state of version 1 cannot be read; expected 2"):
+    with pytest.raises(ValueError, match="TAPIR state of version 1 cannot be read; expected 3"):
         RoundRecords().load_state_dict({"version": 1})
 
 
@@ -288,6 +292,17 @@ def test_without_expansion_the_hard_pool_is_the_hard_set(tmp_path: Path) -> None
     run = Run(tmp_path, expander=None, pool_sizes=[], refiner=None)
     assert len(run.data.train_store) == NUM_RAW
     assert run.watch.scalars[3]["hard_pool"] == np.sum(run.curriculum.table.scores["mfd"] > 2.0)
+
+
+def test_the_sign_is_the_metrics_and_stands_beside_the_histogram(tmp_path: Path, whole: tuple[Run, Path]) -> None:
+    literal = ModelFittingDifficulty("literal")
+    run = Run(tmp_path, metric=literal, expander=None, pool_sizes=[], refiner=None, policy={"delta": -1.0})
+    ours, theirs = (r.curriculum.table.scores["mfd"][:NUM_RAW] for r in (whole[0], run))
+    np.testing.assert_array_equal(ours, -theirs)
+    assert {x["gap"] for x in map(json.loads, (tmp_path / "tapir" / "provenance.jsonl").open())} == set(theirs.tolist())
+    assert (tmp_path / "tapir" / "mfd-stage-1.txt").read_text().startswith("MFD (mfd-literal/1) of 60 instructions")
+    with pytest.raises(MisconfigurationException, match=r"curriculum.metrics.mfd is a Length; make it a ModelFitting"):
+        Run(tmp_path / "b", metric=Length())
 
 
 def test_the_teacher_may_answer_the_raw_instructions(tmp_path: Path) -> None:

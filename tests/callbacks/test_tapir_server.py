@@ -52,6 +52,7 @@ class Run:
     """A warm-up stage and two rounds, all roles behind one server and one file of replies."""
 
     def __init__(self, folder: Path, server: ChatServer, replies: Path) -> None:
+        self.folder = folder
         remote = OpenAIClient("m", server.url, concurrency=4, max_attempts=4, timeout=0.5, pause=0.01)
         self.client = CachedClient(remote, str(replies))
         self.rounds = TapirRounds(
@@ -83,6 +84,14 @@ def test_the_friendly_server_is_asked_in_every_role(friendly: tuple[Run, ChatSer
     assert {row.origin for row in run.rounds.records.rows} == {"raw", "expanded"}
     assert all(row.model == "m" and row.prompt_version for row in run.rounds.records.rows)
     assert server.num_paid == run.client.cache.paid.total.calls > 60
+
+
+def test_the_run_s_cost_page_is_what_was_paid(friendly: tuple[Run, ChatServer]) -> None:
+    run, _ = friendly
+    costs = json.loads((run.folder / "tapir" / "costs.json").read_text())
+    for role, paid in run.client.cache.paid.roles.items():
+        assert costs[role]["calls"] == paid.calls
+        assert costs[role]["completion_tokens"] == paid.completion_tokens
 
 
 def test_a_server_in_trouble_gives_the_same_run(friendly: tuple[Run, ChatServer], tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_quantile_of_nothing_is_refused() -> None:
 
 
 def test_the_histogram_counts_everything() -> None:
-    lines = gap_histogram(GAPS, 2.0).splitlines()
-    assert lines[0] == "MFD of 7 instructions, 1 without one; 42.9% above 2"
+    lines = gap_histogram(GAPS, 2.0, "mfd/1").splitlines()
+    assert lines[0] == "MFD (mfd/1) of 7 instructions, 1 without one; 42.9% above 2"
     assert sum(int(line.split()[-1]) for line in lines[1:]) == 7
-    assert gap_histogram(np.array([np.nan]), 2.0) == "MFD: no instruction has been judged."
+    assert gap_histogram(np.array([np.nan]), 2.0, "mfd/1") == "MFD: no instruction has been judged."

@@ -7,7 +7,7 @@ import pytest
 
 from lit_curriculum.distill.chat import ChatRequest
 from lit_curriculum.distill.expander import PromptExpander
-from lit_curriculum.distill.roles import TaskItem
+from lit_curriculum.distill.roles import TaskItem, Usage
 from lit_curriculum.distill.rouge import NearDuplicates, rouge_l, rouge_words
 from lit_curriculum.distill.scripted import ScriptedClient
 
@@ -85,7 +85,7 @@ def scripted(texts: list[str]) -> tuple[ScriptedClient, list[ChatRequest]]:
 def test_each_guard_rejects_and_is_counted(reply: str, reason: str) -> None:
     client, _ = scripted([reply])
     expander = PromptExpander(client)
-    assert expander.expand([SEED], 1, ["something else known"]) == []
+    assert expander.expand([SEED], 1, ["something else known"]).written == []
     assert expander.rejected == {reason: 3}
     assert client.num_calls == 3
 
@@ -101,7 +101,9 @@ def test_good_instructions_carry_their_origin_and_are_asked_for_by_task_and_seed
         ]
     )
     expander = PromptExpander(client)
-    new = expander.expand([SEED, TaskItem(id="t", instruction="Name six good uses for a brick", task="Other")], 3, [])
+    new = expander.expand(
+        [SEED, TaskItem(id="t", instruction="Name six good uses for a brick", task="Other")], 3, []
+    ).written
     assert [n.instruction.split()[0] for n in new] == ["Describe", "Explain", "List"]
     assert [n.parent_id for n in new] == ["s", "s", "s"]
     assert {n.task for n in new} == {"Writing"}
@@ -112,7 +114,7 @@ def test_good_instructions_carry_their_origin_and_are_asked_for_by_task_and_seed
     assert SEED.instruction in asked[0].messages[-1].content
     assert [r.seed for r in asked] == [0, 0, 1, 1, 2]
     assert all(r.temperature == 1.0 for r in asked)
-    assert expander.expand([], 3, []) == []
+    assert expander.expand([], 3, []) == ([], Usage(), 0)
 
 
 def test_seed_with_an_input_field_gets_one() -> None:
@@ -125,7 +127,7 @@ def test_seed_with_an_input_field_gets_one() -> None:
             "<task>Translate this text for me</task><input>Snow came by night</input>",
         ]
     )
-    new = PromptExpander(client).expand([parent], 1, [])
+    new = PromptExpander(client).expand([parent], 1, []).written
     assert [(n.instruction, n.input) for n in new] == [("Translate this text for me", "Snow came by night")]
     assert "<input>" in asked[0].messages[-1].content
 

@@ -54,7 +54,7 @@ def test_expander_writes_new_instructions_of_the_level_asked(step: int) -> None:
     seeds = [TaskItem(id=e.id, instruction=e.instruction, task=str(e.ability)) for e in TRAIN[:60]]
     known = [e.instruction for e in TRAIN]
     expander = ProceduralExpander(level_step=step, max_level=5)
-    new = expander.expand(seeds, 100, known, seed=1)
+    new = expander.expand(seeds, 100, known, seed=1).written
     assert len(new) == 100
     assert len({n.instruction for n in new} | set(known)) == 100 + len(set(known))
     parents = {s.id: s for s in seeds}
@@ -63,15 +63,15 @@ def test_expander_writes_new_instructions_of_the_level_asked(step: int) -> None:
         assert item.task == parent.task == ability_of(item.instruction).key
         assert level_of(item.instruction) == min(level_of(parent.instruction) + step, 5)
         assert not is_held_out(item.instruction)
-    assert new == expander.expand(seeds, 100, known, seed=1)
-    assert new != expander.expand(seeds, 100, known, seed=2)
+    assert new == expander.expand(seeds, 100, known, seed=1).written
+    assert new != expander.expand(seeds, 100, known, seed=2).written
 
 
 def test_expander_gives_fewer_where_a_level_has_run_out() -> None:
     seeds = [TaskItem(id="a", instruction="copy ab", task="copy")]
-    new = ProceduralExpander().expand(seeds, 10_000, [])
+    new = ProceduralExpander().expand(seeds, 10_000, []).written
     assert 150 < len(new) < 256
-    assert ProceduralExpander().expand([], 5, []) == []
+    assert ProceduralExpander().expand([], 5, []).written == []
 
 
 def test_refiner_mends_planted_noise_and_classifier_knows_all() -> None:
