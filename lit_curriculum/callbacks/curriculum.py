@@ -64,6 +64,7 @@ class CurriculumCallback(Callback):
         self.metrics: dict[str, DifficultyMetric] = dict(metrics or {})
         self.seed = seed or 0
         check_reads(policy, self.metrics)
+        self.reuse_scores = reuse_scores
         self._scorer = TableScorer(self.metrics, token_budget, autocast, reuse_scores)
         self._stateful, self._progress = StatefulMetrics(self.metrics), StageProgress()
         self._trainer: Trainer | None = None

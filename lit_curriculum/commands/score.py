@@ -31,6 +31,7 @@ from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
 from lit_curriculum.difficulty.stateful import StatefulMetric
 from lit_curriculum.difficulty.summary_cache import SummaryCache
+from lit_curriculum.evaluation.common_cache import common_cache
 from lit_curriculum.quiet import quiet
 from lit_curriculum.report.figures import save, score_histogram
 from lit_curriculum.types import ExampleStore, FloatArray
@@ -40,7 +41,9 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     """Score the training data with ``curriculum.metrics``; a run that was killed goes on where it stopped.
 
     Writes to ``--out``: ``scores.parquet``, ``scores.png``, ``score.json`` (what it cost) and ``journal/`` (the
-    model's answers, so that the same model is not asked twice). Works on as many processes as ``trainer`` says.
+    model's answers, so that the same model is not asked twice). The answers are kept in the common cache too, where
+    a run with ``curriculum.reuse_scores`` finds them; with that option, what runs have left there is not asked again.
+    Works on as many processes as ``trainer`` says.
 
     Raises:
         ValueError: no metric is configured, ``--shard`` names no part, or ``--out`` holds the journal of another model.
@@ -54,7 +57,8 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     own, rest = parser.parse_known_args(list(args))
     part = _part(own.shard)
     cli = make_cli(rest, False)
-    metrics = curriculum_of(cli.trainer).metrics
+    curriculum = curriculum_of(cli.trainer)
+    metrics = curriculum.metrics
     if not metrics:
         raise ValueError("curriculum.metrics is empty, so there is nothing to score; lay a curriculum yaml over.")
     refuse_stateful(metrics, "score")
@@ -64,7 +68,7 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     )
     trainer = cli.trainer
     bars = [c for c in trainer.callbacks if isinstance(c, ProgressBar)]  # type: ignore[attr-defined]
-    trainer.callbacks = [*bars, ScoreAll(metrics, engine, own.out, part)]  # type: ignore[attr-defined]
+    trainer.callbacks = [*bars, ScoreAll(metrics, engine, own.out, part, curriculum.reuse_scores)]  # type: ignore[attr-defined]
     trainer.loggers = []
     # Lightning's own way to start processes, place the model and restore a checkpoint; no batch is ever drawn.
     cli.datamodule.predict_dataloader = _no_batches
@@ -79,13 +83,15 @@ class ScoreAll(Callback):
         engine: For those of the model.
         out: Folder to write to.
         part: (number, of how many) of the parts of the data, from 1 on; none for all of it.
+        reuse_scores: Use what runs have left in the common cache.
     """
 
     def __init__(
         self, metrics: Mapping[str, DifficultyMetric], engine: ScoringEngine, out: Path,
-        part: tuple[int, int] | None = None,
+        part: tuple[int, int] | None = None, reuse_scores: bool = False,
     ) -> None:  # fmt: skip
         self.metrics, self.engine, self.out, self.part = dict(metrics), engine, out, part
+        self.reuse_scores = reuse_scores
 
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -126,14 +132,18 @@ class ScoreAll(Callback):
         self, trainer: Trainer, module: LightningModule, examples: ExampleStore, fingerprint: str | None,
         values: dict[str, FloatArray], reasons: dict[str, dict[int, str]], cost: dict[str, Any],
     ) -> None:  # fmt: skip
-        cache = None
+        cache, rank, everything = None, trainer.global_rank, np.arange(len(examples))
+        self.engine.device = module.device
         if fingerprint is None:
             rank_zero_info("the model is sharded, so its answers are not kept: a run that is killed starts anew.")
         else:
-            cache = SummaryCache(self.out / "journal", fingerprint, self.engine.autocast, trainer.global_rank)
-        self.engine.device = module.device
+            common = common_cache(self.engine, fingerprint, examples, everything, rank)
+            cache = SummaryCache(
+                self.out / "journal", fingerprint, self.engine.autocast, rank,
+                beside=common, read_beside=self.reuse_scores,
+            )  # fmt: skip
         with quiet(module), scoring_bar(trainer) as progress:
-            scores = self.engine.score(module, examples, np.arange(len(examples)), progress, cache)  # type: ignore[arg-type]
+            scores = self.engine.score(module, examples, everything, progress, cache)  # type: ignore[arg-type]
         if cache is not None:
             cache.close()
         values.update(scores.values)

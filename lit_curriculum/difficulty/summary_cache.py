@@ -23,15 +23,19 @@ class SummaryCache:
         autocast: ``none``, or the type that matrix products are taken in.
         writer: Name of this process among those that write to the folder: its rank, where they are of one run.
         prefer: Writers whose name starts with this are believed first, where several know a sequence.
+        beside: A cache elsewhere of the same model and arithmetic, that everything is written to as well.
+        read_beside: Whether what is known there, and not here, counts as known.
 
     Raises:
         ValueError: the folder holds summaries of another model, autocast or engine (when it is first asked for them).
     """
 
     def __init__(
-        self, folder: Path, model: str, autocast: str = "none", writer: int | str = 0, prefer: str = ""
-    ) -> None:
+        self, folder: Path, model: str, autocast: str = "none", writer: int | str = 0, prefer: str = "",
+        beside: SummaryCache | None = None, read_beside: bool = False,
+    ) -> None:  # fmt: skip
         self.folder, self.model, self.autocast, self.writer, self.prefer = folder, model, autocast, writer, prefer
+        self.beside, self.read_beside = beside, read_beside
         self._journals: dict[str, list[SummaryJournal]] = {}
 
     @classmethod
@@ -65,6 +69,8 @@ class SummaryCache:
         """Write the summaries [B, K] of one batch, by name."""
         for summary, rows in values.items():
             self._journals_of(summary)[0].append(digests, rows)
+        if self.beside is not None:
+            self.beside.append(digests, values)
 
     def learn(self, digests: Digests, values: Mapping[str, FloatArray]) -> None:
         """Know the summaries [B, K] that other processes write."""
@@ -75,6 +81,8 @@ class SummaryCache:
         """Close all files."""
         for journals in self._journals.values():
             journals[0].close()
+        if self.beside is not None:
+            self.beside.close()
 
     def _journals_of(self, summary: str) -> list[SummaryJournal]:
         if summary not in self._journals:
@@ -83,5 +91,8 @@ class SummaryCache:
             own = self.folder / f"{stem}.{self.writer}.journal"
             others = [p for p in self.folder.glob(f"{stem}.*.journal") if p != own]
             others.sort(key=lambda p: (not p.name.startswith(f"{stem}.{self.prefer}"), p.name))
-            self._journals[summary] = [SummaryJournal(own, key), *(SummaryJournal(p, key, True) for p in others)]
+            found = [SummaryJournal(own, key), *(SummaryJournal(p, key, True) for p in others)]
+            if self.beside is not None and self.read_beside:
+                found += self.beside._journals_of(summary)
+            self._journals[summary] = found
         return self._journals[summary]

@@ -21,6 +21,8 @@ from transformers import AutoModelForCausalLM
 from lit_curriculum.cli import main
 from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 from lit_curriculum.difficulty.score_store import read_scores
+from lit_curriculum.models import CausalLMModule
+from lit_curriculum.types import Batch, TokenNLL
 from tests.commands.tiny_commands import CONFIGS, METRICS, ORDERED, arguments, layer, make_place, score
 
 
@@ -179,6 +181,46 @@ def test_a_policy_inside_a_budgeted_refresh_comes_from_yaml(place: Path) -> None
     assert set(state) >= {"policy", "drift", "trainings"}
     assert state["trainings"].max() >= 1
     assert len(state["policy"]["selection"]) == 12
+
+
+def fit_and_count(place: Path, out: str, monkeypatch: pytest.MonkeyPatch, *extra: str) -> int:
+    """Scoring batches of a run of one stage that may use what others have kept."""
+    calls: list[int] = []
+    answer = CausalLMModule.token_nll
+
+    def counted(self: CausalLMModule, batch: Batch) -> TokenNLL:
+        calls.extend([] if torch.is_grad_enabled() else [len(batch)])
+        return answer(self, batch)
+
+    options = ["--trainer.max_epochs=1", f"--trainer.logger.init_args.save_dir={place / out}"]
+    no_validation = ["--trainer.limit_val_batches=0", "--curriculum.reuse_scores=true"]
+    with monkeypatch.context() as patch:
+        patch.setattr(CausalLMModule, "token_nll", counted)
+        assert main(["fit", *arguments(place, *options, *no_validation, *extra)]) == 0
+    return len(calls)
+
+
+def table_of(place: Path, run: str) -> Any:
+    (checkpoint,) = (place / run).rglob("last.ckpt")
+    return torch.load(checkpoint, weights_only=True)["callbacks"]["CurriculumCallback"]["table"]["scores"]
+
+
+def test_score_and_fit_find_what_the_other_has_asked(
+    place: Path, common: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = score(place, "out")
+    assert first["tokens"] > 0
+    assert fit_and_count(place, "known", monkeypatch) == 0, "a run finds what score has kept"
+    monkeypatch.setenv("LIT_CURRICULUM_CACHE", str(place / "another"))
+    assert fit_and_count(place, "alone", monkeypatch) > 0
+    second = score(place, "again", "--curriculum.reuse_scores=true")
+    assert (second["tokens"], second["reused_tokens"]) == (0, first["tokens"]), "score finds what a run has kept"
+    files = [read_scores(place / out / "scores.parquet") for out in ("out", "again")]
+    for metric in ("ifd", "nll"):
+        np.testing.assert_array_equal(*(file.values(metric) for file in files))
+        for run in ("known", "alone"):
+            np.testing.assert_array_equal(table_of(place, run)[metric].numpy(), files[0].values(metric))
+    assert score(place, "unasked")["tokens"] == first["tokens"], "only where it is asked for"
 
 
 def run_score(place: Path, out: str, *extra: str) -> subprocess.Popen[bytes]:

@@ -125,3 +125,23 @@ def test_models_share_a_root_without_meeting(tmp_path: Path) -> None:
     found = SummaryCache.shared(tmp_path, "m1").known(["sum-count/1"], batch(0)[0])[1]["sum-count/1"]
     np.testing.assert_array_equal(found, batch(0)[1] + 1)
     assert not SummaryCache.shared(tmp_path, "m1", "bfloat16").known(["sum-count/1"], batch(0)[0])[0].any()
+
+
+def test_a_cache_beside_is_written_to_and_read_where_wanted(tmp_path: Path) -> None:
+    def own(name: str, read: bool) -> SummaryCache:
+        return SummaryCache(tmp_path / name, "m0", beside=SummaryCache(tmp_path / "beside", "m0", writer=name),
+                            read_beside=read)  # fmt: skip
+
+    first = own("first", False)
+    first.append(batch(0)[0], {"sum-count/1": batch(0)[1]})
+    first.close()
+    digests = np.concatenate([batch(s)[0] for s in range(2)])
+    second = own("second", True)
+    assert second.known(["sum-count/1"], digests)[0].tolist() == [True] * 5 + [False] * 5
+    second.append(batch(1)[0], {"sum-count/1": batch(1)[1]})
+    second.close()
+    known, values = own("third", True).known(["sum-count/1"], digests)
+    assert known.all()
+    np.testing.assert_array_equal(values["sum-count/1"], np.concatenate([batch(s)[1] for s in range(2)]))
+    assert not own("third", False).known(["sum-count/1"], digests)[0].any()
+    assert own("first", True).known(["sum-count/1"], digests)[0].all(), "what is here and what is there"
