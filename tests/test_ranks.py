@@ -15,6 +15,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+CAMPUS = ("--campus", "--stages=12")
+
 
 def start(out: Path, ranks: int, *options: str, module: str = "tests.rank_run") -> list[dict[str, Any]]:
     """Run ``tests/rank_run.py``, or another module like it, and return what each rank wrote."""
@@ -108,15 +110,32 @@ def test_selections_do_not_depend_on_ranks_and_go_on_with_fewer(tmp_path: Path, 
     np.testing.assert_allclose(first[0]["losses"] + rest[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)
 
 
-def test_campus_does_not_depend_on_ranks_and_ends_by_itself_on_all(tmp_path: Path) -> None:
-    options = ("--campus", "--stages=12")
-    single = start(tmp_path / "one", 1, *options)
-    found = start(tmp_path / "two", 2, *options)
-    assert found[0]["plans"] == found[1]["plans"] == single[0]["plans"]
-    assert 3 <= len(single[0]["plans"]) < 12
-    assert sum(len(plan) for plan in single[0]["plans"]) == 120
-    assert global_batches(found) == global_batches(single)
-    np.testing.assert_allclose(found[0]["losses"], single[0]["losses"], rtol=1e-5, atol=1e-5)
+@pytest.fixture(scope="module")
+def single_campus(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return start(tmp_path_factory.mktemp("campus") / "one", 1, *CAMPUS)
+
+
+def test_campus_does_not_depend_on_ranks_and_ends_by_itself_on_all(
+    tmp_path: Path, single_campus: list[dict[str, Any]]
+) -> None:
+    found = start(tmp_path / "four", 4, *CAMPUS)
+    for rank in found:
+        assert rank["plans"] == single_campus[0]["plans"]
+    assert 3 <= len(single_campus[0]["plans"]) < 12
+    assert sum(len(plan) for plan in single_campus[0]["plans"]) == 120
+    assert global_batches(found) == global_batches(single_campus)
+    np.testing.assert_allclose(found[0]["losses"], single_campus[0]["losses"], rtol=1e-5, atol=1e-5)
+
+
+def test_campus_and_its_scorer_go_on_with_fewer_ranks(tmp_path: Path, single_campus: list[dict[str, Any]]) -> None:
+    # After the only step of stage 1: the choices from stage 2 on are made in the resumed run.
+    first = start(tmp_path / "first", 2, *CAMPUS, "--stop_after=2")
+    rest = start(tmp_path / "rest", 1, *CAMPUS, f"--resume={tmp_path / 'first' / 'last.ckpt'}")
+    assert first[0]["plans"][:2] == first[1]["plans"][:2] == single_campus[0]["plans"][:2]
+    assert rest[0]["plans"] == single_campus[0]["plans"][2:]
+    assert global_batches(first) + global_batches(rest) == global_batches(single_campus)
+    losses = first[0]["losses"] + rest[0]["losses"]
+    np.testing.assert_allclose(losses, single_campus[0]["losses"], rtol=1e-5, atol=1e-5)
 
 
 def test_tapir_does_not_depend_on_ranks_and_goes_on_with_fewer(tmp_path: Path) -> None:
