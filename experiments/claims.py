@@ -81,6 +81,7 @@ def _campus(folder: str, rows: Collection[str]) -> list[Claim]:
         claim("choosing among views beats loss alone", "CAMPUS, three views", "loss alone"),
         claim("the least perplexing view beats a random one", "CAMPUS, three views", "three views, random choice"),
         claim("re-sorting by the current loss helps", "CAMPUS, three views", "three views, never re-sorted"),
+        claim("re-sorting by loss and our learned scorer helps", "CAMPUS", "CAMPUS, never re-sorted"),
     ]
     return [c for c in claims if {c.row, c.against} <= set(rows)]
 
@@ -105,6 +106,7 @@ CLAIMS = [
     *_iterit("iterit_ablation", iterit_rows.ROWS),
     *_iterit("iterit_ablation_real", [*iterit_rows.MAIN, iterit_rows.AS_MANY_TOKENS]),
     *_campus("campus_ablation", campus_rows.ROWS),
+    *_campus("campus_ablation_views", campus_rows.VIEWS),
     *_campus("campus_ablation_long", campus_rows.LONG),
     *_campus("campus_ablation_real", campus_rows.MAIN),
     _tapir("distillation by rounds beats training on the raw data", "M", "raw"),
@@ -126,6 +128,7 @@ SCALES = {
     "iterit_ablation": "generated abilities, tiny model from random weights",
     "iterit_ablation_real": "short real rows, SmolLM2-135M",
     "campus_ablation": "generated abilities, tiny model from random weights",
+    "campus_ablation_views": "generated abilities, views of instruction and response",
     "campus_ablation_long": "generated abilities, three times the budget",
     "campus_ablation_real": "short real rows, SmolLM2-135M",
     "tapir_ablation": "generated abilities, rules as teacher and judge",

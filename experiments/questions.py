@@ -76,6 +76,10 @@ QUESTIONS = {
         "What does each part of CAMPUS do on the generated abilities, beside random order at equal budget?",
         "python -m experiments.campus_ablation.run --out results/campus_ablation",
     ),
+    "campus_ablation_views": (
+        "What do single views do where lexical diversity differs between examples?",
+        "python -m experiments.campus_ablation.run --profile views",
+    ),
     "campus_ablation_long": (
         "The same on three times the budget, main rows?",
         "python -m experiments.campus_ablation.run --profile long",
@@ -164,7 +168,9 @@ NOTES = {
     "pretrained ones. Seconds are of a crowded machine. Cells were run at two commits, 97a3027 and the one below.",
     "iterit_ablation_real": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; no tasks with "
     "generated answers but induction's. Seconds are of a crowded machine.",
-    "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones.",
+    "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones. "
+    "MTLD of these short responses hardly varies, so here it is no view; campus_ablation_views takes it of both texts.",
+    "campus_ablation_views": "A tiny model from random weights: nothing is said of pretrained ones.",
     "campus_ablation_long": "A tiny model from random weights: nothing is said of pretrained ones.",
     "campus_ablation_real": "Three seeds, 90 rows, 36 to 39 steps: only large effects show (experiments/LOG.md).",
     "learned_scorer": "Pairwise rows are of answers drawn at temperature 1, the default at that commit; with the "

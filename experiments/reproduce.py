@@ -53,6 +53,7 @@ SUITES: dict[str, dict[Profile, tuple[Step, ...]]] = {
     "campus": {
         "tiny": (
             Step("campus_ablation", "experiments.campus_ablation.run"),
+            Step("campus_ablation_views", "experiments.campus_ablation.run", ("--profile", "views")),
             Step("campus_ablation_long", "experiments.campus_ablation.run", ("--profile", "long")),
         ),
         "small": (Step("campus_ablation_real", "experiments.campus_ablation.run", ("--profile", "real"), "", True),),

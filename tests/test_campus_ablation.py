@@ -9,7 +9,7 @@ import pytest
 
 from experiments.campus_ablation.profiles import PROFILES, Setting
 from experiments.campus_ablation.real_rows import MAX_CHARACTERS, files, write_rows
-from experiments.campus_ablation.rows import LONG, MAIN, ROWS
+from experiments.campus_ablation.rows import LONG, MAIN, ROWS, VIEWS
 
 
 def test_cells_of_the_default_profile_and_of_others_are_told_apart() -> None:
@@ -18,6 +18,7 @@ def test_cells_of_the_default_profile_and_of_others_are_told_apart() -> None:
     assert len(set(configs)) == len(configs)
     assert PROFILES["real"].config["rescore_every"] == 5
     assert set(MAIN) <= set(LONG) <= set(ROWS)
+    assert set(VIEWS) <= set(ROWS)
 
 
 def test_options_of_a_profile_reach_policy_and_scorer() -> None:

@@ -76,6 +76,7 @@ class Setting:
 
 PROFILES = {
     "abilities": Setting(),
+    "views": Setting(field="both"),
     "long": Setting(examples=4800, field="both"),
     "real": Setting(
         examples=90, bands=5, held_out=40, field="both", rescore_every=5, ppl_count=8, scorer_losses=32,
@@ -84,6 +85,7 @@ PROFILES = {
 }  # fmt: skip
 QUICK = {
     "abilities": {"examples": 300, "passes": 1, "bands": 3, "held_out": 5},
+    "views": {"examples": 300, "passes": 1, "bands": 3, "held_out": 5},
     "long": {"examples": 300, "passes": 1, "bands": 3, "held_out": 5},
     "real": {"examples": 12, "passes": 1, "bands": 2, "held_out": 2, "scorer_losses": 4},
 }

@@ -106,6 +106,7 @@ ROWS: dict[str, Arguments] = {
     "three views, round robin": campus(_THREE, choice="round_robin"),
     "three views, highest perplexity": campus(_THREE, choice="max_ppl"),
     "three views, softmax": campus(_THREE, choice="softmax"),
+    "CAMPUS, never re-sorted": campus(_FOUR, rescore_which="none"),
     "three views, never re-sorted": campus(_THREE, rescore_which="none"),
     "three views, all aware re-sorted": campus(_THREE, rescore_which="all_aware"),
     "three views, re-sorted every 5": campus(_THREE, rescore_every=5),
@@ -123,5 +124,10 @@ MAIN = [
     CONTROL, "static order by length", "static order by loss", "CAMPUS, three views", "CAMPUS",
 ]  # fmt: skip
 """The rows that are also run with a pretrained model and real data."""
+VIEWS = [
+    CONTROL, "static order by length", "static order by MTLD", "CAMPUS", "CAMPUS, three views", "without length",
+    "without MTLD", "without loss", "length alone", "MTLD alone", "static views only", "CAMPUS, never re-sorted",
+]  # fmt: skip
+"""The rows that are also run with the diversity of instruction and response, as most short answers have one value."""
 LONG = [*MAIN, "random order in CAMPUS's stages", "competence sampling, root, by length"]
 """The rows that are also run with a longer budget."""

@@ -5,8 +5,9 @@ python -m experiments.campus_ablation.run --out DIR [--profile NAME] [--seeds N]
 Every row is a policy; a cell is a row with a seed, which decides on data and order alike, so that rows are compared
 within seeds; all start from the same weights. Cells are kept in DIR/cells.jsonl as they end: the same command goes
 on where it was stopped, and several processes share the work by --shard 0/2 and --shard 1/2. Of the profiles,
-``abilities`` is the whole matrix on the embedded default, ``long`` its main rows on three times the budget, and
-``real`` the main rows with a pretrained model and real data (--data FOLDER).
+``abilities`` is the whole matrix on the embedded default, with length and diversity of the response; ``views`` repeats
+what concerns single views with those of instruction and response; ``long`` has the main rows on three times the budget,
+and ``real`` the main rows with a pretrained model and real data (--data FOLDER).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lightning.pytorch import Callback, Trainer
 from experiments.ablation import CellLog, Measures, compare, forest
 from experiments.campus_ablation.profiles import PROFILES, QUICK, Setting
 from experiments.campus_ablation.real_rows import EXACT, files
-from experiments.campus_ablation.rows import CONTROL, LONG, MAIN, ROWS
+from experiments.campus_ablation.rows import CONTROL, LONG, MAIN, ROWS, VIEWS
 from experiments.common import print_rows, write_results
 from lit_curriculum.callbacks import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
@@ -105,7 +106,8 @@ def main() -> None:
     named = {name: getattr(given, name) for name in ("model", "precision") if getattr(given, name) is not None}
     little = QUICK[given.profile] if given.quick else {}
     setting = dataclasses.replace(profile, accelerator=given.accelerator, **named, **little)
-    rows = {"abilities": list(ROWS), "long": LONG, "real": MAIN}[given.profile] if given.rows is None else given.rows
+    usual_rows = {"abilities": list(ROWS), "views": VIEWS, "long": LONG, "real": MAIN}[given.profile]
+    rows = usual_rows if given.rows is None else given.rows
     rows = [CONTROL, "CAMPUS, three views", "CAMPUS"] if given.quick else rows
     usual, little_of_it = (3, 1) if setting.real else (5, 2)
     seeds = range(little_of_it if given.quick else given.seeds or usual)
