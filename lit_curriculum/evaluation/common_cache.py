@@ -9,6 +9,8 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.hub import cache_dir
@@ -49,10 +51,33 @@ def common_cache(
     way = [engine.views, engine.token_budget, dict(getattr(store, "identity", {}))]
     purpose = hashlib.blake2b(json.dumps(way, sort_keys=True, default=str).encode(), digest_size=8)
     purpose.update(store.content_hashes[indices].tobytes())
-    root, own = (cache_dir() if home is None else home) / "summaries", purpose.hexdigest()
-    kind = f"{engine.device.type} {own}" if same_data_only else engine.device.type
+    return open_cache(purpose.hexdigest(), fingerprint, engine.device, engine.autocast, rank, home, same_data_only)
+
+
+def open_cache(
+    own: str,
+    fingerprint: str,
+    device: torch.device,
+    autocast: str,
+    rank: int,
+    home: Path | None = None,
+    same_data_only: bool = False,
+) -> SummaryCache:
+    """The same, for answers of any kind.
+
+    Args:
+        own: Name of what is asked in which batches.
+        fingerprint: Of the model.
+        device: What computes the answers.
+        autocast: ``none``, or the type that matrix products are taken in.
+        rank: Number of this process; rank 0 removes what is too much.
+        home: Folder that the cache is in; by default the package's.
+        same_data_only: Know only of runs of the same name.
+    """
+    root = (cache_dir() if home is None else home) / "summaries"
+    kind = f"{device.type} {own}" if same_data_only else device.type
     writer = f"{own}-{socket.gethostname()}-{os.getpid()}-{rank}"
-    cache = SummaryCache.shared(root, fingerprint, engine.autocast, writer, kind, prefer=own)
+    cache = SummaryCache.shared(root, fingerprint, autocast, writer, kind, prefer=own)
     for path in cache.folder.glob("*.journal"):
         with suppress(FileNotFoundError):  # another run has just removed it
             os.utime(path)

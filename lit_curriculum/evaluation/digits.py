@@ -5,27 +5,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import ChatTemplate, resolve_template
 from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.difficulty.engine import pack_by_tokens
-from lit_curriculum.difficulty.ranks import deal_out
 from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.evaluation.digit_answers import digit_answers
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
 from lit_curriculum.models import CausalLMModule
-from lit_curriculum.models.token_nll import check_headless, next_token_logits
-from lit_curriculum.progress import display
-from lit_curriculum.types import Batch, EncodedView, Example, ExampleStore, FloatArray, IntArray, Message
+from lit_curriculum.types import EncodedView, Example, ExampleStore, FloatArray, Message
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +35,8 @@ class DigitExpectation(TextMetric):
     With ``z_d`` the logit of digit ``d`` at the first position of the answer, the rating is ``sum_d d p_d`` with ``p``
     the softmax of the ``z_d`` alone. The form of Deita's scorers (which are trained for their prompts; any other
     model can be asked too). A conversation is rated turn by turn. Prompts that do not fit into the scorer's context
-    are never cut: their examples have no score, and are logged.
+    are never cut: their examples have no score, and are logged. The scorer's answers are kept on disk as they come:
+    rating that is killed goes on where it stopped, and the same data are not asked about twice.
 
     Args:
         source: Folder, hub id or GGUF file of the scorer's weights and tokenizer.
@@ -55,6 +52,7 @@ class DigitExpectation(TextMetric):
         token_budget: Padded tokens in one batch.
         dtype: Of the scorer's weights: ``float32`` or ``bfloat16``.
         attention: Attention implementation of transformers, or none for its choice.
+        cache_dir: Where the scorer's answers are kept; by default the package's cache.
 
     Raises:
         ValueError: an option is out of range, the prompt does not exist, or (when it scores) a digit is not one
@@ -79,6 +77,7 @@ class DigitExpectation(TextMetric):
         token_budget: int = 2048,
         dtype: ScorerDtype = "float32",
         attention: str | None = None,
+        cache_dir: str | None = None,
     ) -> None:
         check_choice("turns", turns, get_args(Turns))
         if not 0 <= lowest < highest <= 9:
@@ -93,6 +92,7 @@ class DigitExpectation(TextMetric):
         self.template = template
         self.max_length = max_length
         self.token_budget = token_budget
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
 
     @property
     def formula(self) -> str:
@@ -123,7 +123,8 @@ class DigitExpectation(TextMetric):
                 continue
             views += [EncodedView(ids, np.zeros(len(ids), np.bool_)) for ids in found]
             owner += [i] * len(found)
-        ratings = self._ratings(module, views, digit_ids)
+        answers = digit_answers(self.scorer, module, views, digit_ids, self.token_budget, self.cache_dir)
+        ratings = self.rate(torch.from_numpy(answers)).numpy()
         if unscorable:
             first = examples[unscorable[0]]
             log.warning(
@@ -188,41 +189,6 @@ class DigitExpectation(TextMetric):
     def rate(self, probabilities: Tensor) -> Tensor:
         """Ratings [B] from the probabilities [B, K] of the digits, in fp64."""
         return probabilities @ torch.tensor(list(self.digits), dtype=torch.float64, device=probabilities.device)
-
-    def _ratings(self, module: CausalLMModule | None, views: Sequence[EncodedView], digit_ids: list[int]) -> FloatArray:
-        """Rating of each prompt."""
-        ratings = np.zeros(len(views))
-        if not views:
-            return ratings
-        module = self.scorer.load() if module is None else module
-        model, device = module.model, self.scorer.device
-        assert model is not None
-        headless = check_headless(model)
-        lengths: IntArray = np.array([len(view.input_ids) for view in views], dtype=np.int64)
-        batches = pack_by_tokens(lengths, self.token_budget)
-
-        def rate(mine: list[IntArray]) -> list[FloatArray]:
-            found: list[FloatArray] = []
-            done, total = 0, int(sum(lengths[rows].sum() for rows in mine))
-            with display(f"Rating with {self.scorer.name}", " tok") as progress:
-                for rows in mine:
-                    batch = Batch.from_views([(int(i), 1.0, views[i]) for i in rows]).to(device)
-                    found.append(self.rate(digit_probabilities(model, batch, headless, digit_ids)).cpu().numpy())
-                    done += int(lengths[rows].sum())
-                    progress(done, total)
-            return found
-
-        for rows, found in zip(batches, deal_out(batches, rate, together=False), strict=True):
-            ratings[rows] = found
-        if not np.isfinite(ratings).all():
-            raise ValueError(f"{self.scorer.source} gives NaN or infinite logits; its weights are broken.")
-        return ratings
-
-
-@torch.no_grad()
-def digit_probabilities(model: nn.Module, batch: Batch, headless: bool, digit_ids: Sequence[int]) -> Tensor:
-    """[B, K] probabilities, among these tokens alone, of the token that follows each row, in fp64."""
-    return next_token_logits(model, batch, headless)[:, list(digit_ids)].double().softmax(dim=1)
 
 
 def _read_prompt(prompt: str) -> str:

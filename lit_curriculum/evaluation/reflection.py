@@ -58,6 +58,7 @@ class SelfReflection(TextMetric):
         token_budget: Padded tokens in one batch.
         dtype: Of the models' weights: ``float32`` or ``bfloat16``.
         attention: Attention implementation of transformers, or none for its choice.
+        cache_dir: Where the models' answers are kept; by default the package's cache.
 
     Raises:
         ValueError: an option is out of range, or what its parts refuse.
@@ -83,6 +84,7 @@ class SelfReflection(TextMetric):
         token_budget: int = 2048,
         dtype: ScorerDtype = "float32",
         attention: str | None = None,
+        cache_dir: str | None = None,
     ) -> None:
         prompts = list(PROMPTS if prompts is None else prompts)
         if not sources or not prompts:
@@ -93,7 +95,17 @@ class SelfReflection(TextMetric):
         self._parts = [
             [
                 TokenReflection(
-                    source, prompt, lowest, highest, turns, template, max_length, token_budget, dtype, attention
+                    source,
+                    prompt,
+                    lowest,
+                    highest,
+                    turns,
+                    template,
+                    max_length,
+                    token_budget,
+                    dtype,
+                    attention,
+                    cache_dir,
                 )
                 for prompt in prompts
             ]

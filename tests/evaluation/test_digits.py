@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM
 
-from lit_curriculum.evaluation import digits
+from lit_curriculum.evaluation import digit_answers
 from lit_curriculum.evaluation.digits import DigitExpectation
 from lit_curriculum.models.token_nll import next_token_logits
-from lit_curriculum.types import Message
+from lit_curriculum.types import Batch, FloatArray, Message
 from tests.conftest import ListStore, make_example
 from tests.evaluation.tiny_scorer import save_scorer
 from tests.models.tiny_lms import CONFIGS, make_batch, tiny_model
@@ -35,6 +38,12 @@ def prompt(tmp_path: Path) -> str:
     path = tmp_path / "rate.txt"
     path.write_text("{instruction}|{response}|{lowest}-{highest}:\n", encoding="utf-8")
     return str(path)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LIT_CURRICULUM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "summaries"
 
 
 def test_ratings_equal_one_prompt_at_a_time(tmp_path: Path, prompt: str, toy_store: ListStore) -> None:
@@ -62,10 +71,50 @@ def test_processes_share_the_batches(
         shares.extend(sum(map(len, part)) for part in parts)
         return [parts[k % 2][k // 2] for k in range(len(items))]
 
-    monkeypatch.setattr(digits, "deal_out", as_two_ranks)
+    monkeypatch.setattr(digit_answers, "deal_out", as_two_ranks)
+    monkeypatch.setenv("LIT_CURRICULUM_CACHE", str(tmp_path / "another"))
     np.testing.assert_array_equal(metric.score(toy_store), alone)
     assert sum(shares) == len(toy_store)
     assert min(shares) > len(toy_store) // 4
+
+
+def test_killed_at_any_batch_it_goes_on_and_rates_the_same(
+    tmp_path: Path, prompt: str, toy_store: ListStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process dies by SIGKILL while a batch is in flight; the next finds the batches before it."""
+    source = save_scorer(tmp_path / "scorer")
+    began, answer = tmp_path / "began", digit_answers.digit_probabilities
+    dies_at = 0
+
+    def noted(model: nn.Module, batch: Batch, headless: bool, digit_ids: list[int]) -> torch.Tensor:
+        with began.open("a") as file:
+            file.write("x")
+        if began.stat().st_size == dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer(model, batch, headless, digit_ids)
+
+    def rate(cache: str) -> FloatArray:
+        metric = DigitExpectation(source, prompt, token_budget=200, cache_dir=str(tmp_path / cache))
+        return metric.score(toy_store)
+
+    monkeypatch.setattr(digit_answers, "digit_probabilities", noted)
+    straight = rate("straight")
+    num_batches = began.stat().st_size
+    assert num_batches > 8
+    began.unlink()
+    for dies_at in (3, 8, 9):  # noqa: B007  # noted() reads it
+        child = os.fork()
+        if child == 0:
+            torch.set_num_threads(1)
+            try:
+                rate("killed")
+            finally:
+                os._exit(1)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "it was over before it was killed"
+    np.testing.assert_array_equal(rate("killed"), straight)
+    assert began.stat().st_size == num_batches + 3, "every death costs the batch in flight"
+    np.testing.assert_array_equal(rate("killed"), straight)
+    assert began.stat().st_size == num_batches + 3, "what is answered is not asked again"
 
 
 def test_turns_are_rated_one_by_one(tmp_path: Path, prompt: str) -> None:
@@ -135,7 +184,7 @@ def test_broken_weights_are_refused(tmp_path: Path, toy_store: ListStore, monkey
     def broken(*_: object) -> torch.Tensor:
         return torch.full((1, 256), torch.nan)
 
-    monkeypatch.setattr("lit_curriculum.evaluation.digits.next_token_logits", broken)
+    monkeypatch.setattr("lit_curriculum.evaluation.digit_answers.next_token_logits", broken)
     with pytest.raises(ValueError, match="gives NaN or infinite logits; its weights are broken"):
         DigitExpectation(source).score(toy_store)
 

@@ -43,6 +43,11 @@ def prompts(folder: Path) -> list[str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIT_CURRICULUM_CACHE", str(tmp_path / "cache"))
+
+
 def test_all_levels_equal_their_definitions(tmp_path: Path) -> None:
     sources = [save_scorer(tmp_path / "a", 0), save_scorer(tmp_path / "b", 1, merges=(("q", "q"),))]
     store = ListStore([make_example(i, f"answer {i * 7}", f"Question {i}?") for i in range(5)])
