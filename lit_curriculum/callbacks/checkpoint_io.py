@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import OnExceptionCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
 from lit_curriculum.callbacks.curriculum import CurriculumCallback
@@ -51,11 +51,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return loaded
 
 
-class ExceptionCheckpoint(OnExceptionCheckpoint):
+class ExceptionCheckpoint(Checkpoint):
     """Saves a checkpoint when an exception or a signal ends training, unless it could not be continued.
 
     So the last good checkpoint is never replaced by one of a run that failed before it had restored anything, or in
-    the middle of an optimizer step.
+    the middle of an optimizer step. It is removed when the run ends well.
+
+    It is none of Lightning's ``OnExceptionCheckpoint``: beside one of these, ``fit`` without a checkpoint goes on from
+    the last it finds where it was asked to begin, and warns of a model that was not given.
 
     Args:
         dirpath: Folder to write to; by default ``checkpoints`` in the logger's folder.
@@ -63,18 +66,28 @@ class ExceptionCheckpoint(OnExceptionCheckpoint):
     """
 
     def __init__(self, dirpath: str | None = None, filename: str = "exception") -> None:
-        super().__init__(dirpath or "", filename)
+        self.dirpath, self.filename = dirpath, filename
+
+    @property
+    def ckpt_path(self) -> Path:
+        """Where the checkpoint is written; known once the run has its folder."""
+        assert self.dirpath is not None
+        return Path(self.dirpath) / f"{self.filename}.ckpt"
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not self.dirpath:
+        if self.dirpath is None:
             self.dirpath = str(Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints")
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         curricula = [c for c in trainer.callbacks if isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
         if trainer.training and all(c.continuable(trainer) for c in curricula):
-            super().on_exception(trainer, pl_module, exception)
+            trainer.save_checkpoint(self.ckpt_path)
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        trainer.strategy.remove_checkpoint(self.ckpt_path)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO
+from lit_curriculum.callbacks import CurriculumCallback
+from lit_curriculum.callbacks.checkpoint_io import AtomicCheckpointIO, ExceptionCheckpoint
+from lit_curriculum.curriculum import UniformPolicy
+from tests.callbacks.test_ledger import KillAt
+from tests.toy import ToyData, ToyModule, toy_trainer
 
 
 def test_round_trip_and_no_left_overs(tmp_path: Path) -> None:
@@ -47,3 +52,25 @@ def test_objects_are_not_unpickled(tmp_path: Path) -> None:
     torch.save({"thing": Path("x")}, tmp_path / "a.ckpt")
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_a_run_without_ckpt_path_begins_anew_and_nothing_is_said_of_others(
+    tmp_path: Path, toy_examples: list[Any], recwarn: pytest.WarningsRecorder
+) -> None:
+    """The exception's checkpoint stays until a run ends well."""
+
+    def fit(*more: Any) -> ToyModule:
+        callbacks = [CurriculumCallback(UniformPolicy()), ExceptionCheckpoint(str(tmp_path)), *more]
+        callbacks.append(ModelCheckpoint(tmp_path, save_last=True))
+        module = ToyModule()
+        toy_trainer(tmp_path, 2, callbacks=callbacks, enable_checkpointing=True).fit(module, ToyData(toy_examples))
+        return module
+
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(KillAt(1, 1))
+    assert {p.name for p in tmp_path.glob("*.ckpt")} >= {"exception.ckpt", "last.ckpt"}
+    begun = fit()
+    assert len(begun.losses) == 20, "both stages"
+    assert not (tmp_path / "exception.ckpt").exists()
+    said = [str(w.message) for w in recwarn]
+    assert not [text for text in said if "called without a model" in text or "no last checkpoint" in text]
