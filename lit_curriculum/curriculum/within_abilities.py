@@ -54,7 +54,8 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
         if len(names) < 2:
             raise ValueError(
                 f"{_OWNER}: WithinAbilitiesPolicy chooses inside each ability, but all {len(examples)} examples are of "
-                f"{names[0]}; give the rows a field 'ability', or use {type(self.policy).__name__} by itself."
+                f"{names[0]}; give the rows a field 'ability', name theirs in data.ability_field, "
+                f"or use {type(self.policy).__name__} by itself."
             )
         before, self._groups = self._groups, {}
         for name in names:

@@ -7,8 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from lit_curriculum.data.bars import without_bars
 from lit_curriculum.data.encode import Encoder
 from lit_curriculum.data.problems import ProblemKind, ProblemPolicy, ProblemReport
 from lit_curriculum.data.store import DATA, INFO, PROBLEMS, EncodedStore
@@ -88,7 +88,7 @@ def build_store(
             report.num_kept = stored.num_kept
             return EncodedStore([final])
         _require_examples(report, option)
-        with _without_bars():
+        with without_bars():
             encoded = _encode(work, encoder, policy, report, num_proc)
             _require_examples(report, option)
             (work / fingerprint).mkdir()
@@ -196,18 +196,6 @@ class _Meter:
         self._shown.advance(self._done, self.total)
         if self._done == self.total:
             self._shown.close()
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """None of the bars of datasets, which has one for each step and each process."""
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
 
 
 def _encode_rows(

@@ -21,6 +21,7 @@ from lit_curriculum.data.cache import build_store
 from lit_curriculum.data.collate import Item, StridedSampler, ViewDataset, collate
 from lit_curriculum.data.encode import EncodeOptions, Encoder, TurnEnd, Unconditioned, choose_max_length
 from lit_curriculum.data.examples import Split, read_examples
+from lit_curriculum.data.formats import name_ability
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
 from lit_curriculum.data.records import identify
 from lit_curriculum.data.request import requested_store
@@ -47,6 +48,8 @@ class InstructionDataModule(LightningDataModule):
         template: ``auto``, ``tokenizer``, the name of a packaged template or a ``.jinja`` file (see
             :func:`~lit_curriculum.data.template.resolve_template`).
         input_join: What stands between the fields instruction and input.
+        ability_field: Field of a record that names its ability, such as ``category``; by default ``ability``, else
+            ``task``.
         turn_end: See :class:`~lit_curriculum.data.encode.EncodeOptions`, as for the next two.
         boundary: Whether a view is tokenised whole or split at the borders of the responses.
         unconditioned: What stands before the responses in the view without the user's turns.
@@ -78,6 +81,7 @@ class InstructionDataModule(LightningDataModule):
         tokenizer: str | None = None,
         template: str = "auto",
         input_join: str = "\n\n",
+        ability_field: str | None = None,
         turn_end: TurnEnd = "scored",
         boundary: Boundary = "whole",
         unconditioned: Unconditioned = "template",
@@ -108,16 +112,13 @@ class InstructionDataModule(LightningDataModule):
                 raise ValueError(f"data.{name} must be at least 1, got {value}.")
         self.val_fraction = val_fraction
         self.tokenizer_source = tokenizer
-        self.template = template
-        self.input_join = input_join
+        self.template, self.input_join, self.ability_field = template, input_join, ability_field
         self.turn_end: TurnEnd = turn_end
         self.boundary: Boundary = boundary
         self.unconditioned: Unconditioned = unconditioned
         self.max_length = max_length
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.num_workers = num_workers
-        self.num_proc = num_proc
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers, self.num_proc = num_workers, num_proc
         self.cache_dir = cache_dir
         self.policy = ProblemPolicy(
             malformed=malformed, empty_response=empty_response, duplicate=duplicate, too_long=too_long
@@ -152,14 +153,15 @@ class InstructionDataModule(LightningDataModule):
         """The examples of ``split`` in the order of their indices; ``report`` takes ``num_read`` and the problems."""
         own_file = split == "val" and bool(self.val_paths)
         paths, part = (self.val_paths, None) if own_file else (self.paths, split)
-        return read_examples(paths, self.policy, report, self.input_join, self.limit, part, self.val_fraction)
+        adapt = partial(name_ability, self.ability_field) if self.ability_field else None
+        return read_examples(paths, self.policy, report, self.input_join, self.limit, part, self.val_fraction, adapt)
 
     def source_key(self, split: Split) -> str | None:
         """What changes whenever the data of ``split`` do, to be known without reading them; none where nothing is."""
         paths = self.val_paths if split == "val" and self.val_paths else self.paths
         if not paths:
             return None
-        return json.dumps([*identify(paths), self.input_join, self.limit, self.val_fraction])
+        return json.dumps([*identify(paths), self.input_join, self.limit, self.val_fraction, self.ability_field])
 
     @property
     def problems(self) -> ProblemReport:

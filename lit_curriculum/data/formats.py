@@ -85,6 +85,18 @@ def to_example(fields: Mapping[str, Any], source: str, index: int = 0, input_joi
     )
 
 
+def name_ability(field: str, fields: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """The record with the value of ``field`` as its ability.
+
+    Raises:
+        MalformedRecordError: it has no such field.
+    """
+    del source
+    if fields.get(field) is None:
+        raise MalformedRecordError(f"has no field {field}, which data.ability_field names (it has {', '.join(fields)})")
+    return {**fields, "ability": fields[field]}
+
+
 def content_hash(messages: Sequence[Message]) -> str:
     """32 hexadecimal digits (BLAKE2b, 128 bits) over roles and contents, lengths included so none can run together."""
     digest = hashlib.blake2b(digest_size=16)

@@ -58,8 +58,10 @@ def test_reading_and_tokenising_happen_once(data: dict[str, Any], monkeypatch: p
     second = opened(**data)
     assert second.train_store.fingerprint == first.train_store.fingerprint
     assert second.problems.summary() == first.problems.summary()
-    changes: list[dict[str, Any]] = [{"limit": 3}, {"input_join": " "}, {"turn_end": "excluded"}, {"template": "plain"},
-                                     {"max_length": 99}, {"duplicate": "skip"}, {"val_fraction": 0.5}]  # fmt: skip
+    changes: list[dict[str, Any]] = [
+        {"limit": 3}, {"input_join": " "}, {"ability_field": "source"}, {"turn_end": "excluded"}, {"template": "plain"},
+        {"max_length": 99}, {"duplicate": "skip"}, {"val_fraction": 0.5},
+    ]  # fmt: skip
     for change in changes:
         with pytest.raises(AssertionError, match="read again"):
             opened(**{**data, **change})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lit_curriculum.data.formats import MalformedRecordError, content_hash, has_empty_response, to_example
+from lit_curriculum.data.formats import MalformedRecordError, content_hash, has_empty_response, name_ability, to_example
 from lit_curriculum.types import Message
 
 
@@ -116,6 +116,15 @@ def test_id_ability_source_and_everything_else() -> None:
 def test_what_is_wrong_is_named(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(MalformedRecordError, match=reason):
         to_example(fields, "f:1")
+
+
+def test_another_field_can_name_the_ability() -> None:
+    fields = {"id": 3, "instruction": "a", "output": "b", "category": "open_qa", "task": "other"}
+    example = to_example(name_ability("category", fields, "f:1"), "f:1")
+    assert example.ability == "open_qa"
+    assert example.meta == {"category": "open_qa", "task": "other"}
+    with pytest.raises(MalformedRecordError, match=r"has no field kind, which data.ability_field names \(it has id,"):
+        name_ability("kind", fields, "f:1")
 
 
 def test_content_hash_is_over_roles_and_contents_alone() -> None:

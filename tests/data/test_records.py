@@ -62,7 +62,14 @@ def test_a_json_list_gives_the_line_of_each_record(tmp_path: Path, indent: int |
     if indent:
         # The record begins at its brace, one line above its first field.
         lines = [line - 1 for line in lines]
-    assert read(file) == [Record(f"{file}:{n}", row) for n, row in zip(lines, ROWS, strict=True)]
+    places = [str(line) for line in lines] if indent else [str(lines[0]), "[2]"]  # the second stands behind the first
+    assert read(file) == [Record(f"{file}:{n}", row) for n, row in zip(places, ROWS, strict=True)]
+
+
+def test_records_of_a_list_have_places_of_their_own_however_lines_are_broken(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('[{"a": 1}, {"a": 2},\n{"a": 3}, {\n"a": 4}, {"a": 5}]')
+    assert [r.source.removeprefix(f"{file}:") for r in read(file)] == ["1", "[2]", "2", "[4]", "[5]"]
 
 
 def test_json_with_the_list_under_data_lines_under_another_name_or_one_object(tmp_path: Path) -> None:
@@ -152,11 +159,13 @@ def test_a_hub_data_set_is_read_row_by_row(monkeypatch: pytest.MonkeyPatch) -> N
 
     def load_dataset(path: str, name: str | None, split: str) -> datasets.Dataset:
         asked.append((path, name, split))
+        assert datasets.are_progress_bars_disabled()  # nobody watches a test
         return datasets.Dataset.from_list(ROWS)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert read("some/set:part@test") == [Record(f"some/set:part@test:{n}", row) for n, row in enumerate(ROWS, 1)]
     read("some/set")
+    assert not datasets.are_progress_bars_disabled()
     assert asked == [("some/set", "part", "test"), ("some/set", None, "train")]
 
 
