@@ -115,7 +115,7 @@ def main() -> None:
     method = ours if (CONFIGS / f"{ours}.yaml").exists() else f"curriculum/{given.method}"
     layers = ["base", "model/tiny", "data/abilities", "quickstart", method]
     args = [f"--config={CONFIGS / layer}.yaml" for layer in layers]
-    args += [f"--seed_everything={given.seed}", f"--curriculum.seed={given.seed}"]
+    args += [f"--seed_everything={given.seed}"]
     args += [f"--trainer.default_root_dir={given.out}", f"--trainer.logger.init_args.save_dir={given.out}"]
     if given.quick:
         args += ["--trainer.max_epochs=2", "--data.num_train=600", "--data.num_val_per_ability=20"]

@@ -104,7 +104,7 @@ def main() -> None:
                 f"--trainer.check_val_every_n_epoch={stages}", f"--trainer.default_root_dir={folder}",
                 f"--data.num_train={num_train}", "--data.duplicate_share=0", "--data.noise_share=0",
                 f"--data.data_seed={seed}", f"--seed_everything={seed}",
-                f"--model.init_args.init_seed={seed}", f"--curriculum.seed={seed}", "--data.eval_batch_size=500",
+                "--data.eval_batch_size=500",
             ]  # fmt: skip
             cli = CurriculumCLI(args, run=False)
             monitor, mixtures = AbilityMonitor(), Mixtures()

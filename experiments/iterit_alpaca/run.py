@@ -71,7 +71,7 @@ def main() -> None:
     args += [f"--data.path={given.data}", f"--data.limit={rows}", "--data.val_fraction=0.1", "--data.batch_size=8"]
     args += [f"--curriculum.policy.fraction={given.fraction}", f"--trainer.max_epochs={stages}"]
     args += [f"--trainer.precision={given.precision}", "--data.eval_batch_size=4", "--trainer.log_every_n_steps=1"]
-    args += [f"--seed_everything={given.seed}", f"--curriculum.seed={given.seed}"]
+    args += [f"--seed_everything={given.seed}"]
     args += [f"--trainer.default_root_dir={work}", f"--trainer.logger.init_args.save_dir={work}"]
     started = time.perf_counter()
     cli = CurriculumCLI(args, run=False)

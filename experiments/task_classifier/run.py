@@ -92,12 +92,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--encoder", help="folder of an encoder to fine-tune on the first fold's training rows")
     parser.add_argument("--encoder_rows", type=int, default=10_000, help="of them at most, for time")
+    parser.add_argument(
+        "--save", help="folder for the linear classifier trained on all rows, to be named as its source"
+    )
     parser.add_argument("--quick", action="store_true", help="300 rows")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     texts, labels = read(given.data)
     if given.quick:
         texts, labels = texts[:300], labels[:300]
+    if given.save is not None:
+        classifier = LinearTaskClassifier()
+        classifier.fit(texts, labels)
+        classifier.save(given.save)
     fold_of = np.random.default_rng(SEED).permutation(len(texts)) % NUM_FOLDS
     done = cells(given.out, texts, labels, fold_of, given.encoder, given.encoder_rows)
     common = max(labels, key=labels.count)

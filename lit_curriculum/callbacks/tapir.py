@@ -16,12 +16,12 @@ from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.preparer import StagePreparer
 from lit_curriculum.callbacks.tapir_judging import (
     Decoding,
+    check_roles,
     check_whole_weights,
     checked_parts,
     judge_student,
     mfd_metric,
     on_rank_zero,
-    warn_of_lost_answers,
 )
 from lit_curriculum.callbacks.tapir_records import RoundRecords
 from lit_curriculum.curriculum.base import CurriculumPolicy
@@ -109,7 +109,7 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            warn_of_lost_answers(self.roles)
+            check_roles(trainer, self.roles)
 
     # -- the curriculum's calls --------------------------------------------------------------------------------
 

@@ -130,6 +130,17 @@ def checked_parts(trainer: Trainer, policy: CurriculumPolicy) -> tuple[Instructi
     return data, policy
 
 
+def check_roles(trainer: Trainer, roles: Roles) -> None:
+    """What can be said of the roles before training.
+
+    Raises:
+        ValueError: the classifier was never trained.
+    """
+    warn_of_lost_answers(roles)
+    if roles.classifier is not None:
+        on_rank_zero(trainer, roles.classifier.check_ready)
+
+
 def warn_of_lost_answers(roles: Roles) -> None:
     """Say so where a role's answers come from a server and are kept nowhere."""
     for name in ("teacher", "expander", "refiner", "classifier"):

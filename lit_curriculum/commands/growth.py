@@ -78,6 +78,7 @@ def train_cell(make_cli: MakeCLI, study: GrowthStudy, cell: GrowthCell) -> list[
 def cell_options(study: GrowthStudy, cell: GrowthCell) -> list[str]:
     """The cell as options of ``lit-curriculum fit`` or ``plan``."""
     args = [f"--config={c}" for c in study.configs]
+    # The curriculum's seed too: the config.yaml of a run, taken as a layer, names one, which all cells would share.
     args += [
         *_policy(study, cell), f"--curriculum.seed={cell.seed}", f"--seed_everything={cell.seed}",
         f"--trainer.max_epochs={study.epochs}", "--trainer.logger=false", "--trainer.callbacks=[]",

@@ -31,12 +31,13 @@ class LinearTaskClassifier(TaskClassifier):
     Args:
         num_features: Size of the hash table.
         regularisation: C of scikit-learn's logistic regression: the larger, the less it is regularised.
+        source: Folder of a saved classifier, whose options then count; null for one that is to be trained.
 
     Raises:
-        ValueError: an option is out of range.
+        ValueError: an option is out of range, or the folder holds no classifier.
     """
 
-    def __init__(self, num_features: int = 1 << 15, regularisation: float = 10.0) -> None:
+    def __init__(self, num_features: int = 1 << 15, regularisation: float = 10.0, source: str | None = None) -> None:
         if num_features < 1 or regularisation <= 0.0:
             raise ValueError("tasks.classifier: num_features must be at least 1 and regularisation above 0.")
         self.num_features = num_features
@@ -44,6 +45,9 @@ class LinearTaskClassifier(TaskClassifier):
         self.types: tuple[str, ...] = ()
         self._weight: FloatArray = np.zeros((0, num_features))
         self._bias: FloatArray = np.zeros(0)
+        self.source = source
+        if source is not None:
+            self._load(Path(source))
 
     @override
     def fit(self, texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -72,8 +76,7 @@ class LinearTaskClassifier(TaskClassifier):
         Raises:
             ValueError: nothing was learnt or loaded.
         """
-        if not self.types:
-            raise ValueError("tasks.classifier: the linear classifier is not trained; call fit or load a saved one.")
+        self.check_ready()
         if not texts:
             return TaskPrediction([], [])
         logits = np.asarray(self._features(texts) @ self._weight.T) + self._bias
@@ -81,6 +84,13 @@ class LinearTaskClassifier(TaskClassifier):
         shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         best = shares.argmax(axis=1)
         return TaskPrediction([self.types[i] for i in best], [float(p[i]) for p, i in zip(shares, best, strict=True)])
+
+    @override
+    def check_ready(self) -> None:
+        if not self.types:
+            raise ValueError(
+                "tasks.classifier: the linear classifier is not trained; call fit or name a saved one as source."
+            )
 
     def save(self, folder: str | Path) -> None:
         """Write ``linear.json`` (options and types) and ``linear.npz`` (weights) into a folder."""
@@ -90,22 +100,19 @@ class LinearTaskClassifier(TaskClassifier):
         (path / "linear.json").write_text(json.dumps(options), encoding="utf-8")
         np.savez_compressed(path / "linear.npz", weight=self._weight.astype(np.float32), bias=self._bias)
 
-    @classmethod
-    def load(cls, folder: str | Path) -> LinearTaskClassifier:
-        """A saved classifier.
+    def _load(self, folder: Path) -> None:
+        """Take over options and weights of a saved classifier.
 
         Raises:
             ValueError: the folder holds none.
         """
-        path = Path(folder)
-        if not (path / "linear.json").is_file() or not (path / "linear.npz").is_file():
-            raise ValueError(f"tasks.classifier: the folder {folder} holds no saved linear classifier.")
-        options = json.loads((path / "linear.json").read_text(encoding="utf-8"))
-        loaded = cls(options["num_features"], options["regularisation"])
-        loaded.types = tuple(options["types"])
-        with np.load(path / "linear.npz", allow_pickle=False) as arrays:
-            loaded._weight, loaded._bias = arrays["weight"].astype(np.float64), arrays["bias"]
-        return loaded
+        if not (folder / "linear.json").is_file() or not (folder / "linear.npz").is_file():
+            raise ValueError(f"tasks.classifier.source: the folder {folder} holds no saved linear classifier.")
+        options = json.loads((folder / "linear.json").read_text(encoding="utf-8"))
+        self.num_features, self.regularisation = options["num_features"], options["regularisation"]
+        self.types = tuple(options["types"])
+        with np.load(folder / "linear.npz", allow_pickle=False) as arrays:
+            self._weight, self._bias = arrays["weight"].astype(np.float64), arrays["bias"]
 
     def _features(self, texts: Sequence[str]) -> Any:
         from sklearn.feature_extraction.text import HashingVectorizer

@@ -123,6 +123,10 @@ class HFTaskClassifier(TaskClassifier):
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
+    @override
+    def check_ready(self) -> None:
+        self._ready()
+
     def _ready(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         if self._model is None or self._tokenizer is None:
             model, tokenizer = self._load(None)

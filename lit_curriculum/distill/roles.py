@@ -94,6 +94,14 @@ class TaskClassifier(ABC):
     def predict(self, texts: Sequence[str]) -> TaskPrediction:
         """The most likely type of each text."""
 
+    def check_ready(self) -> None:
+        """Called before a run that will ask it begins.
+
+        Raises:
+            ValueError: it was never trained.
+        """
+        return
+
     def fit(self, texts: Sequence[str], labels: Sequence[str]) -> None:
         """Learn from labelled texts.
 

@@ -28,6 +28,7 @@ from lit_curriculum.difficulty import Length
 from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
 from lit_curriculum.distill.cache import CachedClient
 from lit_curriculum.distill.chat import DistillStoppedError
+from lit_curriculum.distill.classifier import LinearTaskClassifier
 from lit_curriculum.distill.openai_client import OpenAIClient
 from lit_curriculum.distill.procedural import (
     ProceduralClassifier,
@@ -107,7 +108,8 @@ class Run:
         settings: dict[str, Any] = {"expander": FailingExpander(), "refiner": ProceduralRefiner(), **options}
         metric = settings.pop("metric", ModelFittingDifficulty())
         self.rounds = TapirRounds(
-            self.judge, ProceduralTeacher(), classifier=ProceduralClassifier(), max_new_tokens=6,
+            self.judge, ProceduralTeacher(), max_new_tokens=6,
+            classifier=settings.pop("classifier", ProceduralClassifier()),
             pool_sizes=settings.pop("pool_sizes", POOLS), **settings,
         )  # fmt: skip
         self.watch = Watch()
@@ -342,6 +344,12 @@ def test_other_data_or_policies_are_refused(tmp_path: Path, toy_examples: list[A
     trainer = toy_trainer(tmp_path, 1, callbacks=[rounds, CurriculumCallback(UniformPolicy())])
     with pytest.raises(MisconfigurationException, match=r"TapirRounds works on an InstructionDataModule .* ToyData"):
         trainer.fit(ToyModule(), ToyData(toy_examples))
+
+
+def test_a_classifier_that_was_never_trained_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the linear classifier is not trained; call fit or name a saved one"):
+        Run(tmp_path, classifier=LinearTaskClassifier())
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_sharded_weights_cannot_be_started_from_again() -> None:

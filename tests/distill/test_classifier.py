@@ -75,21 +75,21 @@ def test_linear_classifier_equals_scikit_learn_and_survives_saving(num_types: in
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
     assert found.labels[:2] == ["Math", "Writing"]
     classifier.save(tmp_path / "saved")
-    again = LinearTaskClassifier.load(tmp_path / "saved").predict(unseen)
+    again = LinearTaskClassifier(source=str(tmp_path / "saved")).predict(unseen)
     assert again.labels == found.labels
     np.testing.assert_allclose(again.probabilities, found.probabilities, rtol=1e-5)
     assert classifier.predict([]).labels == []
 
 
 def test_linear_classifier_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not trained; call fit or load"):
+    with pytest.raises(ValueError, match="is not trained; call fit or name a saved one"):
         LinearTaskClassifier().predict(["a"])
     with pytest.raises(ValueError, match="at least two different types"):
         LinearTaskClassifier().fit(["a", "b"], ["x", "x"])
     with pytest.raises(ValueError, match="num_features must be at least 1"):
         LinearTaskClassifier(num_features=0)
     with pytest.raises(ValueError, match="holds no saved linear classifier"):
-        LinearTaskClassifier.load(tmp_path)
+        LinearTaskClassifier(source=str(tmp_path))
 
 
 def test_prompted_classifier_takes_one_listed_name_and_falls_back_otherwise() -> None:
