@@ -135,6 +135,7 @@ class Twin:
     exclude_seen: bool = False
     pool: str = "tokens"
     on: str = "response"
+    count: int | None = None
     budget: int = 60
     num: int = 60
     trace: list[dict[str, Any]] = field(default_factory=list)
@@ -166,6 +167,9 @@ class Twin:
         return [math.floor(s * self.num + 1e-9) for s in scope[:-1]] + [self.num]
 
     def perplexity(self, band: list[int], stage: int) -> float:
+        if self.count is not None and self.count < len(band):
+            # The first, the last, and as many between them as equal gaps allow.
+            band = [band[k * (len(band) - 1) // (self.count - 1)] for k in range(self.count)]
         if self.on == "all":
             # Every token of prompt and response has a loss but the very first, before which there is nothing.
             sizes = [len(self.store.encoded(i, "conditioned").input_ids) - 1 for i in band]

@@ -56,6 +56,17 @@ def test_perplexity_by_examples_equals_the_slow_twin() -> None:
 
 
 @pytest.mark.parametrize("clock", ["per_schedule", "shared"])
+def test_perplexity_of_a_few_examples_equals_the_slow_twin(clock: str) -> None:
+    policy = CampusPolicy(FOUR, num_bands=8, clock=clock, ppl_count=3, budget_passes=3.0)  # type: ignore[arg-type]
+    found = ScriptedRun(policy).run()
+    twin = Twin(FOUR, bands=8, clock=clock, count=3, budget=180).run()
+    assert [t["chosen"] for t in found] == [t["chosen"] for t in twin]
+    assert [t["orders"] for t in found] == [t["orders"] for t in twin]
+    whole = ScriptedRun(CampusPolicy(FOUR, num_bands=8, clock=clock, budget_passes=3.0)).run()  # type: ignore[arg-type]
+    assert [t["chosen"] for t in found] != [t["chosen"] for t in whole], "the few decide otherwise than all"
+
+
+@pytest.mark.parametrize("clock", ["per_schedule", "shared"])
 def test_only_the_chosen_clock_moves_or_the_shared_one(clock: str) -> None:
     run = ScriptedRun(CampusPolicy(THREE, num_bands=6, clock=clock, budget_passes=3.0))  # type: ignore[arg-type]
     before = [0, 0, 0]
