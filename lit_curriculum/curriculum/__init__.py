@@ -4,6 +4,7 @@ from lit_curriculum.curriculum.banded import BandedPolicy
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.budget import BudgetedRefresh
 from lit_curriculum.curriculum.campus import CampusPolicy
+from lit_curriculum.curriculum.chained import ChainedPolicy
 from lit_curriculum.curriculum.competence import CompetencePolicy
 from lit_curriculum.curriculum.coverage import CoveragePolicy
 from lit_curriculum.curriculum.growth_pace import GrowthPacePolicy
@@ -30,6 +31,7 @@ __all__ = [
     "BandedPolicy",
     "BudgetedRefresh",
     "CampusPolicy",
+    "ChainedPolicy",
     "CompetencePolicy",
     "CoveragePolicy",
     "CurriculumPolicy",

@@ -66,7 +66,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
             self._groups[name] = _Group(members, policy)
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
-        found = [g.members[g.policy.candidates(_rows(table, g.members), stage)] for g in self._groups.values()]
+        found = [g.members[g.policy.candidates(table.part(g.members), stage)] for g in self._groups.values()]
         return np.concatenate(found)
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
@@ -74,7 +74,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
         for name, group in self._groups.items():
             if not group.policy.finished(stage):
                 with _named(name, group.members):
-                    plans[name] = group.policy.step(_rows(table, group.members), stage, generator)
+                    plans[name] = group.policy.step(table.part(group.members), stage, generator)
         indices = np.concatenate([self._groups[name].members[plan.indices] for name, plan in plans.items()])
         # The i-th of M stands somewhere in the i-th of M equal parts of the stage.
         places = [(np.arange(len(plan)) + generator.random(len(plan))) / max(len(plan), 1) for plan in plans.values()]
@@ -100,14 +100,14 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
     def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
         words = [""] * len(plan)
         for name, group, places, local in self._parts(plan):
-            for place, text in zip(places, group.policy.explain(_rows(table, group.members), local), strict=True):
+            for place, text in zip(places, group.policy.explain(table.part(group.members), local), strict=True):
                 words[place] = f"{name}: {text}"
         return words
 
     def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
         found: dict[str, BoolArray] = {}
         for group in self._groups.values():
-            for reason, kept_out in group.policy.left_out(_rows(table, group.members)).items():
+            for reason, kept_out in group.policy.left_out(table.part(group.members)).items():
                 found.setdefault(reason, np.zeros(table.num_examples, dtype=np.bool_))[group.members] |= kept_out
         return found
 
@@ -139,11 +139,3 @@ def _named(ability: str, members: IntArray) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"ability {ability!r}, {len(members)} examples: {error}") from error
-
-
-def _rows(table: DifficultyTable, members: IntArray) -> DifficultyTable:
-    """The rows of ``members`` as a table of their own."""
-    part = DifficultyTable(len(members), list(table.scores), table.higher_is_harder)
-    for metric in table.scores:
-        part.scores[metric], part.scored_at[metric] = table.scores[metric][members], table.scored_at[metric][members]
-    return part

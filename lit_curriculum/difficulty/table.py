@@ -69,6 +69,13 @@ class DifficultyTable:
         """[N] true where the metric was asked and had no score."""
         return np.isnan(self.scores[metric]) & ~self.never_scored(metric)
 
+    def part(self, indices: IntArray) -> DifficultyTable:
+        """The rows ``indices`` [K] as a table of their own; copies."""
+        part = DifficultyTable(len(indices), list(self.scores), self.higher_is_harder)
+        part.scores = {metric: values[indices] for metric, values in self.scores.items()}
+        part.scored_at = {metric: stages[indices] for metric, stages in self.scored_at.items()}
+        return part
+
     def grow(self, num_examples: int) -> None:
         """Append rows of never-scored examples until there are ``num_examples``."""
         extra = num_examples - self.num_examples
