@@ -39,10 +39,10 @@ class BudgetedRefresh(PolicyWrapper):
 
     **Bound:** what is given up is measured at every refresh. Of those that would be skipped, ``check_count`` are drawn
     and scored all the same. How many of them turn out on the other side of the cut bounds how many of the rest do,
-    and so the number of wrong choices, with a probability of 95 % over the draw and whatever the drift
-    (:func:`~lit_curriculum.curriculum.check_sample.most_wrong`). It holds for policies that take the K highest or
-    lowest of one metric. For others, such as IterIT with novelty, it counts scores on the wrong side of the K-th
-    highest and not wrong choices.
+    and so the number of wrong choices, with a probability of 95 % over the draw and whatever the drift (cut and
+    shifts are those of this refresh; :func:`~lit_curriculum.curriculum.check_sample.most_wrong`). It holds for
+    policies that take the K highest or lowest of one metric. For others, such as IterIT with novelty, it counts
+    scores on the wrong side of the K-th highest and not wrong choices.
 
     Nothing is saved before stage 2: stage 1 is where the drift is learnt. Logged with every plan: ``refresh_scored``,
     ``refresh_saved`` (share of candidates not scored), ``refresh_checked`` and ``refresh_measured_error`` (number of
