@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.iterit_ablation.rows import FEW, MAIN, ROWS, UNTRAINED, Budget
-from experiments.iterit_ablation.run import QUICK, Turnover
+from experiments.iterit_ablation.run import QUICK
+from experiments.iterit_ablation.turnover import Turnover
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.types import Plan
 

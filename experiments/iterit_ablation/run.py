@@ -20,18 +20,13 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
-from lightning.pytorch import Callback, Trainer
 
-from experiments import benchmark_items
 from experiments.ablation import CellLog, Measures, compare, forest
-from experiments.benchmark_items import FILES, GENERATED
+from experiments.benchmark_items import FILES, GENERATED, Elsewhere
 from experiments.campus_ablation import profiles
 from experiments.campus_ablation.real_rows import files
 from experiments.campus_ablation.run import Cost, held_out
@@ -46,63 +41,9 @@ from experiments.iterit_ablation.rows import (
     Budget,
     as_many_tokens,
 )
-from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from experiments.iterit_ablation.turnover import Turnover
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
-
-
-class Turnover(Callback, CurriculumObserver):
-    """How much of the hard examples, the choice and the short list changes from stage to stage.
-
-    Args:
-        skip: First stages that choose nothing.
-    """
-
-    def __init__(self, skip: int) -> None:
-        self.skip = skip
-        self.hard: list[set[int]] = []
-        self.chosen: list[set[int]] = []
-
-    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        if report.stage < self.skip:
-            return
-        size = len(report.plan)
-        self.chosen.append(set(report.plan.indices.tolist()))
-        scores = report.table.scores.get("ifd", np.empty(0))
-        # Policies behind first passes count their own stages, and the table the run's.
-        if len(scores) and len(report.candidates) == len(scores):
-            eligible = np.where(scores < 1.0, scores, -np.inf)
-            hard = np.argsort(-eligible, kind="stable")[:size]
-            self.hard.append({int(i) for i in hard if np.isfinite(eligible[i])})
-
-    def measures(self) -> Measures:
-        """Mean shares that are new against the stage before; the first of the hard ones by itself too."""
-        found: Measures = {}
-        if len(self.chosen) > 1:
-            found["newly chosen"] = _new(self.chosen)
-        if len(self.hard) > 1:
-            found["newly hard"] = _new(self.hard)
-            found["newly hard after the first stage"] = _new(self.hard[:2])
-        return found
-
-
-def _new(sets: list[set[int]]) -> float:
-    return float(np.mean([len(now - before) / max(len(now), 1) for before, now in pairwise(sets)]))
-
-
-@dataclasses.dataclass(frozen=True)
-class Elsewhere:
-    """Benchmarks that a trained model is tried on."""
-
-    folder: Path
-    tasks: Sequence[str]
-    items: int
-    max_new_tokens: int
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What has to be equal for cells to be compared."""
-        return {"tasks": list(self.tasks), "items of a task": self.items, "max_new_tokens": self.max_new_tokens}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,14 +102,7 @@ def run_cell(options: list[str], seed: int, profile: Profile, data: Path | None)
         cost, monitor, turnover = Cost(), AbilityMonitor(), Turnover(warm_stages)
         cli.trainer.callbacks += [cost, monitor, turnover]  # type: ignore[attr-defined]
         cli.trainer.fit(cli.model, cli.datamodule)
-        where = profile.elsewhere
-        tried = (
-            {}
-            if where is None
-            else benchmark_items.scores(
-                cli.model, setting.template, where.folder, where.tasks, where.items, where.max_new_tokens
-            )
-        )
+        tried = {} if profile.elsewhere is None else profile.elsewhere.measures(cli.model, setting.template)
         return {
             **held_out(cli, monitor, setting),
             **tried,
@@ -204,6 +138,8 @@ def main() -> None:
     elsewhere = given.eval and Elsewhere(given.eval, tasks, items, max_new_tokens)
     profile = dataclasses.replace(profile, setting=setting, elsewhere=elsewhere)
     real = setting.real
+    if elsewhere and not elsewhere.asked:  # read now: what cannot be judged is refused before any training
+        parser.error(f"--eval {given.eval}: no item is there to be asked")
     if real and given.data is None:
         parser.error("--profile real needs --data FOLDER, the folder of instruction_induction.jsonl.gz and the others")
     usual = [row for row in ROWS if row != UNTRAINED]
@@ -219,7 +155,13 @@ def main() -> None:
     config = {**setting.config, **dataclasses.asdict(profile.budget), **(elsewhere.config if elsewhere else {})}
     log = CellLog(out / "cells.jsonl", config)
     budget = profile.budget
-    log.run(rows, seeds, lambda row, seed: run_cell(ROWS[row](budget), seed, profile, given.data), shard, shards)
+
+    def cell(row: str, seed: int) -> Measures:
+        return run_cell(ROWS[row](budget), seed, profile, given.data)
+
+    log.run([row for row in rows if row != UNTRAINED], seeds, cell, shard, shards)
+    if UNTRAINED in rows:
+        log.run([UNTRAINED], seeds[:1], cell, shard, shards)  # no chance is in it
 
     def equal(_: str, seed: int) -> Measures:
         tokens = round(log.found["IterIT", seed]["trained tokens"] / budget.stages)

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate
 from lit_curriculum.difficulty.in_parts import TokenIds, answers_in_parts
+from lit_curriculum.evaluation.check import check_items
 from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, plain_tokens, turn_view
@@ -58,25 +59,14 @@ class Evaluator:
         """One result an item, in their order.
 
         Raises:
-            ValueError: an item does not fit into the model's context, needs code to be run or a judge, or names an
-                unknown parser.
+            ValueError: an item does not fit into the model's context, or :func:`~.check.check_items` refuses it.
         """
-        self._check(items)
+        check_items(items, self.options.run_code, self.judge is not None)
         scored = [k for k, item in enumerate(items) if item.kind in ("ranked", "choice", "nll")]
         spoken = [k for k, item in enumerate(items) if item.kind in _GENERATED]
         out: dict[int, ItemResult] = dict(zip(scored, self._scored(model, [items[k] for k in scored]), strict=True))
         out |= dict(zip(spoken, self._spoken(model, [items[k] for k in spoken]), strict=True))
         return [out[k] for k in range(len(items))]
-
-    def _check(self, items: Sequence[EvalItem]) -> None:
-        for item in items:
-            where = f"{item.source or item.task}: item {item.id}"
-            if item.kind == "code" and not self.options.run_code:
-                raise ValueError(f"{where} is judged by running the generated program; set run_code to allow that.")
-            if item.kind == "open" and self.judge is None:
-                raise ValueError(f"{where} has no right answer; give the evaluator a judge.")
-            if item.kind == "exact" and item.parser not in PARSERS:
-                raise ValueError(f"{where} names the parser {item.parser!r}; known are {', '.join(PARSERS)}.")
 
     def _likelihoods(self, model: GenerativeModel, views: Sequence[EncodedView]) -> Likelihoods:
         device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else torch.device("cpu")

@@ -6,7 +6,9 @@ import random
 
 import pytest
 
+from lit_curriculum.evaluation.check import check_items
 from lit_curriculum.evaluation.instructions import check_instructions
+from lit_curriculum.evaluation.tasks.benchmarks import ifeval
 
 
 @pytest.fixture
@@ -60,3 +62,21 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("lit_curriculum.evaluation.instructions.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"install lit-curriculum\[eval\]"):
         check_instructions("a", "b", [], [])
+
+
+@pytest.mark.usefixtures("checks")
+def test_items_that_cannot_be_judged_are_refused_before_anything_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {"key": 7, "prompt": "Do it in two sentences.", "kwargs": [{"relation": "at least", "num_sentences": 2}]}
+    item = ifeval({**record, "instruction_id_list": ["magic"]}, "f:1")
+    with pytest.raises(ValueError, match=r"f:1: item 7: IFEval has no instruction 'magic'"):
+        check_items([item])
+
+    def missing(*_: object, **__: object) -> None:
+        raise LookupError("Resource punkt_tab not found.")
+
+    monkeypatch.setattr("nltk.tokenize.sent_tokenize", missing)
+    monkeypatch.setattr("nltk.data.load", missing)
+    monkeypatch.setattr("nltk.tokenize.punkt.find", missing, raising=False)
+    counted = ifeval({**record, "instruction_id_list": ["length_constraints:number_sentences"]}, "f:2")
+    with pytest.raises(ValueError, match=r"f:2: item 7: IFEval counts .* nltk that are not installed; run python -m"):
+        check_items([counted])
