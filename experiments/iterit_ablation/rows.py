@@ -108,5 +108,5 @@ MAIN = [
     CONTROL, "IterIT", WITHIN, "scored once", "novelty of the instruction", "complexity alone, everything re-scored",
 ]  # fmt: skip
 """The rows that are also run with a pretrained model and real data."""
-FEW = [CONTROL, "IterIT", WITHIN]
+FEW = [CONTROL, "IterIT"]
 """The rows of what costs much: answers that are written, and a larger model."""
