@@ -64,7 +64,7 @@ def test_the_head_names_every_kind_of_ablation() -> None:
 
 @pytest.mark.parametrize("override", overrides())
 def test_every_ablation_is_one_option_at_equal_budget(override: str, folder: Path) -> None:
-    options = ["--trainer.max_epochs=60", f"--curriculum.policy.{override}", *LATER.get(override, ())]
+    options = ["--trainer.max_epochs=40", f"--curriculum.policy.{override}", *LATER.get(override, ())]
     assert planned_examples(folder, "campus", *options) == OTHER_LENGTH.get(override, 3 * NUM_TRAIN)
 
 
