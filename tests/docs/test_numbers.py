@@ -41,8 +41,13 @@ def refresh() -> str:
     found = numbers("budgeted_refresh")
     saved = [percents(found, f"confidence {confidence}: candidates not scored") for confidence in ("0.95", "0.50")]
     wrong = [percents(found, f"confidence {confidence}: wrong choices, found") for confidence in ("0.95", "0.50")]
+    stated = percents(found, "confidence 0.50: wrong choices, stated at most")
     assert wrong[0] == "0 to 0 %"
-    return f"{saved[0]} at the default with no wrong choice, {saved[1]} with {wrong[1]} wrong at `confidence: 0.5`"
+    assert not any(value for name, value in found.items() if "more found than stated" in name and "rate" not in name)
+    return (
+        f"{saved[0]} at the default with no wrong choice, {saved[1]} with {wrong[1]} wrong ({stated} stated) at "
+        "`confidence: 0.5`, and in no refresh more than was stated"
+    )
 
 
 @pytest.mark.parametrize(("page", "said"), [("cost", training), ("scoring", scoring), ("cost", refresh)])
