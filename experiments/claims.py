@@ -43,9 +43,10 @@ _RANDOM, _TWENTIETH = iterit_rows.CONTROL, "a quarter of it a stage, four times 
 
 def _iterit(folder: str, rows: Collection[str]) -> list[Claim]:
     def claim(text: str, row: str, against: str, margin: float = 0.0) -> Claim:
+        config = "iterit_within_abilities" if row == iterit_rows.WITHIN else "iterit"
         return Claim(
             paper="IterIT", text=text, folder=folder, row=row, against=against, measure=_LOSS, lower_is_better=True,
-            margin=margin, config="configs/curriculum/iterit.yaml", cost="scored tokens over trained tokens",
+            margin=margin, config=f"configs/curriculum/{config}.yaml", cost="scored tokens over trained tokens",
         )  # fmt: skip
 
     claims = [
@@ -57,6 +58,7 @@ def _iterit(folder: str, rows: Collection[str]) -> list[Claim]:
         claim("the short list loses at most 0.05 against scoring everything", "IterIT", "everything re-scored", 0.05),
         claim("a chosen twentieth a stage loses at most 0.05 against as many of all data", _TWENTIETH, _RANDOM, 0.05),
         claim("the selection beats random examples of as many tokens", "IterIT", iterit_rows.AS_MANY_TOKENS),
+        claim("chosen inside each ability (ours) it beats random examples", iterit_rows.WITHIN, _RANDOM),
     ]
     return [c for c in claims if {c.row, c.against} <= set(rows)]
 
