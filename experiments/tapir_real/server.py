@@ -12,13 +12,22 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 _TRIES = 480
 
 
+class Server(NamedTuple):
+    """A server that is running."""
+
+    url: str
+    """Up to and with ``/v1``."""
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def serving_transformers(source: str, log: Path) -> Iterator[str]:
-    """A server with the model of the folder ``source``; gives its address up to and with ``/v1``.
+def serving_transformers(source: str, log: Path) -> Iterator[Server]:
+    """A server with the model of the folder ``source``.
 
     Args:
         source: Folder of the model, which is also the model's name in requests.
@@ -37,7 +46,7 @@ def serving_transformers(source: str, log: Path) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         try:
             _wait_until_up(process, f"http://127.0.0.1:{port}/health", log)
-            yield f"http://127.0.0.1:{port}/v1"
+            yield Server(f"http://127.0.0.1:{port}/v1", process)
         finally:
             process.terminate()
             process.wait(timeout=30)

@@ -42,8 +42,8 @@ def items(shared_data: Path) -> list[TaskItem]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``transformers serve`` with SmolLM2; gives the address."""
-    with serving_transformers(resolve_source(SOURCE), tmp_path_factory.mktemp("server") / "log") as url:
-        yield url
+    with serving_transformers(resolve_source(SOURCE), tmp_path_factory.mktemp("server") / "log") as started:
+        yield started.url
 
 
 def test_server_and_process_give_the_same_answers_and_a_rerun_is_free(
