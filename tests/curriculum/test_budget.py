@@ -2,115 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from math import comb
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.budget import BudgetedRefresh
-from lit_curriculum.curriculum.check_sample import most_wrong
-from lit_curriculum.curriculum.drift import Bounds, Drift, DriftModel
 from lit_curriculum.curriculum.iterit import IterITPolicy
 from lit_curriculum.curriculum.ordered import OrderedPolicy
-from lit_curriculum.curriculum.recent import ReuseRecent
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import FloatArray, IntArray, Plan, make_generator
-from tests.conftest import ListStore, make_example
-
-WORDS = [f"w{i}" for i in range(50)]
-
-
-def store_of(size: int) -> ListStore:
-    generator = np.random.default_rng(9)
-    return ListStore([make_example(i, " ".join(generator.choice(WORDS, 6)), f"q{i}") for i in range(size)])
-
-
-class World:
-    """True scores that drift: a shift that all share, bounded noise, and a further fall of what was trained on."""
-
-    def __init__(self, size: int, noise: float, seed: int = 0) -> None:
-        self.generator = np.random.default_rng(seed)
-        self.truth = self.generator.uniform(0.2, 1.0, size)
-        self.noise = noise
-
-    def advance(self, trained: IntArray) -> None:
-        self.truth = self.truth - 0.02 + self.generator.uniform(-self.noise, self.noise, len(self.truth))
-        self.truth[trained] -= 0.05
-        self.truth = np.maximum(self.truth, 0.01)
-
-
-class Seen(NamedTuple):
-    """What happened at one stage."""
-
-    plan: Plan
-    full: set[int]
-    """What the policy inside would have chosen, from the same state, had all its candidates been scored."""
-    asked: IntArray
-    ages: IntArray
-    scores: FloatArray
-    exact: bool
-    """No skipped score strayed further from its expected value than was assumed."""
-
-    @property
-    def rank_error(self) -> float:
-        return 1 - len(self.full & set(self.plan.indices.tolist())) / len(self.plan)
-
-
-def drive(policy: CurriculumPolicy, size: int, stages: int, noise: float, world: World | None = None) -> list[Seen]:
-    """The loop without a model: the world's truth is entered for the candidates."""
-    world, store = world or World(size, noise), store_of(size)
-    policy.setup(store, stages)
-    table = DifficultyTable(size, ["ifd"])
-    seen = []
-    for stage in range(stages):
-        asked = policy.candidates(table, stage)
-        np.testing.assert_array_equal(asked, policy.candidates(table, stage))
-        inner = copy.deepcopy(policy.policy if isinstance(policy, BudgetedRefresh) else policy)
-        whole = copy.deepcopy(table)
-        every = inner.candidates(whole, stage)
-        whole.update("ifd", every, world.truth[every], stage)
-        full = inner.step(whole, stage, make_generator(0, stage, "policy"))
-        table.update("ifd", asked, world.truth[asked], stage)
-        before, assumed = copy.deepcopy(table), copy.deepcopy(policy)
-        plan = policy.step(table, stage, make_generator(0, stage, "policy"))
-        np.testing.assert_array_equal(table.scores["ifd"], before.scores["ifd"])
-        exact = True
-        if isinstance(policy, BudgetedRefresh):
-            exact = stays_within(assumed, policy._drift, table, every, stage, world)
-        ages = (stage - table.scored_at["ifd"]).astype(np.int64)
-        seen.append(Seen(plan, set(full.indices.tolist()), asked, ages, table.scores["ifd"].copy(), exact))
-        world.advance(plan.indices)
-    return seen
-
-
-def stays_within(
-    assumed: BudgetedRefresh, learnt: DriftModel, table: DifficultyTable, asked: IntArray, stage: int, world: World
-) -> bool:
-    """Truth and moved score of all that were skipped, looked up example by example in what was assumed before."""
-    model = assumed._drift
-    for i in asked[table.scored_at["ifd"][asked] < stage]:
-        age, trainings, old = stage - table.scored_at["ifd"][i], assumed._trainings[i], table.scores["ifd"][i]
-        expected = old + age * model.stage.shift + trainings * model.training.shift
-        moved = old + age * learnt.stage.shift + trainings * learnt.training.shift
-        reach = age * model.stage.limit(assumed.confidence)
-        if trainings:
-            reach += trainings * model.training.limit(assumed.confidence)
-        if abs(world.truth[i] - expected) > reach or abs(moved - expected) > reach:
-            return False
-    return True
-
-
-def ordered() -> OrderedPolicy:
-    return OrderedPolicy("ifd", direction="hard_to_easy", fraction=0.1, rescore="each_stage")
-
-
-def iterit(score: Any = "complexity") -> IterITPolicy:
-    return IterITPolicy(
-        fraction=0.05, refresh_factor=6.0, score=score, max_complexity=None, shuffle="none", shortlist="refreshed"
-    )
+from lit_curriculum.types import make_generator
+from tests.curriculum.refresh_toys import World, drive, iterit, ordered, store_of
 
 
 def test_the_choice_is_that_of_a_full_refresh_while_no_score_strays_further_than_assumed() -> None:
@@ -125,83 +27,6 @@ def test_the_choice_is_that_of_a_full_refresh_while_no_score_strays_further_than
         assert seen[2].plan.scalars["refresh_saved"] > 0.5
         assert seen[2].plan.scalars["refresh_measured_error"] == 0.0
     assert exact > 0, "the claim was never put to the test"
-
-
-def _reference_top(values: np.ndarray, size: int) -> set[int]:
-    return set(sorted(range(len(values)), key=lambda i: -values[i])[:size])
-
-
-def test_who_is_decided_stays_so_for_any_values_within_the_bounds() -> None:
-    generator = np.random.default_rng(0)
-    num_decided = 0
-    for _ in range(300):
-        size = int(generator.integers(2, 12))
-        middle, width = generator.normal(size=size), generator.exponential(0.3, size) * generator.integers(0, 2, size)
-        found = Bounds(middle, middle - width, middle + width)
-        count = int(generator.integers(1, size + 1))
-        play = found.in_play(count)
-        num_decided += int((~play).sum())
-        tops = [_reference_top(generator.uniform(found.low, found.high), count) for _ in range(40)]
-        for i in np.flatnonzero(~play):
-            assert len({int(i) in top for top in tops}) == 1
-        # With expected values in place of the decided ones the highest are the same.
-        truth = generator.uniform(found.low, found.high)
-        assert _reference_top(np.where(play, truth, middle), count) == _reference_top(truth, count)
-    assert num_decided > 500
-
-
-def _reference_most_wrong(num_wrong: int, num_checked: int, population: int) -> int:
-    """By counting all ways to draw, from the largest number down."""
-
-    def ways(total: int) -> int:
-        return sum(comb(total, k) * comb(population - total, num_checked - k) for k in range(num_wrong + 1))
-
-    rest = population - num_checked
-    while 20 * ways(num_wrong + rest) <= comb(population, num_checked):
-        rest -= 1
-    return rest
-
-
-def test_the_bound_is_the_exact_limit_of_a_draw() -> None:
-    # Of 70 all but 6 are checked and right: one wrong one is missed with probability 6 / 70, two with 30 / 4830.
-    assert most_wrong(0, 64, 70) == 1
-    assert most_wrong(0, 64, 64) == 0
-    assert most_wrong(3, 3, 10) == 7
-    generator = np.random.default_rng(0)
-    for _ in range(200):
-        population = int(generator.integers(1, 90))
-        checked = int(generator.integers(1, population + 1))
-        wrong = int(generator.integers(0, checked + 1))
-        assert most_wrong(wrong, checked, population) == _reference_most_wrong(wrong, checked, population)
-    assert most_wrong(0, 64, 1_000_000) == pytest.approx(1_000_000 * (1 - 0.05 ** (1 / 64)), rel=0.01)
-
-
-class Accelerating(World):
-    """Drift that grows by half with every stage, by a shift of either sign: the last stage always says too little."""
-
-    def advance(self, trained: IntArray) -> None:
-        self.noise *= 1.5
-        super().advance(trained)
-        self.truth = np.maximum(self.truth + 3 * self.noise * self.generator.normal(), 0.01)
-
-
-@pytest.mark.parametrize(
-    ("confidence", "max_count", "saved"), [(0.95, None, 0.02), (0.5, None, 0.3), (0.95, 100, 0.65)]
-)
-def test_the_stated_bound_covers_what_is_given_up(confidence: float, max_count: int | None, saved: float) -> None:
-    found, stated, passed, skipped = [], [], 0, []
-    for seed in range(20):
-        policy = BudgetedRefresh(ordered(), "ifd", confidence=confidence, max_count=max_count, check_seed=seed)
-        for stage in drive(policy, 400, 7, 0.004, Accelerating(400, 0.004, seed))[2:]:
-            scalars = stage.plan.scalars
-            found.append(stage.rank_error * len(stage.plan))
-            stated.append(scalars["refresh_errors_at_most"])
-            skipped.append(scalars["refresh_saved"])
-            passed += found[-1] > stated[-1]
-    assert np.mean(skipped) > saved
-    assert sum(found) > 0, "the bound was never put to the test"
-    assert passed <= 0.05 * len(found), "one refresh in twenty may pass it"
-    assert sum(found) < sum(stated)
 
 
 def test_measured_error_and_saving_of_iterit_beside_a_full_refresh() -> None:
@@ -320,35 +145,6 @@ def test_grown_data_are_scored_first() -> None:
     assert len(policy.step(table, 3, make_generator(0, 3, "policy"))) == 60
 
 
-def test_the_spread_is_learnt_from_enough_changes_only() -> None:
-    assert Drift.learn(np.zeros(19)) is None
-    changes = np.random.default_rng(0).normal(-0.3, 0.1, 5000)
-    drift = Drift.learn(changes)
-    assert drift is not None
-    assert drift.shift == pytest.approx(-0.3, abs=0.01)
-    assert drift.limit(0.95) == pytest.approx(0.196, abs=0.01)
-    assert Drift.unknown().limit(0.5) == np.inf
-    found = DriftModel(drift, drift).bounds(
-        np.array([1.0, 1.0, np.nan, 1.0]), np.array([0, 2, 3, 1]), np.array([0, 0, 0, 2]), 0.95
-    )
-    assert (found.low[0], found.high[0]) == (1.0, 1.0)
-    assert found.high[1] - found.low[1] == pytest.approx(4 * drift.limit(0.95))
-    assert (found.low[2], found.high[2]) == (-np.inf, np.inf)
-    assert found.expected[3] == pytest.approx(1.0 + 3 * drift.shift)
-    assert found.high[3] - found.low[3] == pytest.approx(6 * drift.limit(0.95))
-
-
-def test_stages_and_trainings_are_told_apart() -> None:
-    generator = np.random.default_rng(1)
-    ages, trainings = generator.integers(1, 4, 4000), generator.integers(0, 3, 4000)
-    trainings[generator.random(4000) < 0.5] = 0
-    changes = -0.02 * ages - 0.05 * trainings + ages * generator.uniform(-0.01, 0.01, 4000)
-    model = DriftModel.unknown().learn(changes, ages, trainings)
-    assert (model.stage.shift, model.training.shift) == pytest.approx((-0.02, -0.05), abs=0.001)
-    assert 0.005 < model.stage.limit(1.0) <= 0.0105
-    assert model.learn(changes[:3], ages[:3], trainings[:3]) == model
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -363,38 +159,3 @@ def test_stages_and_trainings_are_told_apart() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         BudgetedRefresh(ordered(), **{"metric": "ifd", **options})
-
-
-def test_recent_scores_are_taken_for_new() -> None:
-    policy = ReuseRecent(ordered(), "ifd", max_age=2)
-    policy.setup(store_of(10), 9)
-    table = DifficultyTable(10, ["ifd"])
-    assert len(policy.candidates(table, 0)) == 10
-    table.update("ifd", np.arange(9), np.linspace(0.1, 0.9, 9), 0)
-    table.update("ifd", np.array([2, 3]), np.array([0.95, 0.97]), 3)
-    assert policy.candidates(table, 2).tolist() == [9]
-    assert policy.candidates(table, 5).tolist() == [0, 1, 4, 5, 6, 7, 8, 9]
-    table.update("ifd", np.arange(4, 10), np.full(6, 0.5), 5)
-    plan = policy.step(table, 5, make_generator(0, 5, "policy"))
-    assert plan.indices.tolist() == [3]
-    assert plan.scalars["scores_reused"] == 2
-    assert policy.explain(table, plan) == ["OrderedPolicy: place 1 of 1; ifd 0.97, hardest 1 of 10"]
-    assert policy.total_examples(10, 3) == 3
-    assert policy.reads == ("ifd",)
-    again = ReuseRecent(ordered(), "ifd", max_age=2, reuse="trained")
-    again.setup(store_of(10), 9)
-    again.load_state_dict(policy.state_dict())
-    table.update("ifd", np.arange(10), np.full(10, 0.4), 5)
-    assert again.candidates(table, 7).tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    again.setup(store_of(12), 9)
-    with pytest.raises(ValueError, match="the checkpoint's policy is of 10 examples, the data have 12"):
-        again.load_state_dict(policy.state_dict())
-
-
-def test_wrong_ages_and_metrics_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"curriculum.policy.max_age must be at least 1 stage, got 0"):
-        ReuseRecent(ordered(), "ifd", max_age=0)
-    with pytest.raises(ValueError, match=r"curriculum.policy.reuse"):
-        ReuseRecent(ordered(), "ifd", reuse="some")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"curriculum.policy.metric='x' is not read by OrderedPolicy"):
-        ReuseRecent(ordered(), "x")
