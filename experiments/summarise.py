@@ -27,8 +27,8 @@ seeds stands what the row was trained on over what the other was, so that equal 
 can be told apart. The first column links to the configuration, the fifth to the experiment. A paper's own
 number is quoted only where it is known beyond doubt. All of it is small: models of 0.2 or 135 million weights and
 hundreds or thousands of rows. Nothing is said of models of billions of weights. Of the small profile a part was run, on
-a processor: SmolLM2-135M (no Gemma), short rows, three seeds, the main rows of IterIT and CAMPUS, and no benchmark
-whose answers are generated (GSM8K, MATH, IFEval), which the command runs on a GPU.
+a processor: short rows, three seeds, the main rows of IterIT and CAMPUS with SmolLM2-135M, two rows and their control
+of IterIT with Gemma 3 270M, and of GSM8K, MATH and IFEval 24 items each.
 """
 
 
