@@ -139,8 +139,10 @@ def _packaged_file(source: str) -> Path:
 
 def _converted(file: Path) -> Path:
     """The folder of safetensors and tokenizer made from a GGUF file, made now unless it is in the cache."""
-    stat = file.stat()
-    key = hashlib.sha256(f"{_CONVERSION}\0{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    with file.open("rb") as opened:
+        # Of the content, so that a package that is installed again is not converted again.
+        content = hashlib.file_digest(opened, "blake2b").hexdigest()
+    key = hashlib.sha256(f"{_CONVERSION}\0{file.name}\0{content}".encode()).hexdigest()[:16]
     target = cache_dir() / "gguf" / f"{file.stem}-{key}"
     if (target / "config.json").is_file():
         return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ def test_gguf_is_converted_once(fake_package: Path, conversions: list[Path]) -> 
     assert (folder / "config.json").is_file()
     assert folder.parent == cache_dir() / "gguf"
     assert folder.name.startswith("tiny-")
+    assert resolve_source(str(file)) == str(folder)
+    os.utime(file, (1, 1))  # as of a package that is installed again
     assert resolve_source(str(file)) == str(folder)
     assert conversions == [file]
     file.write_bytes(b"GGUF" + bytes(61))
