@@ -81,6 +81,9 @@ def test_the_command_writes_its_table_and_repeats_what_was_disturbed(
     assert rows[f"{OURS} over {GROUPED}: in processor time"] == pytest.approx(0.45)
     training.main()
     assert len(asked) == 12, "what was measured is not measured again"
+    monkeypatch.setattr(sys, "argv", ["training", "--quick", "--attempts=1", "--out", str(tmp_path / "once")])
+    training.main()
+    assert len(asked) == 12 + 2 * len(CONTENDERS)
 
 
 def test_without_trl_the_command_says_what_to_install(

@@ -44,10 +44,16 @@ UNDISTURBED = 0.9
 
 
 class Log:
-    """The measurements of a run, one JSON line each; the first line is the configuration."""
+    """The measurements of a run, one JSON line each; the first line is the configuration.
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
-        self.path = path
+    Args:
+        path: The file.
+        config: What must be equal for measurements to be compared.
+        attempts: How often a measurement is made at most where other work disturbs it.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], attempts: int = ATTEMPTS) -> None:
+        self.path, self.attempts = path, attempts
         self.threads = int(config["threads"]) if config["device"] == "cpu" else 0
         self.found: list[Measurement] = []
         if path.exists():
@@ -67,7 +73,7 @@ class Log:
     def has(self, kind: str, name: str, dtype: str, number: int = 0) -> bool:
         """Whether this has been measured, and not just once or twice on a machine that was busy with other work."""
         made = self.of(kind, name, dtype, number)
-        return len(made) >= ATTEMPTS or any(share_run(m, self.threads) >= UNDISTURBED for m in made)
+        return len(made) >= self.attempts or any(share_run(m, self.threads) >= UNDISTURBED for m in made)
 
     @property
     def counting(self) -> list[Measurement]:

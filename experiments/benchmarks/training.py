@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from experiments.benchmarks.scoring import Log, yardstick
+from experiments.benchmarks.scoring import ATTEMPTS, Log, yardstick
 from experiments.benchmarks.scoring_data import QUICK, add_row_options, choose_rows, datamodule
 from experiments.benchmarks.training_contenders import APART, CONTENDERS, GROUPED, OURS, PACKED, Setting
 from experiments.common import Row, print_rows, summary, write_results
@@ -72,6 +72,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for rounds.jsonl and results.json")
     add_row_options(parser, 48)
     parser.add_argument("--batch-size", type=int, default=16, help="examples in a step")
+    parser.add_argument(
+        "--attempts", type=int, default=ATTEMPTS,
+        help="of a disturbed measurement; 1 where the machine is always busy and processor time is read",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
     options = parser.parse_args()
     if find_spec("trl") is None:
@@ -93,7 +97,7 @@ def main() -> None:
             "scored_share": float(data.train_store.num_scored(CONDITIONED).sum()) / setting.num_tokens,
             "data": None if options.data is None else options.data.name,
         }  # fmt: skip
-        log = Log(options.out / "rounds.jsonl", config)
+        log = Log(options.out / "rounds.jsonl", config, options.attempts)
         measure(log, setting, options.rounds)
     rows = report(log.counting, setting.num_tokens)
     path = write_results(options.out, rows, config, [options.data] if options.data is not None else [])
