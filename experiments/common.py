@@ -95,7 +95,8 @@ def provenance(files: Sequence[Path] = ()) -> dict[str, Any]:
     """
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        # Results are written by what is run, and change nothing of it.
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!results")),
         "python": platform.python_version(),
         "packages": {name: installed_version(name) for name in PACKAGES},
         "machine": platform.machine(),

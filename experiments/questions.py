@@ -173,11 +173,13 @@ NOTES = {
     "Steps are the same at all rungs, so small rungs see their rows many times; much of the growth is harm undone "
     "(experiments/LOG.md).",
     "iterit_ablation": "A tiny model from random weights after four passes over all data: nothing is said of "
-    "pretrained ones. Seconds are of a crowded machine. Cells were run at three commits, those inside each ability at "
-    "the one below.",
+    "pretrained ones. Seconds are of a crowded machine. Cells were run at three commits; the one below is that of the "
+    "analysis.",
     "iterit_ablation_real": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; no tasks with "
-    "generated answers but induction's. Seconds are of a crowded machine. Rows but the one inside each ability are of "
-    "an earlier commit, 82770ad.",
+    "generated answers but induction's. Seconds are of a crowded machine. Cells were run at "
+    "two commits, 82770ad and f62110e; the one below is that of the analysis.",
+    "iterit_ablation_gemma": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; 4-bit weights "
+    "taken for whole ones. Cells were run at f62110e and 5cab345; the commit below is that of the analysis.",
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones. "
     "MTLD of these short responses hardly varies, so here it is no view; campus_ablation_views takes it of both texts. "
     "The row CAMPUS, never re-sorted, was run at the commit below, all others at db72ecb.",
