@@ -87,6 +87,10 @@ def time_interleaved(
     return timings
 
 
+_CODE = (":(top)", ":(top,exclude)results")
+"""All but the results, which are written by what is run and change nothing of it."""
+
+
 def provenance(files: Sequence[Path] = ()) -> dict[str, Any]:
     """Where a number comes from: commit, versions, machine, threads and the hashes of the data read.
 
@@ -95,8 +99,7 @@ def provenance(files: Sequence[Path] = ()) -> dict[str, Any]:
     """
     return {
         "commit": _git("rev-parse", "HEAD"),
-        # Results are written by what is run, and change nothing of it.
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!results")),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no", "--", *_CODE)),
         "python": platform.python_version(),
         "packages": {name: installed_version(name) for name in PACKAGES},
         "machine": platform.machine(),
