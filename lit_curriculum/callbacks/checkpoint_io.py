@@ -87,7 +87,8 @@ class ExceptionCheckpoint(Checkpoint):
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        trainer.strategy.remove_checkpoint(self.ckpt_path)
+        if stage == "fit":  # another stage says nothing of how the run ended
+            trainer.strategy.remove_checkpoint(self.ckpt_path)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

@@ -69,6 +69,9 @@ def test_a_run_without_ckpt_path_begins_anew_and_nothing_is_said_of_others(
     with pytest.raises(RuntimeError, match="killed"):
         fit(KillAt(1, 1))
     assert {p.name for p in tmp_path.glob("*.ckpt")} >= {"exception.ckpt", "last.ckpt"}
+    validated = toy_trainer(tmp_path, 1, callbacks=[ExceptionCheckpoint(str(tmp_path))], enable_checkpointing=True)
+    validated.validate(ToyModule(), ToyData(toy_examples))
+    assert (tmp_path / "exception.ckpt").exists()
     begun = fit()
     assert len(begun.losses) == 20, "both stages"
     assert not (tmp_path / "exception.ckpt").exists()
