@@ -15,8 +15,10 @@ from lit_curriculum.commands.evaluate_files import merge_evaluations, parse_shar
 from lit_curriculum.commands.evaluate_open import pair_scores, read_judge, refuse_without_reference, with_references
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import resolve_template
+from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.evaluation.evaluator import Evaluator
 from lit_curriculum.evaluation.items import EvalItem
+from lit_curriculum.evaluation.kept_answers import KeptAnswers
 from lit_curriculum.evaluation.options import EvalOptions, MathRule
 from lit_curriculum.evaluation.ranked import LogitStep, Norm
 from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
@@ -65,7 +67,10 @@ def evaluate_command(args: Sequence[str]) -> None:
         ppl_norm=given.ppl_norm, math=given.math, run_code=given.run_code, code_samples=given.code_samples,
         code_temperature=given.code_temperature, pass_at=given.pass_at, seed=given.seed,
     )  # fmt: skip
-    evaluator = Evaluator(resolve_template(tokenizer, given.template), options, judge, display)
+    fingerprint = model_fingerprint(module)
+    assert fingerprint is not None, "an evaluated model is whole"
+    kept = KeptAnswers(given.out / "answers.jsonl", fingerprint)
+    evaluator = Evaluator(resolve_template(tokenizer, given.template), options, judge, display, kept)
     results = evaluator.evaluate(module, [items[place] for place in places])
     said = {"model": given.model, "tasks": given.task, "options": asdict(options), "num_items": len(items),
             "shard": None if given.shard is None else [number, parts]}  # fmt: skip

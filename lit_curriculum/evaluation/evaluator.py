@@ -15,6 +15,7 @@ from lit_curriculum.difficulty.in_parts import TokenIds, answers_in_parts
 from lit_curriculum.evaluation.check import check_items
 from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.items import EvalItem
+from lit_curriculum.evaluation.kept_answers import KeptAnswers
 from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, plain_tokens, turn_view
 from lit_curriculum.evaluation.math_answer import verified_equivalent
 from lit_curriculum.evaluation.options import EvalOptions, ItemResult
@@ -44,16 +45,23 @@ class Evaluator:
         options: How items are judged.
         judge: For ``open`` items.
         show: Shows how far likelihoods and answers have come.
+        kept: Where generated answers are kept, and found again; nowhere by default.
     """
 
     def __init__(
-        self, template: ChatTemplate, options: EvalOptions, judge: Judge | None = None, show: Show = no_display
+        self,
+        template: ChatTemplate,
+        options: EvalOptions,
+        judge: Judge | None = None,
+        show: Show = no_display,
+        kept: KeptAnswers | None = None,
     ) -> None:
         self.template = template
         self.tokenizer: PreTrainedTokenizerBase = template.tokenizer
         self.options = options
         self.judge = judge
         self.show = show
+        self.kept = kept
 
     def evaluate(self, model: GenerativeModel, items: Sequence[EvalItem]) -> list[ItemResult]:
         """One result an item, in their order.
@@ -76,9 +84,16 @@ class Evaluator:
     def _answers(
         self, model: GenerativeModel, prompts: Sequence[TokenIds], temperature: float, seed: int
     ) -> list[TokenIds]:
-        limit = self.options.max_new_tokens
+        limit, kept = self.options.max_new_tokens, self.kept
+
+        def ask(part: list[TokenIds]) -> list[TokenIds]:
+            return model.generate(part, limit, temperature, seed)
+
+        def answer(part: list[TokenIds]) -> list[TokenIds]:
+            return ask(part) if kept is None else kept.answer(part, f"{limit} {temperature} {seed}", ask)
+
         with (self.show if prompts else no_display)("Answers", " answers") as progress:
-            return answers_in_parts(prompts, lambda part: model.generate(part, limit, temperature, seed), progress)
+            return answers_in_parts(prompts, answer, progress)
 
     def _view(self, item: EvalItem, answer: str, prompt: str | None = None) -> EncodedView:
         if item.messages:

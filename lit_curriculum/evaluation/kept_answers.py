@@ -1,0 +1,66 @@
+"""Generated answers on disk as they come, so that an evaluation that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lit_curriculum.difficulty.in_parts import TokenIds
+
+
+class KeptAnswers:
+    """A file of answers, a JSON line each, known by model, prompt and the options of generation.
+
+    A line that a crash cut off is passed over, and its prompt asked again.
+
+    Args:
+        path: The file; it and its folder are made where they do not exist.
+        model: Fingerprint of the weights.
+    """
+
+    def __init__(self, path: Path, model: str) -> None:
+        self.path, self.model = path, model
+        self._known: dict[str, list[int]] = {}
+        content = path.read_bytes() if path.exists() else b""
+        self._broken_end = bool(content) and not content.endswith(b"\n")
+        for line in content.splitlines():
+            try:
+                entry = json.loads(line)
+                self._known[entry["key"]] = entry["tokens"]
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def answer(
+        self, prompts: Sequence[TokenIds], options: str, ask: Callable[[list[TokenIds]], list[TokenIds]]
+    ) -> list[TokenIds]:
+        """An answer to each prompt; only what is not in the file is asked, and it is there when this returns.
+
+        Args:
+            prompts: Token ids; an answer may not depend on what else is asked.
+            options: All that the answers depend on besides model and prompt.
+            ask: Makes an answer for each prompt.
+        """
+        keys = [self._key(prompt, options) for prompt in prompts]
+        missing = [k for k, key in enumerate(keys) if key not in self._known]
+        found = ask([prompts[k] for k in missing]) if missing else []
+        lines = ""
+        for k, tokens in zip(missing, found, strict=True):
+            self._known[keys[k]] = tokens.tolist()
+            lines += json.dumps({"key": keys[k], "tokens": tokens.tolist()}) + "\n"
+        if lines:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n" * self._broken_end + lines)
+                file.flush()
+                os.fsync(file.fileno())
+            self._broken_end = False
+        return [np.array(self._known[key], dtype=np.int32) for key in keys]
+
+    def _key(self, prompt: TokenIds, options: str) -> str:
+        said = f"{self.model} {options} ".encode() + np.ascontiguousarray(prompt, dtype=np.int32).tobytes()
+        return hashlib.blake2b(said, digest_size=16).hexdigest()
