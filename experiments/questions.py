@@ -223,8 +223,8 @@ NOTES = {
     "TRL 1.16.0; all train on the same tokens. A model of 260,000 weights. The machine was so busy that "
     "processor time is the figure to read.",
     "training_benchmark_smollm2": "SmolLM2-135M, twelve rows, one thread, three interleaved rounds on a machine busy "
-    "with other work. TRL 1.16.0; all train on the same tokens. Ours was measured three times in the first round, of which "
-    "the least disturbed one counts; all others once.",
+    "with other work. TRL 1.16.0; all train on the same tokens. Ours was measured three times in the first round, of "
+    "which the least disturbed one counts; all others once.",
     "budgeted_refresh": "A tiny model from random weights, whose scores move fast. What is stated holds with a "
     "probability of 95 % for each refresh. Where nobody was to be skipped, none was drawn and no error is measured.",
     "compiled_scoring": "One thread on a shared machine: read processor time. Seconds by the clock say nothing, as the "
