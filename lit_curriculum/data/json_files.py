@@ -17,6 +17,7 @@ def _open(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> Iterator[Record]:
+    """The records of a JSONL file, gzipped or not; empty lines are passed over."""
     with _open(path) as file:
         for number, raw in enumerate(file, start=1):
             line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw

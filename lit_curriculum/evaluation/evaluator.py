@@ -67,7 +67,8 @@ class Evaluator:
         """One result an item, in their order.
 
         Raises:
-            ValueError: an item does not fit into the model's context, or :func:`~.check.check_items` refuses it.
+            ValueError: an item does not fit into the model's context, or
+                :func:`~lit_curriculum.evaluation.check.check_items` refuses it.
         """
         check_items(items, self.options.run_code, self.judge is not None)
         scored = [k for k, item in enumerate(items) if item.kind in ("ranked", "choice", "nll")]
