@@ -11,7 +11,16 @@ import pytest
 from scipy.stats import rankdata, spearmanr
 
 from experiments.true_difficulty.sources import TrueRow, evol_chains, gsm8k_steps, math_levels
-from experiments.true_difficulty.tables import areas, bootstrap, correlations, holm, markdown, partial_spearman
+from experiments.true_difficulty.tables import (
+    Measured,
+    areas,
+    bootstrap,
+    correlations,
+    holm,
+    markdown,
+    over_seeds,
+    partial_spearman,
+)
 from experiments.true_difficulty.text import text_scores
 
 
@@ -53,6 +62,15 @@ def test_what_only_follows_length_is_found_out() -> None:
     table = markdown({"planted": found})
     assert "## planted (300 rows)" in table
     assert table.count("| yes |") == 1
+
+
+def test_over_seeds_the_interval_is_students() -> None:
+    seeds = [{"m": {"rho": Measured(value=v, low=0.0, high=0.0, n=9)}} for v in (0.1, 0.2, 0.6)]
+    found = over_seeds(seeds)["m"]["rho"]
+    half = 4.302653 * np.std([0.1, 0.2, 0.6], ddof=1) / np.sqrt(3)
+    assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.3 - half, 0.3 + half))
+    assert (found.n, found.of) == (3, "seeds")
+    assert "## generated (3 seeds)" in markdown({"generated": {"m": {"rho": found}}})
 
 
 def test_areas_beyond_that_of_length() -> None:

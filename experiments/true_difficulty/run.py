@@ -21,7 +21,7 @@ from lit_curriculum.types import FloatArray
 CONFIGS = Path(__file__).parents[2] / "configs"
 METRICS = Path(__file__).parent / "metrics.yaml"
 LOWER_IS_HARDER = ("compression_instruction", "compression_response")
-EMBEDDED = {"num_train": 2000, "levels": 4, "duplicate_share": 0.0, "noise_share": 0.05, "data_seed": 0}
+EMBEDDED = {"num_train": 2000, "levels": 4, "duplicate_share": 0.0, "noise_share": 0.05}
 
 
 def main() -> None:
@@ -32,13 +32,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/true_difficulty"), help="folder of the scores")
     parser.add_argument("--model", default="smollm2", help="a file of configs/model, for the real rows")
     parser.add_argument("--autocast", default="bfloat16", help="of scoring the real rows: none or bfloat16")
-    parser.add_argument("--rows", type=int, default=99, help="of each real source")
+    parser.add_argument("--rows", type=int, default=297, help="of each real source")
     parser.add_argument("--max_characters", type=int, default=800, help="of instruction and response together")
     parser.add_argument("--epochs", type=int, default=6, help="passes of the tiny model over the generated rows")
-    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=5, help="of data, weights and order of the generated rows")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the real rows")
     parser.add_argument("--quick", action="store_true", help="15 rows a source, one pass, few resamples")
     given = parser.parse_args()
     num_rows, epochs, resamples = (15, 1, 50) if given.quick else (given.rows, given.epochs, given.resamples)
+    num_seeds = 2 if given.quick else given.seeds
     work = given.work / ("quick" if given.quick else f"{num_rows}-{given.max_characters}-{given.autocast}-{epochs}")
     found: dict[str, dict[str, dict[str, tables.Measured]]] = {}
     for source, (file, read) in FILES.items():
@@ -46,13 +48,19 @@ def main() -> None:
         scores = real_scores(work / file.split(".")[0], rows, given.model, given.autocast)
         measure = tables.areas if source in TWO_SIDED else tables.correlations
         found[source] = measure(rows, scores, resamples)
-    levels, noise, scores = embedded(work / "embedded", epochs)
-    found["generated levels"] = tables.correlations(levels, {k: v[: len(levels)] for k, v in scores.items()}, resamples)
-    found["planted noise"] = tables.areas(noise, {k: v[len(levels) :] for k, v in scores.items()}, resamples)
+    by_level, by_noise = [], []
+    for seed in range(num_seeds):
+        levels, noise, scores = embedded(work / f"embedded-{seed}", epochs, seed)
+        # What chance in weights, data and order does is more than what the draw of the rows does.
+        by_level.append(tables.correlations(levels, {k: v[: len(levels)] for k, v in scores.items()}, 0))
+        by_noise.append(tables.areas(noise, {k: v[len(levels) :] for k, v in scores.items()}, 0))
+    found["generated levels"], found["planted noise"] = tables.over_seeds(by_level), tables.over_seeds(by_noise)
 
     rows_out: list[Row] = [row for source, metrics in found.items() for row in tables.results(source, metrics)]
-    options = {"rows": num_rows, "max_characters": given.max_characters, "model": given.model, "epochs": epochs,
-               "autocast": given.autocast, "resamples": resamples, "embedded": EMBEDDED}  # fmt: skip
+    options = {
+        "rows": num_rows, "max_characters": given.max_characters, "model": given.model, "epochs": epochs,
+        "autocast": given.autocast, "resamples": resamples, "seeds": num_seeds, "embedded": EMBEDDED,
+    }  # fmt: skip
     write_results(given.out, rows_out, options, [given.data / file for file, _ in FILES.values()])
     (given.out / "table.md").write_text(tables.markdown(found), encoding="utf-8")
     draw(found, given.out / "true_difficulty.png")
@@ -75,13 +83,15 @@ def real_scores(folder: Path, rows: list[TrueRow], model: str, autocast: str) ->
     return {name: values[order] for name, values in _oriented(stored).items()}
 
 
-def embedded(folder: Path, epochs: int) -> tuple[list[TrueRow], list[TrueRow], dict[str, FloatArray]]:
+def embedded(folder: Path, epochs: int, seed: int) -> tuple[list[TrueRow], list[TrueRow], dict[str, FloatArray]]:
     """Rows with a level (noise apart), then rows with and without planted noise; scores of the first, then the second.
 
     Levels of different abilities are taken for comparable, which they are by name alone; the ability noise has none.
     """
     layers = [f"--config={CONFIGS / layer}.yaml" for layer in ("base", "model/tiny", "data/abilities")]
-    options = [*(f"--data.{name}={value}" for name, value in EMBEDDED.items()), "--trainer.accelerator=cpu"]
+    drawn = {**EMBEDDED, "data_seed": seed}
+    options = [*(f"--data.{name}={value}" for name, value in drawn.items()), "--trainer.accelerator=cpu"]
+    options += [f"--seed_everything={seed}"]
     before, after = folder / "before", folder / "after"
     weights = folder / "last.ckpt"
     if not weights.exists():
@@ -101,8 +111,7 @@ def embedded(folder: Path, epochs: int) -> tuple[list[TrueRow], list[TrueRow], d
     now, start = read_scores(after / "scores.parquet"), read_scores(before / "scores.parquet")
     scores = _oriented(now)
     scores["delta_loss"] = start.values("nll") - now.values("nll")  # what training has gained on the row
-    train, _ = generate(num_val_per_ability=1, seed=EMBEDDED["data_seed"],
-                        **{k: v for k, v in EMBEDDED.items() if k != "data_seed"})  # type: ignore[arg-type]  # fmt: skip
+    train, _ = generate(num_val_per_ability=1, seed=seed, **EMBEDDED)  # type: ignore[arg-type]
     place = {h.decode(): k for k, h in enumerate(now.content_hashes)}
     clean = [e for e in train if not e.meta["is_noise"] and e.ability != "noise"]
     noisy = [e for e in train if e.ability != "noise"]

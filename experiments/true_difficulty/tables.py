@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from scipy.stats import norm, pearsonr, rankdata, spearmanr
+from scipy.stats import norm, pearsonr, rankdata, sem, spearmanr, t
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
@@ -20,12 +21,13 @@ Statistic = Callable[[IntArray], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A statistic with its percentile bootstrap interval."""
+    """A statistic with its interval: by bootstrap over rows, or by t over seeds."""
 
     value: float
     low: float
     high: float
     n: int
+    of: Literal["rows", "seeds"] = "rows"
 
 
 def partial_spearman(score: FloatArray, truth: FloatArray, controls: FloatArray) -> float:
@@ -124,10 +126,24 @@ def areas(
     return found
 
 
+def over_seeds(found: Sequence[Mapping[str, Mapping[str, Measured]]]) -> dict[str, dict[str, Measured]]:
+    """Means over seeds with their t intervals; a statistic that a seed has not is left without a value."""
+    pooled: dict[str, dict[str, Measured]] = {}
+    for name, kinds in found[0].items():
+        for kind in kinds:
+            values = np.array([one[name][kind].value for one in found])
+            low, high = (
+                t.interval(0.95, len(values) - 1, values.mean(), sem(values)) if len(values) > 1 else [np.nan] * 2
+            )
+            measured = Measured(value=float(values.mean()), low=float(low), high=float(high), n=len(values), of="seeds")
+            pooled.setdefault(name, {})[kind] = measured
+    return pooled
+
+
 def holm(found: Mapping[str, Mapping[str, Measured]]) -> dict[str, bool]:
     """Metric -> whether its partial correlation differs from none at 5 %, Holm's method over the source's metrics.
 
-    The standard error is that of the bootstrap interval.
+    The standard error is that of the interval, as if it were normal; one over few seeds is wider, so it takes more.
     """
     names = [n for n, f in found.items() if "partial" in f and np.isfinite(f["partial"].value)]
     errors = [max((found[n]["partial"].high - found[n]["partial"].low) / 3.92, 1e-9) for n in names]
@@ -152,7 +168,8 @@ def markdown(found: Mapping[str, Mapping[str, Mapping[str, Measured]]]) -> str:
     for source, metrics in found.items():
         kinds = list(dict.fromkeys(k for m in metrics.values() for k in m))
         sure = holm(metrics)
-        lines = [f"## {source} ({max(next(iter(m.values())).n for m in metrics.values())} rows)", ""]
+        largest = max((next(iter(m.values())) for m in metrics.values()), key=lambda m: m.n)
+        lines = [f"## {source} ({largest.n} {largest.of})", ""]
         lines += ["| metric | " + " | ".join(kinds) + " | partial survives Holm |"]
         lines += ["| --- |" + " --- |" * (len(kinds) + 1)]
         for name, measured in metrics.items():
