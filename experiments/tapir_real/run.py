@@ -164,7 +164,7 @@ def in_trouble(model: str, source: str, settings: Settings, out: Path, work: Pat
         found = answers_of(work / name / "replies.jsonl")
         same = sum(found.get(key) == text for key, text in undisturbed.items())
         return {"name": f"{name}: answers equal to the undisturbed server's", "value": same / len(undisturbed),
-                "unit": "share", "n": len(found)}  # fmt: skip
+                "unit": "share"}  # fmt: skip
 
     name = "server failing now and then"
     with serving_transformers(model, work / "failing.log") as server, failing_now_and_then(server.url) as url:
