@@ -183,6 +183,8 @@ NOTES = {
     "iterit_ablation_real": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; no tasks with "
     "generated answers but induction's. Seconds are of a crowded machine. Cells were run at "
     "two commits, 82770ad and f62110e; the one below is that of the analysis.",
+    "iterit_benchmarks": "Three seeds, 24 items a task, answers of at most 192 tokens, on a processor for want of a "
+    "GPU: MATH is out of this model's reach, and a few points more or less would not show.",
     "iterit_ablation_gemma": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; 4-bit weights "
     "taken for whole ones. Cells were run at f62110e and 5cab345; the commit below is that of the analysis.",
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones. "
