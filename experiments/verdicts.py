@@ -72,14 +72,6 @@ def _compare(claim: Claim, results: Path) -> tuple[Finding, float]:
     if len(seeds) < 2:
         return Finding("not run"), math.nan
     d = np.array([mine[s][claim.measure] - other[s][claim.measure] for s in seeds])
-    if np.ptp(d) == 0:
-        # A t test has nothing to go by where all seeds differ by the same.
-        return Finding("not detectable here", math.nan, *[float(d[0])] * 3, len(d)), 1.0
-    limit = claim.margin if claim.lower_is_better else -claim.margin
-    test = stats.ttest_1samp(d, limit)
-    low, high = (float(end) for end in test.confidence_interval(CONFIDENCE))
-    better, worse = (high < limit, low > limit) if claim.lower_is_better else (low > limit, high < limit)
-    verdict: Verdict = "holds" if better else "does not hold" if worse else "not detectable here"
 
     def mean(of: dict[int, Measures], measure: str | None) -> float:
         values = [of[s][measure] for s in seeds if measure is not None and measure in of[s]]
@@ -87,7 +79,16 @@ def _compare(claim: Claim, results: Path) -> tuple[Finding, float]:
 
     budgets = tuple(mean(mine, m) / mean(other, m) for m in claim.budget)
     cost = mean(mine, claim.cost)
-    return Finding(verdict, math.nan, float(d.mean()), low, high, len(d), budgets, cost), float(test.pvalue)
+    value = float(d.mean())
+    if np.ptp(d) == 0:
+        # A t test has nothing to go by where all seeds differ by the same.
+        return Finding("not detectable here", math.nan, value, value, value, len(d), budgets, cost), 1.0
+    limit = claim.margin if claim.lower_is_better else -claim.margin
+    test = stats.ttest_1samp(d, limit)
+    low, high = (float(end) for end in test.confidence_interval(CONFIDENCE))
+    better, worse = (high < limit, low > limit) if claim.lower_is_better else (low > limit, high < limit)
+    verdict: Verdict = "holds" if better else "does not hold" if worse else "not detectable here"
+    return Finding(verdict, math.nan, value, low, high, len(d), budgets, cost), float(test.pvalue)
 
 
 def _cells(path: Path) -> dict[str, dict[int, Measures]]:

@@ -125,3 +125,4 @@ def test_rows_that_differ_by_the_same_for_every_seed_say_nothing(tmp_path: Path)
     found, other = judge([_claim(True), _claim(False)], tmp_path)
     assert found.verdict == other.verdict == "not detectable here"
     assert (found.low, found.value, found.high, found.pairs, found.rate) == (0.0, 0.0, 0.0, 3, 1.0)
+    assert (found.budgets, found.cost) == ((1.0,), 2.0)

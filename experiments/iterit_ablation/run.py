@@ -178,7 +178,9 @@ def main() -> None:
     config |= {"seeds": len(seeds), "control": CONTROL, "accelerator": given.accelerator}
     read = [*(files(given.data) if real else ()), *((given.eval / FILES[t] for t in tasks) if elsewhere else ())]
     write_results(out, table, config, read)
-    forest(table, out / "differences.png", ["held-out loss", "exact match, induction" if real else "accuracy"], CONTROL)
+    answered = [f"right answers, {t}" for t in tasks if elsewhere and t in GENERATED]
+    shown = ["held-out loss", *(answered or ["exact match, induction" if real else "accuracy"])]
+    forest(table, out / "differences.png", shown, CONTROL)
     print_rows(table)
 
 
