@@ -202,7 +202,7 @@ NOTES = {
     "growth_study_third": "Two of three planted truths are recovered; echo still gains (experiments/LOG.md).",
     "growth_study": "A fourth design, after three that recovered one or two of the three planted truths; written "
     "down before it was run, on seeds of its own (experiments/LOG.md). Cells of seed 15 are of an earlier commit.",
-    "true_difficulty": "Under a hundred short rows a source for want of a GPU; true_difficulty_text has larger samples "
+    "true_difficulty": "Three hundred short rows a source for want of a GPU; true_difficulty_text has larger samples "
     "of what needs no model.",
     "tapir_ablation": "Rules play teacher and judge and are always right; tokens of training are equal, calls of the "
     "roles are not and stand in the table. No threshold, delta 1 and delta 3 were run at commit 6163c70bd1, where "
