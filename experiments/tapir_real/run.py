@@ -64,6 +64,8 @@ class Settings:
     rounds: int
     tokens: int
     """Tokens of an answer at most, in every role."""
+    pool: int
+    """Rows of the hard pool in round 1; in each further one there are two more."""
 
 
 def choose_rows(path: Path, count: int, target: Path) -> None:
@@ -89,7 +91,7 @@ def run(
     rounds = TapirRounds(
         judge, PromptTeacher(client, temperature=0.0, max_tokens=settings.tokens), expander,
         PromptRefiner(client, max_tokens=settings.tokens), max_new_tokens=settings.tokens,
-        pool_sizes=[size + 2 * r for r in range(1, settings.rounds + 1)],
+        pool_sizes=[settings.pool + 2 * r for r in range(settings.rounds)],
     )  # fmt: skip
     policy = TapirPolicy(
         count=size // 2, warmup_stages=1, max_repeat=4, delta=WRITTEN_DELTA if written else None,
@@ -190,9 +192,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32, help="tokens of an answer at most, in every role")
     parser.add_argument("--quick", action="store_true", help="4 rows, one round, 4 tokens")
     given = parser.parse_args()
-    settings = Settings(rows=given.rows, rounds=given.rounds, tokens=given.tokens)
+    settings = Settings(rows=given.rows, rounds=given.rounds, tokens=given.tokens, pool=given.rows + 2)
     if given.quick:
-        settings = Settings(rows=4, rounds=1, tokens=4)
+        settings = Settings(rows=4, rounds=1, tokens=4, pool=3)
     for logger in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")

@@ -79,7 +79,7 @@ def test_a_run_of_rounds_with_a_real_student_and_judge(
 ) -> None:
     """The server's judge writes, and may write nothing that can be read; then the run ends with the sentence for it."""
     choose_rows(shared_data / "train" / "alpaca_18k.jsonl.gz", 4, tmp_path / "rows.jsonl")
-    settings = Settings(rows=4, rounds=1, tokens=4)
+    settings = Settings(rows=4, rounds=1, tokens=4, pool=3)
     local = LocalClient(SOURCE)
     if way == "in process":
         found = both_runs(way, SOURCE, settings, tmp_path, tmp_path, local, LikelihoodJudge(local))
