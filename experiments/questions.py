@@ -91,7 +91,7 @@ QUESTIONS = {
     ),
     "campus_ablation_views": (
         "What do single views do where lexical diversity differs between examples?",
-        "python -m experiments.campus_ablation.run --profile views --seeds 3",
+        "python -m experiments.campus_ablation.run --profile views",
     ),
     "campus_ablation_long": (
         "The same on three times the budget, main rows?",
@@ -190,7 +190,8 @@ NOTES = {
     "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones. "
     "MTLD of these short responses hardly varies, so here it is no view; campus_ablation_views takes it of both texts. "
     "The row CAMPUS, never re-sorted, was run at the commit below, all others at db72ecb.",
-    "campus_ablation_views": "Three seeds; a tiny model from random weights: nothing is said of pretrained ones.",
+    "campus_ablation_views": "A tiny model from random weights: nothing is said of pretrained ones. Cells were run at "
+    "two commits, c634ba7 and the one below.",
     "campus_ablation_long": "A tiny model from random weights: nothing is said of pretrained ones.",
     "campus_ablation_real": "Three seeds, 90 rows, 36 to 39 steps: only large effects show (experiments/LOG.md).",
     "learned_scorer": "Pairwise rows are of answers drawn at temperature 1, the default at that commit; with the "
