@@ -127,10 +127,17 @@ def forest(table: Sequence[Row], path: Path, measures: list[str], control: str) 
     figures.save(figure, path)
 
 
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's interval of the mean of two values or more at :data:`CONFIDENCE`."""
+    mean, half = float(np.mean(values)), float(stats.sem(values))
+    half *= float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return mean - half, mean + half
+
+
 def _mean(name: str, values: Sequence[float], unit: str) -> Row:
     """Mean with its t interval over seeds, or alone where there is one value."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"name": name, "value": mean, "unit": unit}
-    half = float(stats.sem(values)) * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return {"name": name, "value": mean, "unit": unit, "low": mean - half, "high": mean + half, "n": len(values)}
+    low, high = t_interval(values)
+    return {"name": name, "value": mean, "unit": unit, "low": low, "high": high, "n": len(values)}

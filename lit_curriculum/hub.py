@@ -6,6 +6,7 @@ imported only where something is loaded.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import logging
@@ -137,11 +138,19 @@ def _packaged_file(source: str) -> Path:
     raise ValueError(f"{source}: package {module} holds no {match['file']}; its .gguf files are {found}.")
 
 
+@functools.lru_cache(maxsize=8)
+def _content_digest(file: Path, size: int, mtime_ns: int) -> str:
+    """Of the whole file, read once while its size and time stay: tokenizer, configuration and weights all ask."""
+    del size, mtime_ns
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "blake2b").hexdigest()
+
+
 def _converted(file: Path) -> Path:
     """The folder of safetensors and tokenizer made from a GGUF file, made now unless it is in the cache."""
-    with file.open("rb") as opened:
-        # Of the content, so that a package that is installed again is not converted again.
-        content = hashlib.file_digest(opened, "blake2b").hexdigest()
+    stat = file.stat()
+    # Of the content, so that a package that is installed again is not converted again.
+    content = _content_digest(file, stat.st_size, stat.st_mtime_ns)
     key = hashlib.sha256(f"{_CONVERSION}\0{file.name}\0{content}".encode()).hexdigest()[:16]
     target = cache_dir() / "gguf" / f"{file.stem}-{key}"
     if (target / "config.json").is_file():

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm, pearsonr, rankdata, sem, spearmanr, t
+from scipy.stats import norm, pearsonr, rankdata, spearmanr
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
+from experiments.ablation import t_interval
 from experiments.common import Row
 from experiments.true_difficulty.sources import TrueRow
 from lit_curriculum.types import FloatArray, IntArray
@@ -132,10 +133,8 @@ def over_seeds(found: Sequence[Mapping[str, Mapping[str, Measured]]]) -> dict[st
     for name, kinds in found[0].items():
         for kind in kinds:
             values = np.array([one[name][kind].value for one in found])
-            low, high = (
-                t.interval(0.95, len(values) - 1, values.mean(), sem(values)) if len(values) > 1 else [np.nan] * 2
-            )
-            measured = Measured(value=float(values.mean()), low=float(low), high=float(high), n=len(values), of="seeds")
+            low, high = t_interval(values.tolist()) if len(values) > 1 else (float("nan"), float("nan"))
+            measured = Measured(value=float(values.mean()), low=low, high=high, n=len(values), of="seeds")
             pooled.setdefault(name, {})[kind] = measured
     return pooled
 

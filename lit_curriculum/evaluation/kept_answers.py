@@ -46,12 +46,12 @@ class KeptAnswers:
             ask: Makes an answer for each prompt.
         """
         keys = [self._key(prompt, options) for prompt in prompts]
-        missing = [k for k, key in enumerate(keys) if key not in self._known]
-        found = ask([prompts[k] for k in missing]) if missing else []
+        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._known}
+        found = ask(list(missing.values())) if missing else []
         lines = ""
-        for k, tokens in zip(missing, found, strict=True):
-            self._known[keys[k]] = tokens.tolist()
-            lines += json.dumps({"key": keys[k], "tokens": tokens.tolist()}) + "\n"
+        for key, tokens in zip(missing, found, strict=True):
+            self._known[key] = tokens.tolist()
+            lines += json.dumps({"key": key, "tokens": self._known[key]}) + "\n"
         if lines:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:

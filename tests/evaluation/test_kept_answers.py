@@ -35,6 +35,13 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     assert all(a.dtype == np.int32 for a in found)
 
 
+def test_equal_prompts_are_asked_once(tmp_path: Path) -> None:
+    asked: list[list[int]] = []
+    found = KeptAnswers(tmp_path / "a.jsonl", "m").answer([PROMPTS[0], PROMPTS[1], PROMPTS[0]], "8", _doubled(asked))
+    assert asked == [[1, 2], [3]]
+    assert [a.tolist() for a in found] == [[2, 4], [6], [2, 4]]
+
+
 @pytest.mark.parametrize(("model", "options"), [("other", "8 0.0"), ("m", "9 0.0")])
 def test_another_model_and_other_options_are_asked(tmp_path: Path, model: str, options: str) -> None:
     asked: list[list[int]] = []
