@@ -39,13 +39,27 @@ def start(out: Path, ranks: int, *options: str, module: str = "tests.rank_run") 
     return [json.loads((out / f"rank-{r}.json").read_text()) for r in range(ranks)]
 
 
+# A process that ends with its group alive may abort: a thread of gloo's is still running.
+END_OF_A_RANK = """
+if dist.is_initialized():
+    dist.barrier()
+    dist.destroy_process_group()
+"""
+
+
 def run_processes(code: str, world: int, out: Path) -> None:
-    """Run ``code`` in ``world`` processes, each with its rank, their number and ``out`` as arguments."""
+    """Run ``code``, which imports ``dist``, in ``world`` processes with rank, their number and ``out`` as arguments."""
     started = [
-        subprocess.Popen([sys.executable, "-c", code, str(rank), str(world), str(out)], cwd=Path(__file__).parents[1])
+        subprocess.Popen(
+            [sys.executable, "-c", code + END_OF_A_RANK, str(rank), str(world), str(out)],
+            cwd=Path(__file__).parents[1],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in range(world)
     ]
-    assert [process.wait(timeout=120) for process in started] == [0] * world
+    said = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * world, said
 
 
 def global_batches(found: list[dict[str, Any]]) -> list[list[int]]:
