@@ -1,10 +1,10 @@
 """The scoring engine: all views that all wanted metrics need, in one length-sorted stream.
 
 Exactness comes first: each score equals the one of the example alone, within rounding. What makes it fast:
-one forward serves every metric that reads the view; both views of IFD share batches; rows of a batch have nearly
-equal length, and batches hold a budget of tokens rather than a number of rows; equal sequences run once, and those
-that this model has seen before not at all; the model is asked for losses at scored positions only; nothing waits for
-the device before the end.
+one forward serves every metric that reads the view; batches hold a budget of tokens rather than a number of rows, and
+rows of nearly equal length where the model pads them, of one view and so with one beginning where it does not; equal
+sequences run once, and those that this model has seen before not at all; the model is asked for losses at scored
+positions only; nothing waits for the device before the end.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Scores:
     tokens: int
     """Tokens of all ranks that were run through the model, padding not counted."""
     padded_tokens: int
-    """The same with padding."""
+    """The same with padding, where the model runs it."""
     reused_tokens: int
     """Tokens of sequences whose losses were known already."""
 
@@ -54,9 +54,9 @@ class ScoringEngine:
 
     Args:
         metrics: The metrics to compute, by name.
-        token_budget: Padded tokens in one batch. It bounds memory; scores do not depend on it beyond rounding.
-            ``device`` is 2048 on a processor and 16384 elsewhere; ``auto`` tries out what is fastest, once, and so
-            may differ from one run to the next.
+        token_budget: Tokens in one batch, with padding where the model runs it. It bounds memory; scores do not depend
+            on it beyond rounding. ``device`` is 2048 on a processor and 16384 elsewhere; ``auto`` tries out what is
+            fastest, once, and so may differ from one run to the next.
         device: Where batches are sent; by default the processor.
         autocast: ``bfloat16`` takes matrix products in that type: faster where the hardware has it, and other
             scores, which :attr:`formulas` says.
@@ -121,12 +121,13 @@ class ScoringEngine:
         work = Work.build(store, indices, self.views)
         known, kept = self._look_up(work, cache)
         unknown = np.flatnonzero(~known)
-        runner = BatchRunner(model, store, work, self._summaries, self.device, self.autocast, 0)
+        padded = from_rank_zero(bool(getattr(model, "runs_padding", True)), self.device)
+        runner = BatchRunner(model, store, work, self._summaries, self.device, self.autocast, 0, padded)
         batches: list[IntArray] = []
         tables: dict[str, Tensor] = {}
         if len(unknown):
             runner.token_budget = self._budget(runner, unknown)
-            batches = pack_unknown(work.lengths, known, runner.token_budget)
+            batches = pack_unknown(known, lambda items: work.pack(items, runner.token_budget, padded))
             tables = runner.gather(runner.run(batches, progress, cache))
             self._check_finite(work, tables, store)
             # Memory may have run out on the way.
@@ -142,7 +143,7 @@ class ScoringEngine:
             reasons=reasons,
             seconds=time.perf_counter() - started,
             tokens=int(work.lengths[unknown].sum()),
-            padded_tokens=int(sum(len(b) * work.lengths[b].max() for b in batches)),
+            padded_tokens=sum(work.size(b, padded) for b in batches),
             reused_tokens=int(work.lengths[known].sum()),
         )
 

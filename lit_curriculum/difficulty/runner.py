@@ -39,6 +39,8 @@ class BatchRunner:
     autocast: Autocast
     token_budget: int
     """Halved whenever memory runs out; each rank for itself, since the weights are whole on each."""
+    padded: bool = True
+    """Whether the model runs the padding of its rows."""
 
     def run(self, batches: list[IntArray], progress: Progress | None, cache: SummaryCache | None) -> list[Found]:
         """This rank's part of ``batches`` (indices [B]); on a device that runs ahead, results come a batch later.
@@ -96,7 +98,7 @@ class BatchRunner:
 
     def _run(self, items: IntArray) -> list[Found]:
         """Summaries of one batch, halved and tried again where the device runs out of memory."""
-        if len(items) == 1 or len(items) * int(self.work.lengths[items].max()) <= self.token_budget:
+        if len(items) == 1 or self.work.size(items, self.padded) <= self.token_budget:
             try:
                 return [(items, self._forward(items))]
             except torch.OutOfMemoryError:
@@ -112,7 +114,7 @@ class BatchRunner:
     def _refuse_if_sharded(self, items: IntArray) -> None:
         """Ranks that share the weights wait for one another inside the forward: one that left it cannot agree."""
         if isinstance(self.model, nn.Module) and is_sharded(self.model):
-            tokens = len(items) * int(self.work.lengths[items].max())
+            tokens = self.work.size(items, self.padded)
             raise ValueError(
                 f"memory ran out on rank {rank_and_world()[0]} in a scoring batch of {tokens} tokens, and ranks that "
                 f"share the weights cannot back off apart; set curriculum.token_budget below {tokens}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from lit_curriculum.types import BoolArray, EncodedView, ExampleStore, IntArray
 
 Digests = NDArray[np.uint64]
 """[U, 2] 128-bit names of token sequences."""
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
 """Raised whenever the same model may get other losses for the same tokens from a changed engine."""
 
 
@@ -82,6 +83,18 @@ class Work:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def pack(self, items: IntArray, token_budget: int, padded: bool) -> list[IntArray]:
+        """Batches of the sequences ``items`` [N], as positions in [N], for a model that pads its rows or does not."""
+        lengths = self.lengths[items]
+        return (
+            pack_by_tokens(lengths, token_budget) if padded else pack_rows(lengths, self.view_of[items], token_budget)
+        )
+
+    def size(self, items: IntArray, padded: bool) -> int:
+        """Tokens of a batch of ``items`` [B], as :meth:`pack` counts them."""
+        lengths = self.lengths[items]
+        return int(len(items) * lengths.max() if padded else lengths.sum())
+
     def view(self, store: ExampleStore, item: int) -> EncodedView:
         """The tokens of one distinct sequence."""
         return trim(encoded_view(store, int(self.examples[item]), self.views[int(self.view_of[item])]))
@@ -133,7 +146,33 @@ def pack_by_tokens(lengths: IntArray, token_budget: int) -> list[IntArray]:
     return batches
 
 
-def pack_unknown(lengths: IntArray, known: BoolArray, token_budget: int) -> list[IntArray]:
+def pack_rows(lengths: IntArray, kinds: IntArray, token_budget: int) -> list[IntArray]:
+    """Batches for a model that runs no padding: items of one kind, longest first, at most ``token_budget`` tokens.
+
+    Rows of one kind begin alike, and what all rows of a batch begin with is run once.
+
+    Args:
+        lengths: [U] tokens of each item.
+        kinds: [U] what an item is of, its view say; no batch holds two.
+        token_budget: Sum of the tokens of a batch's items; a longer item makes a batch of its own.
+
+    Returns:
+        Item numbers of each batch; every item is in exactly one.
+    """
+    order = np.lexsort((-lengths, kinds))
+    batches = []
+    for kind in np.split(order, np.flatnonzero(np.diff(kinds[order])) + 1):
+        ends = np.cumsum(lengths[kind])
+        low = 0
+        while low < len(kind):
+            before = int(ends[low - 1]) if low else 0
+            high = max(low + 1, int(np.searchsorted(ends, before + token_budget, side="right")))
+            batches.append(kind[low:high])
+            low = high
+    return batches
+
+
+def pack_unknown(known: BoolArray, pack: Callable[[IntArray], list[IntArray]]) -> list[IntArray]:
     """Batches of the items that are not known yet.
 
     Where every batch of all the items is either known or not, those that are not: a pass that was killed goes on
@@ -141,14 +180,13 @@ def pack_unknown(lengths: IntArray, known: BoolArray, token_budget: int) -> list
     packed anew.
 
     Args:
-        lengths: [U] tokens of each item.
         known: [U] true where the result is at hand.
-        token_budget: Rows times longest row.
+        pack: Makes batches of the items [N] it is given, as positions in [N].
     """
-    batches = pack_by_tokens(lengths, token_budget)
+    batches = pack(np.arange(len(known)))
     if not known.any():
         return batches
     if all(known[b].all() or not known[b].any() for b in batches):
         return [b for b in batches if not known[b[0]]]
     unknown = np.flatnonzero(~known)
-    return [unknown[b] for b in pack_by_tokens(lengths[unknown], token_budget)]
+    return [unknown[b] for b in pack(unknown)]

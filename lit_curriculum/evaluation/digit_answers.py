@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.ranks import deal_out, from_rank_zero, rank_and_world
-from lit_curriculum.difficulty.work import pack_unknown, sequence_digest
+from lit_curriculum.difficulty.work import pack_by_tokens, pack_unknown, sequence_digest
 from lit_curriculum.evaluation.common_cache import open_cache
 from lit_curriculum.evaluation.scorer import Scorer
 from lit_curriculum.models import CausalLMModule
@@ -63,7 +63,7 @@ def digit_answers(
     if known.any():
         answers[known] = kept[summary]
     lengths: IntArray = np.array([len(prompt.input_ids) for prompt in prompts], dtype=np.int64)
-    batches = pack_unknown(lengths, known, token_budget)
+    batches = pack_unknown(known, lambda items: pack_by_tokens(lengths[items], token_budget))
 
     def ask(mine: list[IntArray]) -> list[FloatArray]:
         found: list[FloatArray] = []

@@ -168,13 +168,18 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         """Losses at the scored positions of ``batch``; see :class:`~lit_curriculum.types.LanguageModel`."""
         assert self.model is not None, "configure_model has not been called"
         if self._headless:
-            return token_nll(self.model, batch, self.loss_chunk, self._layout(batch))
+            return token_nll(self.model, batch, self.loss_chunk, self._layout(batch.input_ids.device))
         return full_logits_nll(self.model, batch)
 
-    def _layout(self, batch: Batch) -> Layout:
+    @property
+    def runs_padding(self) -> bool:
+        """Whether padding costs time on the device that the weights are on; see :class:`LanguageModel`."""
+        return not self._headless or self._layout(self.device) == "padded"
+
+    def _layout(self, device: torch.device) -> Layout:
         learning = torch.is_grad_enabled()
         # What is run again in the backward pass would no longer know of the rows.
-        by_rows = self._rows_exact and batch.input_ids.device.type == "cpu" and not self.gradient_checkpointing
+        by_rows = self._rows_exact and device.type == "cpu" and not self.gradient_checkpointing
         if by_rows and (self.packing or not learning):
             return "by rows"
         return "packed" if self.packing else "padded"

@@ -9,15 +9,14 @@ read from its configuration; :func:`check_headless` proves per model that nothin
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from lit_curriculum.models.logits import LogitTransform, logit_transform
+from lit_curriculum.models.head_nll import TILE_POSITIONS, can_be_tiled, chunk_nll, logits_nll, tiled_nll
+from lit_curriculum.models.logits import logit_transform
 from lit_curriculum.models.packing import hidden_without_padding
 from lit_curriculum.models.prefix import SHORTEST, hidden_after_prefix, shared_prefix
 from lit_curriculum.models.rows import hidden_by_rows
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _log = logging.getLogger(__name__)
-_SCORING_CHUNK = 512
-"""Positions per chunk on the processor where no gradient is wanted: as fast as more, and the logits stay small."""
 _PROBE_LOGIT_STD = 20.0
 """Spread of logits in the proof: wide enough for every soft cap in use (30 to 50) to show."""
 
@@ -67,20 +64,22 @@ def token_nll(model: nn.Module, batch: Batch, chunk: int, layout: Layout = "padd
     row, column = _predicting_positions(batch)
     inputs, targets = hidden[row, column - skipped], batch.input_ids[row, column + 1]
     transform = logit_transform(lm.config)
-    if not learning and inputs.device.type == "cpu":
-        chunk = min(chunk, _SCORING_CHUNK)
+    if can_be_tiled(head, inputs):
+        nll, hit = tiled_nll(
+            cast(nn.Linear, head), transform, inputs, targets, tile_positions=min(chunk, TILE_POSITIONS)
+        )
+        return TokenNLL(nll, row, hit)
     # An empty batch still makes one pass over nothing, so that every weight gets a gradient (of zero) on each rank.
     starts = range(0, max(len(targets), 1), chunk)
-    loss = _nll if learning else _nll_in_place
     losses: list[Tensor] = []
     hits: list[Tensor] = []
     for start in starts:
         part = slice(start, start + chunk)
         # The last chunk keeps its logits: the backward pass starts with it, so dropping them would save nothing.
         if learning and start != starts[-1]:
-            nll, hit = checkpoint(_chunk_nll, loss, head, transform, inputs[part], targets[part], use_reentrant=False)
+            nll, hit = checkpoint(chunk_nll, head, transform, inputs[part], targets[part], use_reentrant=False)
         else:
-            nll, hit = _chunk_nll(loss, head, transform, inputs[part], targets[part])
+            nll, hit = chunk_nll(head, transform, inputs[part], targets[part])
         losses.append(nll)
         hits.append(hit)
     return TokenNLL(torch.cat(losses), row, torch.cat(hits))
@@ -96,9 +95,7 @@ def nll_of_logits(logits: Tensor, batch: Batch) -> TokenNLL:
     """Losses at the scored positions of ``batch`` from all its logits [B, L, V], for a model of one's own."""
     row, column = _predicting_positions(batch)
     targets = batch.input_ids[row, column + 1]
-    scored_logits = logits[row, column].float()
-    loss = _nll if torch.is_grad_enabled() else _nll_in_place
-    nll, hit = loss(scored_logits, targets)
+    nll, hit = logits_nll(logits[row, column].float(), targets)
     return TokenNLL(nll, row, hit)
 
 
@@ -213,26 +210,3 @@ def _predicting_positions(batch: Batch) -> tuple[Tensor, Tensor]:
     assert not batch.scored[:, 0].any(), "the first token of a row has no context and cannot be scored"
     row, column = batch.scored[:, 1:].nonzero(as_tuple=True)
     return row, column
-
-
-def _chunk_nll(
-    loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    head: nn.Module, transform: LogitTransform, hidden: Tensor, targets: Tensor,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return loss(transform(head(hidden)), targets)
-
-
-def _nll(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    return cross_entropy(logits, targets, reduction="none"), logits.argmax(dim=-1) == targets
-
-
-def _nll_in_place(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The same without a gradient: the logits themselves become the terms of the sum, so that no copy is made.
-
-    The small difference to the highest logit is taken before the logarithm of the sum is added, so a loss near zero
-    keeps as many digits as a large one; PyTorch's cross-entropy is some times further from the exact value.
-    """
-    highest, best = logits.max(dim=-1)
-    of_target = logits.gather(1, targets[:, None])[:, 0] - highest
-    total = logits.sub_(highest[:, None]).exp_().sum(dim=-1)
-    return total.log() - of_target, best == targets

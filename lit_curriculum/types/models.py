@@ -91,7 +91,10 @@ class TokenNLL(NamedTuple):
 
 
 class LanguageModel(Protocol):
-    """All that the curriculum knows of a model: a function from token batches to token losses."""
+    """All that the curriculum knows of a model: a function from token batches to token losses.
+
+    A model on which padding costs nothing says so by ``runs_padding = False``; batches are then made up for that.
+    """
 
     def token_nll(self, batch: Batch, /) -> TokenNLL:
         """Losses at the scored positions of ``batch``, differentiable where gradients are enabled."""

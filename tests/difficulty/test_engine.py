@@ -13,6 +13,7 @@ from lit_curriculum.difficulty.base import ModelMetric, sum_and_count
 from lit_curriculum.difficulty.engine import ScoringEngine, pack_by_tokens
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
+from lit_curriculum.difficulty.work import pack_rows
 from lit_curriculum.quiet import quiet
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Batch, EncodedView, Example, TokenNLL
 from tests.conftest import ListStore, make_example
@@ -239,3 +240,48 @@ def test_a_batch_ends_where_padding_would_cost_more(budget: int) -> None:
     lengths = np.random.default_rng(budget).geometric(0.02, 500)
     batches = pack_by_tokens(lengths, budget)
     assert [b.tolist() for b in batches] == _reference_packing(lengths.tolist(), budget)
+
+
+def _reference_rows(lengths: list[int], kinds: list[int], budget: int) -> list[list[int]]:
+    """One kind after the other, longest first, item by item into the open batch until it would be too full."""
+    batches: list[list[int]] = []
+    for item in sorted(range(len(lengths)), key=lambda i: (kinds[i], -lengths[i], i)):
+        batch = batches[-1] if batches else []
+        fits = (
+            bool(batch) and kinds[batch[0]] == kinds[item] and sum(lengths[i] for i in batch) + lengths[item] <= budget
+        )
+        if fits:
+            batch.append(item)
+        else:
+            batches.append([item])
+    return batches
+
+
+@pytest.mark.parametrize("budget", [1, 50, 400, 2048, 100_000])
+def test_without_padding_a_batch_holds_one_view_and_its_tokens_count(budget: int) -> None:
+    generator = np.random.default_rng(budget)
+    lengths, kinds = generator.geometric(0.02, 500), generator.integers(0, 3, 500)
+    batches = pack_rows(lengths, kinds, budget)
+    assert [b.tolist() for b in batches] == _reference_rows(lengths.tolist(), kinds.tolist(), budget)
+    assert pack_rows(lengths[:0], kinds[:0], budget) == []
+
+
+def test_a_model_without_padding_gets_whole_batches_of_one_view(toy_store: ListStore) -> None:
+    class Seen(BigramModel):
+        def __init__(self, runs_padding: bool) -> None:
+            super().__init__()
+            self.runs_padding = runs_padding
+            self.batches: list[list[int]] = []
+
+        def token_nll(self, batch: Batch) -> TokenNLL:
+            self.batches.append(batch.attention_mask.sum(dim=1).tolist())
+            return super().token_nll(batch)
+
+    padded, whole = Seen(True), Seen(False)
+    scores = [ScoringEngine(METRICS, 200).score(m, toy_store, np.arange(40)) for m in (padded, whole)]
+    for name in METRICS:
+        np.testing.assert_allclose(scores[0].values[name], scores[1].values[name], rtol=1e-12)
+    assert scores[1].padded_tokens == scores[1].tokens == scores[0].tokens < scores[0].padded_tokens
+    assert len(whole.batches) < len(padded.batches)
+    assert all(sum(rows) <= 200 for rows in whole.batches)
+    assert any(len(rows) * max(rows) > 200 for rows in whole.batches), "the budget counts tokens, not positions"

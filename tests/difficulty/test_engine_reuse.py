@@ -14,8 +14,8 @@ import torch
 from lit_curriculum.difficulty.engine import Scores, ScoringEngine
 from lit_curriculum.difficulty.probe import find_token_budget
 from lit_curriculum.difficulty.summary_cache import SummaryCache
-from lit_curriculum.difficulty.work import Work, pack_by_tokens, pack_unknown
-from lit_curriculum.types import Batch, TokenNLL
+from lit_curriculum.difficulty.work import Work, pack_by_tokens, pack_rows, pack_unknown
+from lit_curriculum.types import Batch, IntArray, TokenNLL
 from tests.conftest import ListStore, make_example
 from tests.difficulty.test_engine import METRICS, BigramModel
 
@@ -160,18 +160,24 @@ def test_a_cut_journal_goes_on_with_the_same_batches(toy_store: ListStore, tmp_p
         assert path.read_bytes() == data
 
 
-def test_packing_keeps_the_batches_where_whole_ones_are_known() -> None:
-    lengths = np.random.default_rng(0).integers(1, 30, 50)
-    batches = pack_by_tokens(lengths, 60)
+@pytest.mark.parametrize("padded", [True, False])
+def test_packing_keeps_the_batches_where_whole_ones_are_known(padded: bool) -> None:
+    generator = np.random.default_rng(0)
+    lengths, kinds = generator.integers(1, 30, 50), generator.integers(0, 2, 50)
+
+    def pack(items: IntArray) -> list[IntArray]:
+        return pack_by_tokens(lengths[items], 60) if padded else pack_rows(lengths[items], kinds[items], 60)
+
+    batches = pack(np.arange(50))
     known = np.zeros(50, dtype=bool)
     known[np.concatenate(batches[1:4])] = True
-    left = pack_unknown(lengths, known, 60)
+    left = pack_unknown(known, pack)
     assert [b.tolist() for b in left] == [b.tolist() for i, b in enumerate(batches) if not 1 <= i < 4]
     known[batches[5][:1]] = True
     assert len(batches[5]) > 1
-    again = np.concatenate(pack_unknown(lengths, known, 60))
+    again = np.concatenate(pack_unknown(known, pack))
     assert sorted(again.tolist()) == np.flatnonzero(~known).tolist()
-    assert pack_unknown(lengths, np.ones(50, dtype=bool), 60) == []
+    assert pack_unknown(np.ones(50, dtype=bool), pack) == []
 
 
 def test_work_does_not_depend_on_the_order_of_the_request(toy_store: ListStore) -> None:

@@ -13,12 +13,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from lit_curriculum.models.loading import make_config, random_model
+from lit_curriculum.models.logits import LogitTransform, logit_transform
 from lit_curriculum.models.token_nll import (
     HeadlessError,
-    LogitTransform,
     check_headless,
     full_logits_nll,
-    logit_transform,
     token_nll,
 )
 from lit_curriculum.types import Batch
