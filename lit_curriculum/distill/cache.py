@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,10 +11,9 @@ from typing import Any
 
 from typing_extensions import override
 
+from lit_curriculum.append_only import AppendOnlyFile
 from lit_curriculum.distill.chat import ChatClient, ChatReply, ChatRequest, DistillStoppedError, Usage
 from lit_curriculum.distill.costs import Budget, CostBook
-
-_log = logging.getLogger(__name__)
 
 
 def request_key(model: str, request: ChatRequest) -> str:
@@ -39,11 +36,14 @@ class ReplyCache:
         self.path = Path(path)
         self.paid = CostBook()
         """What all replies in the file have cost, by role."""
-        self.num_torn = 0
-        """Lines that could not be read."""
         self._replies: dict[str, ChatReply] = {}
-        self._end, self._num_lines, self._ends_mid_line = 0, 0, False  # what is known of the file
+        self._file = AppendOnlyFile(path, self._take, "reply")
         self.refresh()
+
+    @property
+    def num_torn(self) -> int:
+        """Lines that could not be read."""
+        return self._file.num_torn
 
     def get(self, key: str) -> ChatReply | None:
         """The reply to a request, if it was ever given."""
@@ -51,44 +51,17 @@ class ReplyCache:
 
     def put(self, key: str, role: str, request: ChatRequest, reply: ChatReply) -> None:
         """Append one reply; when this returns, the line is on disk."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(
-            {"key": key, "role": role, "request": asdict(request), "reply": asdict(reply)}, ensure_ascii=False
-        )
-        with self.path.open("ab", buffering=0) as file:
-            file.write((("\n" if self._ends_mid_line else "") + line + "\n").encode())
-            os.fsync(file.fileno())
-        self.refresh()
-
-    def _remember(self, key: str, role: str, reply: ChatReply) -> None:
-        self.paid.add(role, reply)
-        self._replies[key] = replace(reply, cached=True)
+        self._file.append([{"key": key, "role": role, "request": asdict(request), "reply": asdict(reply)}])
 
     def refresh(self) -> None:
         """Take in the lines that this cache or another has written since the last time."""
-        if not self.path.exists() or self.path.stat().st_size <= self._end:
-            return
-        with self.path.open("rb") as file:
-            file.seek(self._end)
-            content = file.read()
-        self._end += len(content)
-        if self._ends_mid_line:
-            content = content.removeprefix(b"\n")
-        self._ends_mid_line = not content.endswith(b"\n")
-        for line in content.splitlines():
-            self._num_lines += 1
-            try:
-                row: dict[str, Any] = json.loads(line)
-                fields = row["reply"]
-                self._remember(row["key"], row["role"], ChatReply(**{**fields, "usage": Usage(**fields["usage"])}))
-            except (ValueError, KeyError, TypeError):
-                self.num_torn += 1
-                _log.warning(
-                    "%s:%d is no complete reply (a crash cut it off); it is left out, and its question will be asked "
-                    "again if it comes up.",
-                    self.path,
-                    self._num_lines,
-                )
+        self._file.refresh()
+
+    def _take(self, row: dict[str, Any]) -> None:
+        fields = row["reply"]
+        key, role, reply = row["key"], row["role"], ChatReply(**{**fields, "usage": Usage(**fields["usage"])})
+        self.paid.add(role, reply)
+        self._replies[key] = replace(reply, cached=True)
 
 
 class CachedClient(ChatClient):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lit_curriculum.append_only import AppendOnlyFile
 from lit_curriculum.difficulty.in_parts import TokenIds
 
 
 class KeptAnswers:
     """A file of answers, a JSON line each, known by model, prompt and the options of generation.
 
-    A line that a crash cut off is passed over, and its prompt asked again.
+    A line that a crash cut off is reported, and its prompt asked again.
 
     Args:
         path: The file; it and its folder are made where they do not exist.
@@ -26,14 +26,8 @@ class KeptAnswers:
     def __init__(self, path: Path, model: str) -> None:
         self.path, self.model = path, model
         self._known: dict[str, list[int]] = {}
-        content = path.read_bytes() if path.exists() else b""
-        self._broken_end = bool(content) and not content.endswith(b"\n")
-        for line in content.splitlines():
-            try:
-                entry = json.loads(line)
-                self._known[entry["key"]] = entry["tokens"]
-            except (ValueError, KeyError, TypeError):
-                continue
+        self._file = AppendOnlyFile(path, self._take, "answer")
+        self._file.refresh()
 
     def answer(
         self, prompts: Sequence[TokenIds], options: str, ask: Callable[[list[TokenIds]], list[TokenIds]]
@@ -48,18 +42,11 @@ class KeptAnswers:
         keys = [self._key(prompt, options) for prompt in prompts]
         missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._known}
         found = ask(list(missing.values())) if missing else []
-        lines = ""
-        for key, tokens in zip(missing, found, strict=True):
-            self._known[key] = tokens.tolist()
-            lines += json.dumps({"key": key, "tokens": self._known[key]}) + "\n"
-        if lines:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write("\n" * self._broken_end + lines)
-                file.flush()
-                os.fsync(file.fileno())
-            self._broken_end = False
+        self._file.append([{"key": k, "tokens": t.tolist()} for k, t in zip(missing, found, strict=True)])
         return [np.array(self._known[key], dtype=np.int32) for key in keys]
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        self._known[entry["key"]] = entry["tokens"]
 
     def _key(self, prompt: TokenIds, options: str) -> str:
         said = f"{self.model} {options} ".encode() + np.ascontiguousarray(prompt, dtype=np.int32).tobytes()

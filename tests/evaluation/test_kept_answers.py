@@ -50,12 +50,15 @@ def test_another_model_and_other_options_are_asked(tmp_path: Path, model: str, o
     assert asked == [[1, 2], [1, 2]]
 
 
-def test_a_line_that_was_cut_off_is_asked_again_and_spoils_no_other(tmp_path: Path) -> None:
+def test_a_line_that_was_cut_off_is_asked_again_and_spoils_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path, asked = tmp_path / "a.jsonl", []
     KeptAnswers(path, "m").answer(PROMPTS, "8", _doubled([]))
     path.write_bytes(path.read_bytes()[:-5])
     KeptAnswers(path, "m").answer(PROMPTS, "8", _doubled(asked))
     assert asked == [[4, 5, 6]]
+    assert "a.jsonl:3 is no complete answer" in caplog.text
     KeptAnswers(path, "m").answer(PROMPTS, "8", _doubled(asked))
     assert asked == [[4, 5, 6]]
 
