@@ -33,7 +33,6 @@ class ReplyCache:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
         self.paid = CostBook()
         """What all replies in the file have cost, by role."""
         self._replies: dict[str, ChatReply] = {}

@@ -24,7 +24,7 @@ class KeptAnswers:
     """
 
     def __init__(self, path: Path, model: str) -> None:
-        self.path, self.model = path, model
+        self.model = model
         self._known: dict[str, list[int]] = {}
         self._file = AppendOnlyFile(path, self._take, "answer")
         self._file.refresh()

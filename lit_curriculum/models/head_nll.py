@@ -6,6 +6,8 @@ exponentials and their sum they cost a third of the head's time; a tile of them 
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
@@ -43,7 +45,7 @@ def logits_nll(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return total.log() - of_target, best == targets
 
 
-def can_be_tiled(head: nn.Module, hidden: Tensor) -> bool:
+def can_be_tiled(head: nn.Module, hidden: Tensor) -> TypeGuard[nn.Linear]:
     """Whether :func:`tiled_nll` may stand in for :func:`chunk_nll`: a plain matrix on a processor, and no gradient."""
     return type(head) is nn.Linear and hidden.device.type == "cpu" and not torch.is_grad_enabled()
 

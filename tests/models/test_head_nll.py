@@ -18,10 +18,10 @@ def head_with(bias: bool, dtype: torch.dtype = torch.float32) -> nn.Linear:
     return nn.Linear(HIDDEN, VOCABULARY, bias=bias).to(dtype)
 
 
-def positions(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+def positions() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     hidden = 9.0 * torch.randn(POSITIONS, HIDDEN, generator=generator)
-    return hidden.to(dtype), torch.randint(VOCABULARY, (POSITIONS,), generator=generator)
+    return hidden, torch.randint(VOCABULARY, (POSITIONS,), generator=generator)
 
 
 def exact(head: nn.Linear, transform: LogitTransform, hidden: Tensor, targets: Tensor) -> Tensor:

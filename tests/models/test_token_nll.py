@@ -157,3 +157,20 @@ def test_lora_model() -> None:
     torch.testing.assert_close(token_nll(model, batch, 3).nll, full_logits_nll(model, batch).nll)
     assert check_headless(model)
     assert not torch.allclose(token_nll(model, batch, 3).nll, token_nll(tiny_model("llama"), batch, 3).nll)
+
+
+def test_scoring_on_a_processor_makes_few_logits_at_once_behind_a_head_of_another_kind() -> None:
+    class Head(nn.Linear):
+        pass
+
+    model = tiny_model("llama")
+    head = Head(model.config.hidden_size, VOCABULARY, bias=False)
+    head.weight = model.lm_head.weight
+    model.lm_head = head
+    batch = make_batch([60] * 12, [59] * 12, width=60)
+    sizes: list[int] = []
+    head.register_forward_hook(lambda _m, _a, logits: sizes.append(len(logits)))
+    with torch.no_grad():
+        nll = token_nll(model, batch, 4096).nll
+    assert sizes == [512, 12 * 59 - 512]
+    assert nll.shape == (12 * 59,)
