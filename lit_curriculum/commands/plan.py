@@ -177,7 +177,7 @@ def _costs(
     to_score = sum(s["tokens_to_score"] + s["learned_tokens"] for s in known)
     scored_positions = sum(s["positions_to_score"] for s in known)
     rows = -(-curriculum_data(trainer).sampler.batch_size // trainer.world_size)
-    memory = found.memory(rows, int(tokens.max()), rows * int(scored.max()), module.loss_chunk)
+    memory = found.memory(rows, int(tokens.max()), rows * int(scored.max()), module.execution_options.loss_chunk)
     training, scoring = found.training_flops(trained, positions), found.forward_flops(to_score, scored_positions)
     return {
         "model": {

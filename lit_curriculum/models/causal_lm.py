@@ -12,15 +12,13 @@ from torch import Tensor, nn
 
 from lit_curriculum.models import loading
 from lit_curriculum.models.checkpoint import describe
+from lit_curriculum.models.execution import Execution, ExecutionOptions
 from lit_curriculum.models.generative import GenerativeMixin
 from lit_curriculum.models.gradients import GradientMixin
 from lit_curriculum.models.hidden import PooledHiddenMixin
 from lit_curriculum.models.lora import LoRA, add_lora, check_adapter, trained_names
 from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
-from lit_curriculum.models.packing import check_packing
 from lit_curriculum.models.reduction import LossReduction, Weighting, example_sums, positive, reduce_losses
-from lit_curriculum.models.rows import rows_are_exact
-from lit_curriculum.models.token_nll import Layout, causal_lm, check_headless, full_logits_nll, token_nll
 from lit_curriculum.types import Batch, TokenNLL
 
 if TYPE_CHECKING:
@@ -54,6 +52,9 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         loss_chunk: Positions that the output head is applied to at once.
         packing: Train on a batch's rows as one, without padding. No example leaves its batch, so the order of the plan
             is kept. On a processor with ``sdpa``, and with ``flash_attention_2``; elsewhere slower and larger.
+        torch_compile: Compile the decoder (``torch.compile``), for training and scoring, as one graph for any shape of
+            batch. Rows are then run with their padding, and the first batches wait for the compiler; on a processor
+            it is slower than leaving padding out.
         decay_norm_and_bias: Let weight decay act on norms and biases too.
         init_seed: Of random weights and of the adapter's; by default 0, and on the command line ``seed_everything``.
 
@@ -78,30 +79,34 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         weighting: Weighting = "relative",
         loss_chunk: int = 4096,
         packing: bool = False,
+        torch_compile: bool = False,
         decay_norm_and_bias: bool = False,
         init_seed: int | None = None,
     ) -> None:
         super().__init__()
         if (source is None) == (config is None):
             raise ValueError(f"model: give exactly one of source and config (got {source=}, {config=}).")
-        if loss_chunk < 1:
-            raise ValueError(f"model.loss_chunk must be at least 1, got {loss_chunk}.")
         self.source, self.config = source, config
         self.tokenizer_source = tokenizer if tokenizer is not None else source
         """Folder or hub id of the tokenizer."""
         self.revision, self.dtype_name, self.attention = revision, dtype, attention
         self.trust_remote_code = trust_remote_code
         self.lora = lora
-        self.gradient_checkpointing = gradient_checkpointing
         self.optimizer, self.lr_schedule = optimizer, lr_schedule
         self.loss_reduction, self.weighting = loss_reduction, weighting
-        self.loss_chunk, self.packing = loss_chunk, packing
+        self.execution_options = ExecutionOptions(
+            loss_chunk=loss_chunk,
+            packing=packing,
+            torch_compile=torch_compile,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        self.execution: Execution | None = None
+        """How batches are run, chosen in :meth:`configure_model`."""
         self.decay_norm_and_bias = decay_norm_and_bias
         self.init_seed = init_seed or 0
         self.horizon_steps: int | None = None
         """Optimizer steps in the run, set from outside before ``configure_optimizers`` by whoever knows better."""
         self.model: nn.Module | None = None
-        self._headless = self._rows_exact = False
         self._val_sums = torch.zeros(2)
         # A checkpoint that holds the adapter alone cannot fill the whole model.
         self.strict_loading = lora is None
@@ -134,16 +139,11 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
                 )
             else:
                 model = loading.random_model(self.hf_config, dtype=dtype, attention=self.attention)
-            if self.gradient_checkpointing:
+            if self.execution_options.gradient_checkpointing:
                 model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
             self.model = model if self.lora is None else add_lora(model, self.lora)
-        self._headless = check_headless(self.model)
-        self._rows_exact = self._headless and not self._sharded() and rows_are_exact(causal_lm(self.model))
-        if self.packing:
-            check_packing(causal_lm(self.model), self._headless and not self._sharded())
+        self.execution = Execution.choose(self.model, self.execution_options, self._sharded())
         if self._sharded():
-            # Applied to chunks, a sharded head would be gathered a different number of times on each rank.
-            self._headless = False
             loading.shard(self.model, self.device_mesh["data_parallel"])  # type: ignore[index]
 
     def _sharded(self) -> bool:
@@ -167,22 +167,13 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
     def token_nll(self, batch: Batch, /) -> TokenNLL:
         """Losses at the scored positions of ``batch``; see :class:`~lit_curriculum.types.LanguageModel`."""
         assert self.model is not None, "configure_model has not been called"
-        if self._headless:
-            return token_nll(self.model, batch, self.loss_chunk, self._layout(batch.input_ids.device))
-        return full_logits_nll(self.model, batch)
+        assert self.execution is not None
+        return self.execution.token_nll(self.model, batch)
 
     @property
     def runs_padding(self) -> bool:
         """Whether padding costs time on the device that the weights are on; see :class:`LanguageModel`."""
-        return not self._headless or self._layout(self.device) == "padded"
-
-    def _layout(self, device: torch.device) -> Layout:
-        learning = torch.is_grad_enabled()
-        # What is run again in the backward pass would no longer know of the rows.
-        by_rows = self._rows_exact and device.type == "cpu" and not self.gradient_checkpointing
-        if by_rows and (self.packing or not learning):
-            return "by rows"
-        return "packed" if self.packing else "padded"
+        return self.execution is None or self.execution.runs_padding(self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         del batch_idx

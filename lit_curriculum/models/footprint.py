@@ -113,7 +113,7 @@ def footprint(module: CausalLMModule, precision: str = "32-true") -> Footprint:
         vocabulary=int(text.vocab_size),
         weight_bytes=2 if halved else _BYTES[module.dtype_name],
         moments=optimizer_moments(module),
-        checkpointing=module.gradient_checkpointing,
+        checkpointing=module.execution_options.gradient_checkpointing,
     )
 
 

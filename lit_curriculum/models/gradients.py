@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lit_curriculum.models.token_nll import causal_lm, full_logits_nll, token_nll
+from lit_curriculum.models.execution import Execution
+from lit_curriculum.models.token_nll import causal_lm
 from lit_curriculum.types import Batch, TokenNLL
 
 _MOST_NUMBERS = 1 << 26
@@ -43,10 +44,9 @@ class GradientMixin:
     """Adds ``gradient_sketch`` of :class:`~lit_curriculum.types.GradientModel` to a module that holds ``model``."""
 
     model: nn.Module | None
-    loss_chunk: int
+    execution: Execution | None
     loaded_optimizer_states: Sequence[dict[str, Any]] = ()
     """Of a checkpoint, from when it is read until training goes on: a refresh that was not reached comes before."""
-    _headless: bool
 
     def gradient_sketch(
         self, dimensions: int, layers: str, /, adam: bool, seed: int
@@ -100,9 +100,9 @@ class GradientMixin:
 
     def _token_nll(self, batch: Batch) -> TokenNLL:
         assert self.model is not None
-        if self._headless:
-            return token_nll(self.model, batch, self.loss_chunk)
-        return full_logits_nll(self.model, batch)
+        assert self.execution is not None
+        # A layer's outputs have to be those of the batch's own rows.
+        return self.execution.token_nll(self.model, batch, layout="padded")
 
     def _moments(self, name: str, layer: nn.Module) -> Moments:
         for number, optimizer in enumerate(self.trainer.optimizers):  # type: ignore[attr-defined]

@@ -50,7 +50,6 @@ def hidden_after_prefix(decoder: nn.Module, batch: Batch, length: int) -> Tensor
     # The last token of a row predicts nothing here.
     output = decoder(
         input_ids=batch.input_ids[:, length:-1],
-        attention_mask=batch.attention_mask[:, :-1],
         position_ids=torch.arange(length, batch.input_ids.shape[1] - 1, device=prefix.device)[None],
         past_key_values=cache,
         use_cache=True,

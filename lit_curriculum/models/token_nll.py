@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lit_curriculum.models.compiled import hidden_compiled
 from lit_curriculum.models.head_nll import TILE_POSITIONS, can_be_tiled, chunk_nll, logits_nll, tiled_nll
 from lit_curriculum.models.logits import logit_transform
 from lit_curriculum.models.packing import hidden_without_padding
@@ -32,8 +33,10 @@ _PROBE_LOGIT_STD = 20.0
 """Spread of logits in the proof: wide enough for every soft cap in use (30 to 50) to show."""
 
 
-Layout = Literal["padded", "packed", "by rows"]
-"""How a batch is run: as it is, as one row for flash attention, or as one row with attention taken row by row."""
+Layout = Literal["padded", "compiled", "packed", "by rows"]
+"""How a batch is run: as it is, by the decoder or a compiled one; as one row for flash attention, or as one row with
+attention taken row by row."""
+_OTHER_LAYOUTS = {"compiled": hidden_compiled, "packed": hidden_without_padding, "by rows": hidden_by_rows}
 
 
 class HeadlessError(ValueError):
@@ -194,13 +197,13 @@ def _hidden_states_and_head(
     if head is None or decoder is lm:
         raise HeadlessError("it does not offer its decoder and its output head apart")
     if layout != "padded":
-        run = hidden_without_padding if layout == "packed" else hidden_by_rows
-        return run(decoder, batch), head, 0
+        return _OTHER_LAYOUTS[layout](decoder, batch), head, 0
     if share_prefix and len(batch) > 1 and (length := shared_prefix(batch)) >= SHORTEST:
         hidden = hidden_after_prefix(decoder, batch, length)
         if hidden is not None:
             return hidden, head, length
-    output = decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+    # What pads a row comes after its tokens, which do not see it; attention without a mask is faster.
+    output = decoder(input_ids=batch.input_ids, attention_mask=None, use_cache=False)
     hidden = getattr(output, "last_hidden_state", None)
     if not isinstance(hidden, Tensor) or hidden.shape[-1] != getattr(head, "in_features", None):
         raise HeadlessError("its output head does not fit on what its decoder returns")

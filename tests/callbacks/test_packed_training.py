@@ -58,7 +58,8 @@ def fit(folder: Path, packing: bool, resume: str | None = None) -> tuple[Steps, 
 def test_order_steps_and_losses_are_those_of_a_run_without_packing(tmp_path: Path) -> None:
     plain, _ = fit(tmp_path / "plain", packing=False)
     packed, module = fit(tmp_path / "packed", packing=True)
-    assert module._rows_exact
+    assert module.execution is not None
+    assert module.execution.rows_exact
     assert packed.examples == plain.examples, "no example leaves its batch"
     assert len(packed.losses) == 12
     assert packed.rates == plain.rates

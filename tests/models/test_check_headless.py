@@ -72,6 +72,21 @@ def test_model_without_a_head_falls_back(caplog: pytest.LogCaptureFixture, monke
         token_nll(model, make_batch([4], [2]), 8)
 
 
+def test_a_decoder_that_looks_at_what_pads_a_row_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+    decoder = model.get_decoder()
+    plain = decoder.forward
+
+    def peeking(input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any) -> Any:
+        output = plain(input_ids=input_ids, attention_mask=attention_mask, **others)
+        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        output.last_hidden_state = output.last_hidden_state + real.sum(dim=1)[:, None, None]
+        return output
+
+    monkeypatch.setattr(decoder, "forward", peeking)
+    assert not check_headless(model)
+
+
 def test_transform_is_read_from_the_configuration() -> None:
     assert logit_transform(make_config(CONFIGS["gemma2"])) == LogitTransform(1.0, 3.0)
     assert logit_transform(make_config(CONFIGS["granite"])) == LogitTransform(8.0, None)

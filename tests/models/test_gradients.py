@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from lit_curriculum.models import CausalLMModule
+from lit_curriculum.models.execution import Execution, ExecutionOptions
 from lit_curriculum.models.gradients import Moments, _projection, linear_layers
 from lit_curriculum.models.lora import LoRA
 from lit_curriculum.types import Batch
@@ -101,7 +102,7 @@ def test_only_the_adapter_counts_under_lora() -> None:
 def test_transposed_linear_layers_of_gpt2() -> None:
     module = ready()
     module.model = tiny_model("gpt2")
-    module._headless = False
+    module.execution = Execution(ExecutionOptions(), headless=False, rows_exact=False)
     batch = random_batch([9, 6], [4, 2])
     found = module.gradient_sketch(24, "trainable", adam=False, seed=0)[0](batch)
     for row in range(2):

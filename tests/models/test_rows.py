@@ -150,5 +150,6 @@ def test_the_module_scores_by_rows_and_trains_so_where_it_packs(
     module = CausalLMModule(config=config, packing=packing, gradient_checkpointing=checkpointing)
     module.configure_model()
     with torch.set_grad_enabled(learning):
-        assert module._layout(batch_with(0).input_ids.device) == expected
+        assert module.execution is not None
+        assert module.execution.layout(batch_with(0).input_ids.device) == expected
         assert module.runs_padding == (expected == "padded")
