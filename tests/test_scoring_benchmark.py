@@ -13,6 +13,7 @@ import torch
 
 from experiments.benchmarks import scoring
 from experiments.benchmarks.scoring_contenders import (
+    COMPILED,
     DIRECT,
     LIMIT,
     OURS,
@@ -25,6 +26,7 @@ from experiments.benchmarks.scoring_contenders import (
 )
 from experiments.benchmarks.scoring_data import QUICK, choose_rows, encode, load
 from experiments.benchmarks.scoring_report import report
+from lit_curriculum.models import compiled
 
 
 @pytest.fixture
@@ -47,6 +49,23 @@ def test_all_ways_of_scoring_give_the_same(setting: Setting) -> None:
     views = [[setting.store.lengths(view)[low : low + 8].tolist() for low in (0, 8)] for view in VIEWS]
     run = sum(len(rows) * max(rows) for view in views for rows in view)
     assert setting.loop_padding == pytest.approx(1 - setting.num_tokens / run)
+
+
+@torch.no_grad()
+def test_the_compiled_decoder_takes_turns_with_the_plain_one(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def hidden(decoder: torch.nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
+        calls.append(len(input_ids))
+        return compiled._hidden(decoder, input_ids)
+
+    monkeypatch.setattr(compiled, "_compiled", lambda: hidden)
+    setting.compiled = True
+    runs = contenders(setting)
+    found = runs[COMPILED]()
+    assert sum(calls) == 2 * 13, "both views of every row"
+    np.testing.assert_allclose(found, runs[OURS](), rtol=1e-5)
+    assert sum(calls) == 2 * 13
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from experiments.benchmarks.scoring_contenders import (
+    COMPILED,
     OURS,
     WANA,
     WHOLE,
@@ -126,11 +127,12 @@ def measure(log: Log, settings: dict[str, Setting], rounds: int, wana: str | Non
     """All rounds: each contender once in the first type of weights, ours and the limit in the others."""
     first = next(iter(settings))
     names = [(name, dtype) for dtype, s in settings.items() for name in contenders(s)
-             if dtype == first or name == OURS or name.startswith("limit")]  # fmt: skip
+             if dtype == first or name in (OURS, COMPILED) or name.startswith("limit")]  # fmt: skip
     if wana is not None:
         names.append((WANA, "q4_1"))
     for setting in settings.values():
-        contenders(setting)[OURS]()
+        for name in (OURS, COMPILED) if setting.compiled else (OURS,):
+            contenders(setting)[name]()
         setting.synchronise()
     for number in range(rounds):
         turn = number % len(names)
@@ -164,8 +166,10 @@ def measure_memory(log: Log, settings: dict[str, Setting], arguments: list[str])
     """Peak memory beyond the weights, on the processor in a fresh process each."""
     for dtype, setting in settings.items():
         for name, run in contenders(setting).items():
-            left_out = name.startswith("limit") or (dtype != next(iter(settings)) and name != OURS)
-            if left_out or log.has("memory", name, dtype):
+            only_first = dtype != next(iter(settings)) and name not in (OURS, COMPILED)
+            # On the processor the compiler itself would count, which runs in the first call of a process.
+            compiling = name == COMPILED and setting.device.type == "cpu"
+            if name.startswith("limit") or only_first or compiling or log.has("memory", name, dtype):
                 continue
             if setting.device.type == "cuda":
                 with torch.no_grad():
@@ -184,6 +188,9 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"],
                         help="types of the weights; the loops run in the first")  # fmt: skip
     parser.add_argument("--token-budget", type=int, help="padded tokens in a batch of ours; 2048, or 65536 on a GPU")
+    parser.add_argument(
+        "--compiled", action="store_true", help="time ours with model.torch_compile too; on a GPU always"
+    )
     parser.add_argument("--wana", help="Python interpreter of an environment with wana==0.5.1, to time it too")
     parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
@@ -191,17 +198,18 @@ def main() -> None:
     if options.quick:
         options.model, options.rows, options.rounds = QUICK, 24, 2
     device = torch.device(options.device)
+    compiled = options.compiled or device.type == "cuda"
     budget = options.token_budget or (65_536 if device.type == "cuda" else 2048)
     records = choose_rows(options.data, options.keep, options.rows)
     with tempfile.TemporaryDirectory() as folder:
         store = encode(records, options.model, Path(folder))
         if options.memory_of is not None:
             name, dtype = options.memory_of
-            setting = Setting(store, load(options.model, dtype, device), device, budget)
+            setting = Setting(store, load(options.model, dtype, device), device, budget, compiled)
             with torch.no_grad():
                 print(peak_of_process(contenders(setting)[name]))
             return
-        settings = {d: Setting(store, load(options.model, d, device), device, budget) for d in options.dtype}
+        settings = {d: Setting(store, load(options.model, d, device), device, budget, compiled) for d in options.dtype}
         setting = settings[options.dtype[0]]
         config: dict[str, Any] = {
             "model": options.model, "device": device.type, "threads": torch.get_num_threads(), "rows": len(store),
@@ -209,6 +217,7 @@ def main() -> None:
             "token_budget": budget, "tokens": setting.num_tokens, "scored_share": setting.scored_share,
             "loop_padding": setting.loop_padding, "longest": int(setting.store.lengths(CONDITIONED).max()),
             "data": None if options.data is None else options.data.name, "wana": options.wana is not None,
+            "compiled": compiled,
         }  # fmt: skip
         if device.type == "cuda":
             config["gpu"] = torch.cuda.get_device_name(device)

@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ LOOP_BATCH = 8
 LIMIT_SHARE = 0.25
 """Share of the tokens that the dense forward runs; its rate does not depend on it."""
 DIRECT, WHOLE = "batch 1, two passes", "batch 8 in file order, all logits, two passes"
-OURS, LIMIT, LIMIT_HEAD = "ours", "limit: dense forward", "limit: dense forward, head on our share of positions"
+OURS, COMPILED = "ours", "ours, compiled"
+LIMIT, LIMIT_HEAD = "limit: dense forward", "limit: dense forward, head on our share of positions"
 WANA = "wana 0.5.1 (llama.cpp, 4-bit weights)"
 
 
@@ -37,6 +38,8 @@ class Setting:
     module: CausalLMModule
     device: torch.device
     token_budget: int
+    compiled: bool = False
+    """Whether ours is run by a compiled decoder too."""
 
     @property
     def model(self) -> Any:
@@ -112,6 +115,17 @@ def ours(setting: Setting) -> FloatArray:
     return engine.score(setting.module, setting.store, np.arange(len(setting.store))).values["ifd"]
 
 
+def ours_compiled(setting: Setting) -> FloatArray:
+    """The same with ``model.torch_compile``; the first call waits for the compiler."""
+    plain = setting.module.execution
+    assert plain is not None
+    setting.module.execution = replace(plain, options=replace(plain.options, torch_compile=True))
+    try:
+        return ours(setting)
+    finally:
+        setting.module.execution = plain
+
+
 def dense_forward(setting: Setting, share: float = 1.0) -> None:
     """A quarter of the tokens in rows of one length, no padding and nothing but the forward: what the machine can do.
 
@@ -136,10 +150,12 @@ def dense_forward(setting: Setting, share: float = 1.0) -> None:
 
 def contenders(setting: Setting) -> dict[str, Callable[[], FloatArray | None]]:
     """All that need nothing but this process, by name."""
+    compiled = {COMPILED: lambda: ours_compiled(setting)} if setting.compiled else {}
     return {
         DIRECT: lambda: one_at_a_time(setting),
         WHOLE: lambda: padded_loop(setting),
         OURS: lambda: ours(setting),
+        **compiled,
         LIMIT: lambda: dense_forward(setting),
         LIMIT_HEAD: lambda: dense_forward(setting, setting.scored_share),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from experiments.benchmarks.scoring_contenders import DIRECT, LIMIT, LIMIT_HEAD, OURS, WANA, WHOLE
+from experiments.benchmarks.scoring_contenders import COMPILED, DIRECT, LIMIT, LIMIT_HEAD, OURS, WANA, WHOLE
 from experiments.common import Row, summary
 
 TOP_SHARE = 0.05
@@ -34,7 +34,11 @@ def report(found: Sequence[dict[str, Any]], dtypes: Sequence[str]) -> list[Row]:
     first = dtypes[0]
     pairs = [((OURS, first), (DIRECT, first)), ((OURS, first), (WHOLE, first)), ((OURS, first), (WANA, "q4_1"))]
     for dtype in dtypes:
-        pairs += [((OURS, dtype), (LIMIT, dtype)), ((OURS, dtype), (LIMIT_HEAD, dtype))]
+        pairs += [
+            ((OURS, dtype), (LIMIT, dtype)),
+            ((OURS, dtype), (LIMIT_HEAD, dtype)),
+            ((COMPILED, dtype), (OURS, dtype)),
+        ]
     pairs += [((OURS, dtype), (OURS, first)) for dtype in dtypes[1:]]
     for fast, slow in pairs:
         rows += _ratios(found, fast, slow)
