@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,9 +56,9 @@ def test_all_ways_of_scoring_give_the_same(setting: Setting) -> None:
 def test_the_compiled_decoder_takes_turns_with_the_plain_one(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
-    def hidden(decoder: torch.nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
-        calls.append(len(input_ids))
-        return compiled._hidden(decoder, input_ids)
+    def hidden(decoder: torch.nn.Module, **inputs: Any) -> torch.Tensor:
+        calls.append(len(inputs["input_ids"]))
+        return compiled._hidden(decoder, **inputs)
 
     monkeypatch.setattr(compiled, "_compiled", lambda: hidden)
     setting.compiled = True

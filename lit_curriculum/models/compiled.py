@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lit_curriculum.models.attention import run_padded_rows
 from lit_curriculum.types import Batch
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def hidden_compiled(decoder: nn.Module, batch: Batch) -> Tensor:
         decoder: A Hugging Face decoder.
         batch: B rows of L tokens, padded at their ends.
     """
-    return _compiled()(decoder, batch.input_ids)
+    hidden: Tensor = run_padded_rows(decoder, batch, run=_compiled())
+    return hidden
 
 
 def check_compiled(lm: PreTrainedModel, headless: bool) -> None:
@@ -54,12 +56,12 @@ def check_compiled(lm: PreTrainedModel, headless: bool) -> None:
         ) from error
 
 
-def _hidden(decoder: nn.Module, input_ids: Tensor) -> Tensor:
-    hidden: Tensor = decoder(input_ids=input_ids, attention_mask=None, use_cache=False).last_hidden_state
+def _hidden(decoder: nn.Module, **inputs: Any) -> Tensor:
+    hidden: Tensor = decoder(**inputs).last_hidden_state
     return hidden
 
 
 @cache
-def _compiled() -> Callable[[nn.Module, Tensor], Tensor]:
+def _compiled() -> Callable[..., Tensor]:
     # The decoder is an argument, so that a copy of a model does not run the weights that it was copied from.
     return torch.compile(_hidden, dynamic=True)

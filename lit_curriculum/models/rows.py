@@ -6,14 +6,13 @@ attention alone. What all rows begin with is run once, and each row attends to i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lit_curriculum.models.attention import attends_plainly, attention_by, causal_attention
 from lit_curriculum.models.prefix import SHORTEST, shared_prefix
 from lit_curriculum.types import Batch
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _NAME = "lit_curriculum_rows"
-_WHOLE_ROWS = {"full_attention", "sliding_attention"}
 Runs = list[tuple[int, int]]
 """Number of rows and tokens of each, for every run of rows of one length."""
 
@@ -50,7 +48,7 @@ def hidden_by_rows(decoder: nn.Module, batch: Batch) -> Tensor:
     ids = torch.cat((batch.input_ids[0, :prefix], batch.input_ids[row, column]))
     positions = torch.cat((columns[:prefix], column))
     runs = [(len(list(same)), length) for length, same in groupby(lengths)]
-    with _attention_by_rows(decoder):
+    with attention_by(decoder, _NAME, _attend):
         output = decoder(
             input_ids=ids[None], position_ids=positions[None], use_cache=False, row_runs=runs, prefix_length=prefix
         )
@@ -65,17 +63,16 @@ def rows_are_exact(lm: PreTrainedModel, seed: int = 0) -> bool:
         lm: The model, whose train/eval flags stay as they are.
         seed: Of the random tokens.
     """
-    config = lm.config.get_text_config()
-    plain = set(getattr(config, "layer_types", None) or ()) <= _WHOLE_ROWS
-    if lm.device.type != "cpu" or config._attn_implementation != "sdpa" or not plain:
+    decoder: nn.Module = lm.get_decoder()  # type: ignore[no-untyped-call]
+    if lm.device.type != "cpu" or not attends_plainly(decoder):
         return False
+    vocabulary: int = lm.config.get_text_config().vocab_size
     length = SHORTEST + 8
-    ids = torch.randint(config.vocab_size, (3, length), generator=torch.Generator().manual_seed(seed), device="cpu")
+    ids = torch.randint(vocabulary, (3, length), generator=torch.Generator().manual_seed(seed), device="cpu")
     ids[:, :SHORTEST] = ids[0, :SHORTEST].clone()
     mask = (torch.arange(length) < torch.tensor([length, length - 3, length])[:, None]).long()
     scored = mask.bool() & (torch.arange(length) > SHORTEST)
     batch = Batch(ids, mask, scored, torch.arange(3), torch.ones(3))
-    decoder: nn.Module = lm.get_decoder()  # type: ignore[no-untyped-call]
     training = {module: module.training for module in lm.modules()}
     lm.eval()  # type: ignore[no-untyped-call]
     try:
@@ -91,21 +88,6 @@ def rows_are_exact(lm: PreTrainedModel, seed: int = 0) -> bool:
     difference = (found - expected)[run].float().abs().max()
     tolerance = 1e-3 if lm.dtype == torch.float32 else 0.1
     return bool(difference <= tolerance * expected.float().abs().max())
-
-
-@contextmanager
-def _attention_by_rows(decoder: nn.Module) -> Iterator[None]:
-    from transformers import AttentionInterface
-
-    # A name of our own, for which transformers makes no mask.
-    AttentionInterface.register(_NAME, _attend)
-    config: Any = decoder.config
-    usual = config._attn_implementation
-    config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = usual
 
 
 def _drops_out(decoder: nn.Module) -> bool:
@@ -134,7 +116,7 @@ def _attend(
     beginning = [s[None, :, :prefix_length] for s in states]
     found = []
     if prefix_length:
-        found.append(_causal(module, beginning, sliding_window, others)[0])
+        found.append(causal_attention(module, beginning, sliding_window, others)[0])
     start = prefix_length
     for count, length in row_runs:
         rows = [
@@ -143,20 +125,6 @@ def _attend(
         if prefix_length:
             # The beginning's queries are run again: cheaper than a mask.
             rows = [torch.cat((b.expand(count, -1, -1, -1), r), dim=2) for b, r in zip(beginning, rows, strict=True)]
-        found.append(_causal(module, rows, sliding_window, others)[:, prefix_length:].flatten(0, 1))
+        found.append(causal_attention(module, rows, sliding_window, others)[:, prefix_length:].flatten(0, 1))
         start += count * length
     return torch.cat(found)[None], None
-
-
-def _causal(module: nn.Module, states: list[Tensor], window: int | None, others: dict[str, Any]) -> Tensor:
-    """Attention [rows, L, heads, D] of queries, keys and values [rows, heads, L, D]."""
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    length = states[0].shape[2]
-    mask = None
-    if window is not None and length > window:
-        distance = torch.arange(length)[:, None] - torch.arange(length)
-        mask = ((distance >= 0) & (distance < window))[None, None]
-    query, key, value = states
-    output: Tensor = sdpa_attention_forward(module, query, key, value, mask, **others)[0]
-    return output

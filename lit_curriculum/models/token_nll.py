@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lit_curriculum.models.attention import run_padded_rows
 from lit_curriculum.models.compiled import hidden_compiled
 from lit_curriculum.models.head_nll import TILE_POSITIONS, can_be_tiled, chunk_nll, logits_nll, tiled_nll
 from lit_curriculum.models.logits import logit_transform
@@ -202,8 +203,7 @@ def _hidden_states_and_head(
         hidden = hidden_after_prefix(decoder, batch, length)
         if hidden is not None:
             return hidden, head, length
-    # What pads a row comes after its tokens, which do not see it; attention without a mask is faster.
-    output = decoder(input_ids=batch.input_ids, attention_mask=None, use_cache=False)
+    output = run_padded_rows(decoder, batch)
     hidden = getattr(output, "last_hidden_state", None)
     if not isinstance(hidden, Tensor) or hidden.shape[-1] != getattr(head, "in_features", None):
         raise HeadlessError("its output head does not fit on what its decoder returns")
