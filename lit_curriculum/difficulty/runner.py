@@ -122,10 +122,11 @@ class BatchRunner:
 
     def _forward(self, items: IntArray) -> dict[str, Tensor]:
         rows = [(int(self.work.examples[i]), 1.0, self.work.view(self.store, int(i))) for i in items]
-        batch = Batch.from_views(rows)
+        host = Batch.from_views(rows)
         if self.device.type == "cuda":
-            batch = batch.pin_memory()
-        batch = batch.to(self.device, non_blocking=True)
+            host = host.pin_memory()
+        batch = host.to(self.device, non_blocking=True)
+        batch.host = None if self.device.type == "cpu" else host
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast == "bfloat16"):
             tokens = self.model.token_nll(batch)
         return {name: metric.summarise(tokens, len(items)) for name, metric in self.summaries.items()}

@@ -38,9 +38,15 @@ def run_padded_rows(decoder: nn.Module, batch: Batch, run: Callable[..., Any] | 
     """
     inputs = {"input_ids": batch.input_ids, "attention_mask": None, "use_cache": False}
     # Layers that are run again in the backward pass would find the decoder's own attention, and no window.
-    again = torch.is_grad_enabled() and getattr(decoder, "is_gradient_checkpointing", False)
+    again = torch.is_grad_enabled() and _checkpoints(decoder)
     with nullcontext() if again or not attends_plainly(decoder) else attention_by(decoder, _NAME, _attend):
         return decoder(**inputs) if run is None else run(decoder, **inputs)
+
+
+def _checkpoints(decoder: nn.Module) -> bool:
+    # Newer transformers have another name for it, and warn under the old one.
+    new, old = "is_activation_checkpointing", "is_gradient_checkpointing"
+    return bool(getattr(decoder, new if hasattr(decoder, new) else old, False))
 
 
 @contextmanager

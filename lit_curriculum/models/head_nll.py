@@ -98,7 +98,7 @@ def _nll_over_tiles(
             own = logits[rows]
             of_target[rows] = own.gather(1, column)[:, 0]
             # Among equals the first token is the most likely one, as for argmax.
-            earlier = own.masked_fill_(torch.arange(own.shape[1]) >= column, -torch.inf).amax(dim=-1)
+            earlier = own.masked_fill_(torch.arange(own.shape[1], device=own.device) >= column, -torch.inf).amax(dim=-1)
             before_target[rows] = torch.maximum(highest[rows], earlier)
         new = torch.maximum(highest, logits.amax(dim=-1))
         total = total * (highest - new).exp_() + logits.sub_(new[:, None]).exp_().sum(dim=-1)

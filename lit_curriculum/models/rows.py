@@ -37,7 +37,7 @@ def hidden_by_rows(decoder: nn.Module, batch: Batch) -> Tensor:
     # Rows with dropout draw for themselves.
     prefix = 0 if len(batch) == 1 or _drops_out(decoder) else shared_prefix(batch)
     prefix = prefix if prefix >= SHORTEST else 0
-    columns = torch.arange(batch.input_ids.shape[1])
+    columns = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
     # One position at least, so that a batch without scored tokens still makes a pass.
     ends = (batch.scored * columns).amax(dim=1).clamp(min=prefix + 1)
     order = torch.argsort(ends, descending=True, stable=True)

@@ -212,6 +212,12 @@ def _hidden_states_and_head(
 
 def _predicting_positions(batch: Batch) -> tuple[Tensor, Tensor]:
     """Row and column [S] of the position before every scored token, row by row and left to right."""
-    assert not batch.scored[:, 0].any(), "the first token of a row has no context and cannot be scored"
-    row, column = batch.scored[:, 1:].nonzero(as_tuple=True)
+    scored = batch.readable.scored
+    assert not scored[:, 0].any(), "the first token of a row has no context and cannot be scored"
+    places = scored[:, 1:].nonzero()
+    if batch.host is not None:
+        if batch.input_ids.is_cuda:
+            places = places.pin_memory()  # else the copy waits its turn behind all that the device has to do
+        places = places.to(batch.input_ids.device, non_blocking=True)
+    row, column = places.unbind(dim=1)
     return row, column

@@ -28,6 +28,14 @@ class Batch:
     """[B] int64, the examples' indices."""
     weight: Tensor
     """[B] float32, weight of each example in the loss."""
+    host: Batch | None = None
+    """The same rows on the processor, where whoever moved them there vouches that neither is changed: the shape of the
+    work is read from it, and nobody waits for the device to tell."""
+
+    @property
+    def readable(self) -> Batch:
+        """Rows whose contents can be looked at, at once where :attr:`host` is given."""
+        return self if self.host is None else self.host
 
     @classmethod
     def from_views(cls, items: Sequence[tuple[int, float, EncodedView]], pad_to_multiple_of: int = 1) -> Batch:

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_lms import CONFIGS, SMALL, make_batch
+from tiny_lms import CONFIGS, SMALL, make_batch, row_of
 
 from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.loading import isolated_rng, make_config, random_model
 from lit_curriculum.models.packing import check_packing
 from lit_curriculum.models.token_nll import full_logits_nll, token_nll
-from lit_curriculum.types import Batch
 
 BATCH = make_batch([30, 14, 22, 3], [5, 2, 9, 1])
 CASES = [(name, attention) for name in CONFIGS for attention in ("sdpa", "eager")]
@@ -34,7 +33,7 @@ def test_losses_equal_those_of_each_row_alone(name: str, attention: str) -> None
     with torch.no_grad():
         found = token_nll(model, BATCH, chunk=4, layout="packed")
         for row in range(len(BATCH)):
-            alone = Batch(*(getattr(BATCH, f)[row : row + 1] for f in Batch.__slots__))
+            alone = row_of(BATCH, row)
             expected = full_logits_nll(model, alone).nll
             torch.testing.assert_close(found.nll[found.row == row], expected, rtol=1e-5, atol=5e-6)
 

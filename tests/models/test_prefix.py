@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_lms import CONFIGS, make_batch, tiny_model
+from tiny_lms import CONFIGS, make_batch, row_of, tiny_model
 
 from lit_curriculum.models.prefix import hidden_after_prefix, shared_prefix
 from lit_curriculum.models.token_nll import full_logits_nll, token_nll
@@ -29,7 +29,7 @@ def test_losses_equal_those_of_each_row_alone(name: str, length: int) -> None:
         found = token_nll(model, batch, chunk=100)
         expected = full_logits_nll(model, batch)
         for row in range(3):
-            alone = Batch(*(getattr(batch, f)[row : row + 1] for f in Batch.__slots__))
+            alone = row_of(batch, row)
             theirs = full_logits_nll(model, alone)
             torch.testing.assert_close(found.nll[found.row == row], theirs.nll, rtol=1e-5, atol=1e-5)
     assert found.row.tolist() == expected.row.tolist()

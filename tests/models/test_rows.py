@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_lms import CONFIGS, SMALL, make_batch
+from tiny_lms import CONFIGS, SMALL, make_batch, row_of
 from torch import nn
 
 from lit_curriculum.models import CausalLMModule
@@ -33,10 +33,6 @@ def batch_with(prefix: int) -> Batch:
     batch.input_ids[:, :prefix] = batch.input_ids[0, :prefix].clone()
     batch.scored[3, 12] = True
     return batch
-
-
-def row_of(batch: Batch, row: int) -> Batch:
-    return Batch(*(getattr(batch, name)[row : row + 1] for name in Batch.__slots__))
 
 
 def positions_run(model: Any, batch: Batch) -> int:

@@ -60,6 +60,12 @@ def tiny_model(name: str, seed: int = 0) -> Any:
     return model.eval()
 
 
+def row_of(batch: Batch, row: int) -> Batch:
+    """One row of ``batch`` with its padding."""
+    columns = (batch.input_ids, batch.attention_mask, batch.scored, batch.index, batch.weight)
+    return Batch(*(c[row : row + 1] for c in columns))
+
+
 def make_batch(lengths: list[int], responses: list[int], width: int | None = None, seed: int = 1) -> Batch:
     """Random rows of ``lengths`` tokens whose last ``responses`` tokens are scored, padded to ``width``."""
     generator = torch.Generator().manual_seed(seed)
