@@ -14,7 +14,7 @@ from lit_curriculum.types import BoolArray, EncodedView, ExampleStore, IntArray
 
 Digests = NDArray[np.uint64]
 """[U, 2] 128-bit names of token sequences."""
-ENGINE_VERSION = "4"
+ENGINE_VERSION = "5"
 """Raised whenever the same model may get other losses for the same tokens from a changed engine."""
 
 

@@ -61,6 +61,9 @@ class FarDevice(TorchDispatchMode):
 
 def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name, wanted = func.name(), kwargs.get("device")
+    if torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"):
+        with FarDevice():  # under inference_mode they come whole
+            return func.decompose(*args, **kwargs)
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     far = [t for t in tensors if isinstance(t, FarTensor)]
     if far and name not in _MAY_MIX and any(t.dim() for t in tensors if not isinstance(t, FarTensor)):
