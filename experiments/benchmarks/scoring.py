@@ -183,7 +183,7 @@ def measure_memory(log: Log, settings: dict[str, Setting], arguments: list[str])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for rounds.jsonl and results.json")
-    add_row_options(parser, 96)
+    add_row_options(parser)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"],
                         help="types of the weights; the loops run in the first")  # fmt: skip
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.rows = options.rows or (2000 if options.device == "cuda" else 96)
     if options.quick:
         options.model, options.rows, options.rounds = QUICK, 24, 2
     device = torch.device(options.device)
