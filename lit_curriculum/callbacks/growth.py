@@ -147,7 +147,7 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
     ) -> None:
         if not trainer.sanity_checking:
             found = step_outputs(outputs, COLUMNS, "validation_step", self, pl_module)
-            self._rows.append(torch.stack([found[k].detach().double().cpu() for k in COLUMNS]))
+            self._rows.append(torch.stack([found[k].detach().cpu().double() for k in COLUMNS]))
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

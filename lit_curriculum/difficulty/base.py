@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lit_curriculum.doubles import in_double
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, TokenNLL
 
 
@@ -71,7 +72,7 @@ class ModelMetric(DifficultyMetric):
 
 def sum_and_count(tokens: TokenNLL, num_rows: int) -> Tensor:
     """Sum and number of token losses of each row, [num_rows, 2] float64."""
-    nll = tokens.nll.to(torch.float64)
+    nll = in_double(tokens.nll)
     out = torch.zeros(num_rows, 2, dtype=torch.float64, device=nll.device)
-    out.index_add_(0, tokens.row, torch.stack((nll, torch.ones_like(nll)), dim=1))
+    out.index_add_(0, tokens.row.to(nll.device), torch.stack((nll, torch.ones_like(nll)), dim=1))
     return out

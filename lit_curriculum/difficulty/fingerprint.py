@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lit_curriculum.doubles import has_doubles
+
 # What a processor's cache holds, and what keeps a GPU busy.
 _CHUNK, _DEVICE_CHUNK = 1 << 15, 1 << 24
 # Odd constants below 2**63 in magnitude, from the fractional parts of the golden ratio and of the square root of 2.
@@ -73,6 +75,8 @@ def _options(module: nn.Module) -> Iterator[list[Any]]:
 
 def _checksums(tensor: Tensor) -> Tensor:
     """Two sums [2] int64 over the mixed bits of all elements; a single changed element always changes the first."""
+    if not has_doubles(tensor.device.type):
+        tensor = tensor.cpu()  # 64-bit integers are as doubtful there
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     bits = tensor.detach().contiguous().reshape(-1)

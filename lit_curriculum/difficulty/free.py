@@ -13,6 +13,7 @@ from torch import Tensor
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.ranks import rank_and_world
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.doubles import in_double
 from lit_curriculum.types import FloatArray, IntArray
 
 _FORMULA = "nll-mean/1"
@@ -67,7 +68,7 @@ class FreeScores:
                 "curriculum.free_metric needs a training_step that returns index, nll_sum and num_scored of each "
                 "example beside the loss, as CausalLMModule does; set it to null for this model."
             )
-        rows = torch.stack([outputs[key].detach().to(torch.float64) for key in _KEYS])
+        rows = torch.stack([in_double(outputs[key].detach()) for key in _KEYS])
         world_size = rank_and_world()[1]
         if world_size > 1:
             # Now and not at the end of the stage, so that a checkpoint of any rank knows them all.

@@ -17,6 +17,7 @@ from lit_curriculum.distill.chat import Usage
 from lit_curriculum.distill.local_client import LocalClient
 from lit_curriculum.distill.prompting import load_prompt
 from lit_curriculum.distill.roles import JudgeItem, Judgement, PairJudge
+from lit_curriculum.doubles import in_double
 
 _DIGITS = range(1, 10)
 
@@ -80,7 +81,7 @@ class LikelihoodJudge(PairJudge):
             with torch.inference_mode():
                 output = model(input_ids=fresh, past_key_values=cache, use_cache=True)
             known, cache = ids, output.past_key_values
-            shares = output.logits[0, -1, digits].double().softmax(dim=-1).tolist()
+            shares = in_double(output.logits[0, -1, digits]).softmax(dim=-1).tolist()
             found.append(sum(d * p for d, p in zip(_DIGITS, shares, strict=True)))
             text += f"{_DIGITS[shares.index(max(shares))]}\n"
         return (found[0], found[1]), len(known)

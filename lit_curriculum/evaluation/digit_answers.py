@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.ranks import deal_out, from_rank_zero, rank_and_world
 from lit_curriculum.difficulty.work import pack_by_tokens, pack_unknown, sequence_digest
+from lit_curriculum.doubles import in_double
 from lit_curriculum.evaluation.common_cache import open_cache
 from lit_curriculum.evaluation.scorer import Scorer
 from lit_curriculum.models import CausalLMModule
@@ -92,4 +93,4 @@ def digit_answers(
 @torch.no_grad()
 def digit_probabilities(model: nn.Module, batch: Batch, headless: bool, digit_ids: Sequence[int]) -> Tensor:
     """[B, K] probabilities, among these tokens alone, of the token that follows each row, in fp64."""
-    return next_token_logits(model, batch, headless)[:, list(digit_ids)].double().softmax(dim=1)
+    return in_double(next_token_logits(model, batch, headless)[:, list(digit_ids)]).softmax(dim=1)

@@ -104,7 +104,7 @@ def likelihoods(
             places = scorable[rows]
             batch = Batch.from_views([(int(k), 1.0, trimmed[int(k)]) for k in places]).to(device)
             tokens = model.token_nll(batch)
-            nll, row = tokens.nll.double().cpu(), tokens.row.cpu()
+            nll, row = tokens.nll.cpu().double(), tokens.row.cpu()
             total[places] = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row, nll).numpy()
             misses = torch.zeros(len(rows), dtype=torch.int64).index_add_(0, row, (~tokens.hit).cpu().long())
             greedy[places] = (misses == 0).numpy()

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lit_curriculum.doubles import has_doubles, in_double
 from lit_curriculum.models.token_nll import causal_lm
 from lit_curriculum.quiet import quiet
 from lit_curriculum.types import IntArray
@@ -142,7 +143,7 @@ def _batch(model: nn.Module, prompts: Sequence[TokenIds], decoding: Decoding, de
     draws = None
     if decoding.temperature > 0.0:
         numbers = [uniforms(p, decoding.seed, decoding.max_new_tokens) for p in prompts]
-        draws = torch.from_numpy(np.stack(numbers)).to(device)
+        draws = torch.from_numpy(np.stack(numbers)).to(device if has_doubles(device.type) else "cpu")
     ids, mask = ids.to(device), mask.to(device)
     written = torch.zeros(len(prompts), decoding.max_new_tokens, dtype=torch.int64, device=device)
     sizes = torch.zeros(len(prompts), dtype=torch.int64, device=device)
@@ -158,7 +159,7 @@ def _batch(model: nn.Module, prompts: Sequence[TokenIds], decoding: Decoding, de
             extra["position_ids"] = positions
         output = model(input_ids=tokens, attention_mask=mask, past_key_values=cache, use_cache=True, **extra)
         cache = output.past_key_values
-        draw = None if draws is None else draws[alive, step]
+        draw = None if draws is None else draws[alive.to(draws.device), step]
         tokens = _choose(output.logits[:, -1].float(), decoding.temperature, draw)[:, None]
         ended = torch.isin(tokens[:, 0], ends)
         written[alive, step] = tokens[:, 0]
@@ -181,7 +182,8 @@ def _choose(logits: Tensor, temperature: float, draws: Tensor | None) -> Tensor:
     """The next token of each row [B] from its logits [B, V]: the likeliest, or where the draw [B] falls."""
     if draws is None:
         return logits.argmax(dim=-1)
-    cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
+    cumulative = (in_double(logits) / temperature).softmax(dim=-1).cumsum(dim=-1)
     # Scaled by the last entry, which rounding may have left a little off one.
-    found = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None], right=True)
-    return found[:, 0].clamp(max=logits.shape[-1] - 1)
+    wanted = draws.to(cumulative.device) * cumulative[:, -1]
+    found = torch.searchsorted(cumulative, wanted[:, None], right=True)
+    return found[:, 0].clamp(max=logits.shape[-1] - 1).to(logits.device)

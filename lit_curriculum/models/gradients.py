@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lit_curriculum.doubles import in_double
 from lit_curriculum.models.execution import Execution
 from lit_curriculum.models.token_nll import causal_lm
 from lit_curriculum.types import Batch, TokenNLL
@@ -58,7 +59,7 @@ class GradientMixin:
         projections = {name: _projection(name, layer, dimensions, seed) for name, layer in found.items()}
         digest = hashlib.blake2b(digest_size=8)
         for state in moments.values():
-            digest.update(f"{state.step} {state.mean.double().sum()} {state.square.double().sum()}".encode())
+            digest.update(f"{state.step} {in_double(state.mean).sum()} {in_double(state.square).sum()}".encode())
 
         def sketch(batch: Batch) -> Tensor:
             total = torch.zeros(len(batch), dimensions, device=batch.input_ids.device)

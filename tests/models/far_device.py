@@ -50,6 +50,8 @@ class FarTensor(Tensor):
 
 waits: Counter[str] = Counter()
 """How often somebody looked into far tensors, by operation."""
+narrow = False
+"""Whether the device holds no float64, as Apple's GPUs do not."""
 
 
 class FarDevice(TorchDispatchMode):
@@ -77,6 +79,8 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     masks = name == "aten::index.Tensor" and any(i is not None and i.dtype == torch.bool for i in args[1])
     if far and (name in _WAIT or masks or not becomes_far):
         waits["to the processor" if wanted is not None else name] += 1
+    if becomes_far and narrow and any(isinstance(t, Tensor) and t.dtype == torch.float64 for t in tree_leaves(found)):
+        raise TypeError(f"{name}: the far device holds no float64")
     same = {id(_near(t)): t for t in far}  # what an operation in place returns
 
     def send(value: Any) -> Any:

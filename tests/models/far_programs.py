@@ -103,6 +103,7 @@ def fit(folder: str) -> dict[str, Any]:
     runs = []
     for name in ("here", "there"):
         steps = far_training.Steps()
+        metrics: dict[str, Any] = {"ifd": LossRatioIFD(), "nll": NegativeLogLikelihood()}
         trainer = Trainer(
             accelerator="cpu" if name == "here" else far_training.FarAccelerator(),
             strategy="auto" if name == "here" else far_training.FarStrategy(),
@@ -110,7 +111,7 @@ def fit(folder: str) -> dict[str, Any]:
             reload_dataloaders_every_n_epochs=1, default_root_dir=f"{folder}/{name}", gradient_clip_val=1.0,
             logger=TensorBoardLogger(f"{folder}/{name}", name=None), num_sanity_val_steps=0,
             callbacks=[
-                CurriculumCallback(IterITPolicy(fraction=0.5), {"ifd": LossRatioIFD()}, free_metric=None),
+                CurriculumCallback(IterITPolicy(fraction=0.5), metrics, free_metric="nll"),
                 steps, AbilityMonitor(), CurriculumMonitor(), SelectionLog(), RunCard(),
             ],
         )  # fmt: skip
@@ -147,6 +148,7 @@ def _difference(far: Any, near: Any) -> float:
 
 if __name__ == "__main__":
     far_device.set_up()
+    far_device.narrow = sys.argv[2] == "narrow"
     found = {
         "strictness": strictness(),
         "scores": {name: scores(name) for name in ("llama", "gemma3", "gpt2")},
