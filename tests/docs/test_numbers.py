@@ -60,3 +60,24 @@ def refresh() -> str:
 def test_a_guide_says_what_the_files_of_results_say(page: str, said: Any) -> None:
     text = " ".join((ROOT / "docs" / "guides" / f"{page}.md").read_text().split())
     assert said() in text, f"docs/guides/{page}.md has to say: {said()}"
+
+
+LIMIT, LIMIT_HEAD = "limit: dense forward", "limit: dense forward, head on our share of positions"
+LINES = {
+    "batch 1, two passes": "ours, float32 over batch 1, two passes, float32",
+    "rows of 8 in file order, all logits, two passes": PADDED.removesuffix(": speed"),
+    "`wana` 0.5.1, 4-bit weights": "ours, float32 over wana 0.5.1 (llama.cpp, 4-bit weights), q4_1",
+    "dense forward of unpadded rows, the machine's limit": f"ours, float32 over {LIMIT}, float32",
+    "the same with the head on our share of positions": f"ours, float32 over {LIMIT_HEAD}, float32",
+    "ours with bfloat16 weights over ours in float32": "ours, bfloat16 over ours, float32",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_table_of_the_scoring_benchmark_says_what_its_files_say(line: str) -> None:
+    text = (ROOT / "experiments" / "benchmarks" / "README.md").read_text()
+    cells = next(row for row in text.splitlines() if row.startswith(f"| {line} |")).split("|")[2:4]
+    for cell, folder in zip(cells, ("scoring_benchmark", "scoring_benchmark_96"), strict=True):
+        rows = json.loads((ROOT / "results" / folder / "results.json").read_text())
+        row = next(r for r in rows if r["name"] == f"{LINES[line]}: speed")
+        assert cell.strip() == f"{row['value']:.2f} times [{row['low']:.2f}, {row['high']:.2f}]"
