@@ -13,17 +13,32 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.forked import run_ranks
+
 pytestmark = pytest.mark.slow
 
 CAMPUS = ("--campus", "--stages=12")
 
 
-def start(out: Path, ranks: int, *options: str, module: str = "tests.rank_run") -> list[dict[str, Any]]:
-    """Run ``tests/rank_run.py``, or another module like it, and return what each rank wrote."""
+def start(
+    out: Path, ranks: int, *options: str, module: str = "tests.rank_run", by_command: bool = False
+) -> list[dict[str, Any]]:
+    """Run ``tests/rank_run.py``, or another module like it, and return what each rank wrote.
+
+    Args:
+        out: Where to.
+        ranks: Number of processes.
+        options: Of the module's command line.
+        module: Its name.
+        by_command: Start it as a user does, and let Lightning start the other ranks.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    if not by_command:
+        run_ranks(module, ranks, [f"--ranks={ranks}", f"--out={out}", *options], port, out)
+        return [json.loads((out / f"rank-{r}.json").read_text()) for r in range(ranks)]
     command = [sys.executable, "-m", module, f"--ranks={ranks}", f"--out={out}", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(port), "MASTER_ADDR": "127.0.0.1"}
     done = subprocess.run(
@@ -76,7 +91,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_selections_batches_and_losses_do_not_depend_on_ranks(
     tmp_path: Path, single: list[dict[str, Any]], ranks: int, strategy: str
 ) -> None:
-    found = start(tmp_path / "many", ranks, f"--strategy={strategy}")
+    found = start(tmp_path / "many", ranks, f"--strategy={strategy}", by_command=ranks == 2)
     for rank in found:
         assert rank["plans"] == single[0]["plans"]
     assert len(single[0]["plans"]) == 5
