@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments.benchmarks import training
 from experiments.benchmarks.scoring_data import QUICK, choose_rows, datamodule
 from experiments.benchmarks.training import report
 from experiments.benchmarks.training_contenders import APART, CONTENDERS, GROUPED, OURS, PACKED, Run, Setting
-from lit_curriculum.models import rows
-from lit_curriculum.types import CONDITIONED
+from lit_curriculum.models import rows, token_nll
+from lit_curriculum.types import CONDITIONED, Batch
 
 
 @pytest.fixture
@@ -33,6 +34,18 @@ def test_all_train_on_the_same_tokens(setting: Setting) -> None:
     for name in names[:3]:
         assert runs[name].loss == pytest.approx(runs[OURS].loss, rel=1e-5), name
         assert runs[name].seconds > 0
+
+
+def test_ours_trains_without_padding(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    learning: list[bool] = []
+
+    def watch(decoder: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        learning.append(torch.is_grad_enabled())
+        return rows.hidden_by_rows(decoder, batch)
+
+    monkeypatch.setitem(token_nll._OTHER_LAYOUTS, "by rows", watch)
+    CONTENDERS[OURS](setting)
+    assert learning == [True], "the one step"
 
 
 def test_the_table_for_other_trainers_holds_the_same_targets(setting: Setting) -> None:

@@ -57,16 +57,16 @@ def datamodule(
     return data
 
 
-def load(model: str, dtype: Any, device: torch.device) -> CausalLMModule:
-    """The model in evaluation mode on ``device``."""
+def load(model: str, dtype: Any, device: torch.device, **options: Any) -> CausalLMModule:
+    """The model in evaluation mode on ``device``, with further options of the module."""
     if model == QUICK:
         config = {
             "model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128,
             "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 2048,
         }  # fmt: skip
-        module = CausalLMModule(config=config, dtype=dtype)
+        module = CausalLMModule(config=config, dtype=dtype, **options)
     else:
-        module = CausalLMModule(source=model, dtype=dtype)
+        module = CausalLMModule(source=model, dtype=dtype, **options)
     module.configure_model()
     return module.eval().to(device)
 

@@ -89,8 +89,7 @@ class Setting:
 
 def ours(setting: Setting, shared: bool = True) -> Run:
     """One epoch with our loop, sampler, loss on responses and packing."""
-    module = load(setting.source, "float32", torch.device("cpu")).train()
-    module.packing, module.loss_reduction = True, "token"
+    module = load(setting.source, "float32", torch.device("cpu"), packing=True, loss_reduction="token").train()
     module.optimizer = lambda p: torch.optim.AdamW(p, lr=LEARNING_RATE, weight_decay=0.0)
     clock = _Clock()
     trainer = Trainer(
