@@ -226,9 +226,10 @@ def main(args: Sequence[str] | None = None) -> int:
             # Lightning reads the process's own arguments where it is given none, and warns where it gets both.
             CurriculumCLI(None if args is None else given)
     except (ValueError, OSError, MisconfigurationException, DistillStoppedError) as error:
-        if not _is_ours(error) or os.environ.get("LIT_CURRICULUM_TRACEBACK"):
+        own = _own(error)
+        if own is None or os.environ.get("LIT_CURRICULUM_TRACEBACK"):
             raise
-        print(f"lit-curriculum: error: {error}", file=sys.stderr)
+        print(f"lit-curriculum: error: {own}", file=sys.stderr)
         return 2
     except ArgumentError as error:
         print(f"lit-curriculum: error: {_one_sentence(str(error))}", file=sys.stderr)
@@ -246,10 +247,12 @@ def _one_sentence(message: str) -> str:
     return " ".join(kept) + "; lit-curriculum COMMAND --help lists the options."
 
 
-def _is_ours(error: BaseException) -> bool:
-    """True where the exception was raised on purpose, by a line of this package."""
+def _own(error: BaseException) -> BaseException | None:
+    """The error that a line of this package raised on purpose; the argument parser wraps those of model and data."""
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+    if frames and Path(frames[-1].filename).is_relative_to(Path(__file__).parent):
+        return error
+    return None if error.__cause__ is None else _own(error.__cause__)
 
 
 if __name__ == "__main__":
