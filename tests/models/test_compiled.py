@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from lit_curriculum.models import CausalLMModule, compiled
 from lit_curriculum.models.execution import ExecutionOptions
 from lit_curriculum.models.token_nll import full_logits_nll
 
+HEADER = Path(sysconfig.get_paths()["include"]) / "Python.h"
 needs_compiler = pytest.mark.skipif(
-    shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler"
+    (shutil.which("g++") is None and shutil.which("clang++") is None) or not HEADER.exists(),
+    reason="no C++ compiler, or no header of Python for it",
 )
 CONFIG = {"model_type": "llama", **SMALL, "num_hidden_layers": 1}
 
