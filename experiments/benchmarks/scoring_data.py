@@ -84,11 +84,10 @@ def _byte_tokenizer(folder: Path) -> Path:
     return folder / "tokenizer"
 
 
-def add_row_options(parser: argparse.ArgumentParser, rows: int | None = None) -> None:
+def add_row_options(parser: argparse.ArgumentParser, rows: int | None) -> None:
     """Which rows are taken, by default ``rows`` of them or as many as the command says, how often, in which model."""
     parser.add_argument("--data", type=Path, help="file of instruction data; generated sentences without it")
     parser.add_argument("--keep", help="use only the rows of the data in which this field is true")
-    number = "96, or 2000 on a GPU" if rows is None else str(rows)
-    parser.add_argument("--rows", type=int, default=rows, help=f"examples, drawn with seed 0 ({number})")
+    parser.add_argument("--rows", type=int, default=rows, help="examples, drawn with seed 0")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", default=SOURCE, help="folder, hub id or package:MODULE/FILE.gguf")

@@ -45,8 +45,8 @@ def run_padded_rows(decoder: nn.Module, batch: Batch, run: Callable[..., Any] | 
 
 def _checkpoints(decoder: nn.Module) -> bool:
     # Newer transformers have another name for it, and warn under the old one.
-    new, old = "is_activation_checkpointing", "is_gradient_checkpointing"
-    return bool(getattr(decoder, new if hasattr(decoder, new) else old, False))
+    found = getattr(decoder, "is_activation_checkpointing", None)
+    return bool(getattr(decoder, "is_gradient_checkpointing", False) if found is None else found)
 
 
 @contextmanager

@@ -142,7 +142,8 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
             if self.execution_options.gradient_checkpointing:
                 model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
             self.model = model if self.lora is None else add_lora(model, self.lora)
-        self.execution = Execution.choose(self.model, self.execution_options, self._sharded())
+            # Here, where new tensors are made beside the weights: outside, a Trainer has them made where those will go.
+            self.execution = Execution.choose(self.model, self.execution_options, self._sharded())
         if self._sharded():
             loading.shard(self.model, self.device_mesh["data_parallel"])  # type: ignore[index]
 

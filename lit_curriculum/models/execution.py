@@ -56,15 +56,13 @@ class Execution:
             ValueError: an option asks for what this model cannot do.
         """
         lm = causal_lm(model)
-        # The weights may be on their way still: a Trainer makes new tensors on the device that they will go to.
-        with lm.device:
-            # Applied to chunks, a sharded head would be gathered a different number of times on each rank.
-            headless = check_headless(model) and not sharded
-            if options.packing:
-                check_packing(lm, headless)
-            if options.torch_compile:
-                check_compiled(lm, headless)
-            return cls(options, headless, headless and rows_are_exact(lm))
+        # Applied to chunks, a sharded head would be gathered a different number of times on each rank.
+        headless = check_headless(model) and not sharded
+        if options.packing:
+            check_packing(lm, headless)
+        if options.torch_compile:
+            check_compiled(lm, headless)
+        return cls(options, headless, headless and rows_are_exact(lm))
 
     def runs_padding(self, device: torch.device) -> bool:
         """Whether padding costs time on ``device``."""
