@@ -6,25 +6,21 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_lms import CONFIGS, make_batch, tiny_model
+from tiny_lms import make_batch, tiny_model
 
 from lit_curriculum.models import attention
 from lit_curriculum.models.attention import attends_plainly, run_padded_rows
-from lit_curriculum.models.loading import isolated_rng, make_config, random_model
 from lit_curriculum.models.token_nll import full_logits_nll, token_nll
 
 BATCH = make_batch([30, 14, 22, 3], [5, 2, 9, 1])
 
 
 def sdpa_model(name: str) -> Any:
-    with isolated_rng(0):
-        model = random_model(make_config(CONFIGS[name]), dtype=torch.float32, attention="sdpa")
-        for parameter in model.parameters():
-            parameter.data.add_(torch.randn_like(parameter) * 0.2)
+    model = tiny_model(name, attention="sdpa")
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    return model.eval()
+    return model
 
 
 def watch_masks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...] | None]:
@@ -63,11 +59,11 @@ def test_losses_and_gradients_are_those_with_a_mask(name: str, checkpointing: bo
 
 def test_only_a_window_smaller_than_the_rows_has_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = watch_masks(monkeypatch)
-    config = CONFIGS["gemma3"] | {"layer_types": ["sliding_attention", "full_attention"]}
+    layers = ["sliding_attention", "full_attention"]
     with torch.no_grad():
         run_padded_rows(sdpa_model("llama").get_decoder(), BATCH)
         assert seen == [None, None]
-        decoder = random_model(make_config(config), dtype=torch.float32, attention="sdpa").get_decoder()
+        decoder = tiny_model("gemma3", attention="sdpa", layer_types=layers).get_decoder()
         run_padded_rows(decoder, BATCH)
         assert seen[2:] == [(1, 1, 30, 30), None]
         run_padded_rows(decoder, make_batch([8, 6], [2, 2]))
@@ -77,8 +73,7 @@ def test_only_a_window_smaller_than_the_rows_has_a_mask(monkeypatch: pytest.Monk
 
 def test_other_attention_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "attention_by", lambda *_: pytest.fail("not to be replaced"))
-    with isolated_rng(0):
-        eager = random_model(make_config(CONFIGS["llama"]), dtype=torch.float32, attention="eager").eval()
+    eager = tiny_model("llama", attention="eager")
     chunked = tiny_model("llama")
     chunked.config.layer_types = ["full_attention", "chunked_attention"]
     for model in (eager, chunked):

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_lms import CONFIGS, SMALL, make_batch, row_of
+from tiny_lms import CONFIGS, SMALL, make_batch, row_of, tiny_model
 
 from lit_curriculum.models import CausalLMModule
-from lit_curriculum.models.loading import isolated_rng, make_config, random_model
 from lit_curriculum.models.packing import check_packing
 from lit_curriculum.models.token_nll import full_logits_nll, token_nll
 
@@ -18,17 +17,9 @@ CASES = [(name, attention) for name in CONFIGS for attention in ("sdpa", "eager"
 WITHOUT_SDPA = {"gemma2", "gptj-with-head-bias"}
 
 
-def model_with(name: str, attention: str) -> Any:
-    with isolated_rng(0):
-        model = random_model(make_config(CONFIGS[name]), dtype=torch.float32, attention=attention)
-        for parameter in model.parameters():
-            parameter.data.add_(torch.randn_like(parameter) * 0.2)
-    return model.eval()
-
-
 @pytest.mark.parametrize(("name", "attention"), [c for c in CASES if c[1] == "eager" or c[0] not in WITHOUT_SDPA])
 def test_losses_equal_those_of_each_row_alone(name: str, attention: str) -> None:
-    model = model_with(name, attention)
+    model = tiny_model(name, attention=attention)
     check_packing(model, headless=True)
     with torch.no_grad():
         found = token_nll(model, BATCH, chunk=4, layout="packed")
@@ -39,7 +30,7 @@ def test_losses_equal_those_of_each_row_alone(name: str, attention: str) -> None
 
 
 def test_gradients_equal_those_of_padded_rows() -> None:
-    model = model_with("llama", "sdpa")
+    model = tiny_model("llama", attention="sdpa")
     token_nll(model, BATCH, chunk=4, layout="packed").nll.sum().backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
@@ -63,7 +54,7 @@ def test_the_module_packs_where_it_is_told_to() -> None:
 
 
 def test_attention_that_mixes_packed_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_with("llama", "sdpa").train()
+    model = tiny_model("llama", attention="sdpa").train()
     decoder = model.get_decoder()
     plain = decoder.forward
 
@@ -79,4 +70,4 @@ def test_attention_that_mixes_packed_rows_is_refused(monkeypatch: pytest.MonkeyP
 
 def test_a_model_whose_head_is_not_apart_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model.packing needs decoder and output head apart, which LlamaForCausalLM"):
-        check_packing(model_with("llama", "sdpa"), headless=False)
+        check_packing(tiny_model("llama", attention="sdpa"), headless=False)

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_lms import CONFIGS, SMALL, make_batch, row_of
+from tiny_lms import SMALL, make_batch, row_of, tiny_model
 from torch import nn
 
 from lit_curriculum.models import CausalLMModule
-from lit_curriculum.models.loading import isolated_rng, make_config, random_model
 from lit_curriculum.models.rows import hidden_by_rows, rows_are_exact
 from lit_curriculum.models.token_nll import full_logits_nll, token_nll
 from lit_curriculum.types import Batch
@@ -19,12 +18,7 @@ BY_ROWS = ("llama", "llama-tied", "gpt2", "qwen2", "gemma3", "granite", "cohere"
 
 
 def model_with(name: str, **options: Any) -> Any:
-    attention = "sdpa" if name in BY_ROWS else "eager"
-    with isolated_rng(0):
-        model = random_model(make_config({**CONFIGS[name], **options}), dtype=torch.float32, attention=attention)
-        for parameter in model.parameters():
-            parameter.data.add_(torch.randn_like(parameter) * 0.2)
-    return model.eval()
+    return tiny_model(name, attention="sdpa" if name in BY_ROWS else "eager", **options)
 
 
 def batch_with(prefix: int) -> Batch:

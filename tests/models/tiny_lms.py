@@ -51,10 +51,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny_model(name: str, seed: int = 0) -> Any:
-    """A random model in evaluation mode whose weights are large enough for its logits to differ."""
+def tiny_model(name: str, seed: int = 0, attention: str | None = None, **options: Any) -> Any:
+    """A random model in evaluation mode whose weights are large enough for its logits to differ.
+
+    Args:
+        name: In :data:`CONFIGS`.
+        seed: Of its weights.
+        attention: Implementation of transformers.
+        options: In place of those of the configuration.
+    """
     with isolated_rng(seed):
-        model = random_model(make_config(CONFIGS[name]), dtype=torch.float32, attention=None)
+        model = random_model(make_config({**CONFIGS[name], **options}), dtype=torch.float32, attention=attention)
         for parameter in model.parameters():
             parameter.data.add_(torch.randn_like(parameter) * 0.2)
     return model.eval()
