@@ -7,7 +7,7 @@ from pathlib import Path
 from lightning.pytorch import Callback
 
 from experiments.common import SILENT
-from lit_curriculum.callbacks import CurriculumCallback
+from lit_curriculum import CurriculumCallback
 from lit_curriculum.cli import CurriculumCLI
 
 CONFIGS = Path(__file__).parents[1] / "configs"

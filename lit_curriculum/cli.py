@@ -17,10 +17,10 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
-from lit_curriculum.callbacks.checkpoint_io import latest_checkpoint
-from lit_curriculum.callbacks.curriculum import CurriculumCallback
-from lit_curriculum.callbacks.progress import use_calm_bar
-from lit_curriculum.distill.chat import DistillStoppedError
+from lit_curriculum.chat.chat import DistillStoppedError
+from lit_curriculum.loop.callback import CurriculumCallback
+from lit_curriculum.loop.checkpoints import latest_checkpoint
+from lit_curriculum.loop.progress_bar import install_progress_bar
 
 _USAGE = """usage: lit-curriculum COMMAND [options]
 
@@ -81,7 +81,7 @@ class CurriculumCLI(LightningCLI):
         # The parsed options: the Trainer puts its own bar into the list of callbacks that it is given.
         configured = [c.class_path for c in self._get(self.config, "trainer.callbacks") or []]
         if not any(name.endswith("ProgressBar") for name in configured):
-            use_calm_bar(self.trainer)
+            install_progress_bar(self.trainer)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -156,8 +156,8 @@ def score_command(args: Sequence[str]) -> None:
 
 
 def growth_command(args: Sequence[str]) -> None:
-    """``lit-curriculum growth``; see :mod:`lit_curriculum.commands.growth`."""
-    from lit_curriculum.commands import growth
+    """``lit-curriculum growth``; see :mod:`lit_curriculum.methods.doit.command`."""
+    from lit_curriculum.methods.doit import command as growth
 
     growth.growth_command(CurriculumCLI, args)
 

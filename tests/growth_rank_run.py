@@ -14,12 +14,9 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from lit_curriculum.callbacks import AbilityGrowthTracker, CurriculumCallback
-from lit_curriculum.curriculum import UniformPolicy
-from lit_curriculum.data import AbilityDataModule
+from lit_curriculum import AbilityDataModule, AbilityGrowthTracker, CausalLMModule, CurriculumCallback, UniformPolicy
 from lit_curriculum.data.examples import Split
 from lit_curriculum.data.problems import ProblemReport
-from lit_curriculum.models import CausalLMModule
 from lit_curriculum.types import Example
 from tests.rank_run import CONFIG
 

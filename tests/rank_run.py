@@ -12,41 +12,49 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
-from lit_curriculum.callbacks import (
+from lit_curriculum import (
+    AbilityDataModule,
     AtomicCheckpointIO,
+    CampusPolicy,
+    CausalLMModule,
+    ClusterDraw,
+    CoveragePolicy,
     CurriculumCallback,
     CurriculumObserver,
-    StageReport,
-    TapirRounds,
-)
-from lit_curriculum.curriculum import (
-    CampusPolicy,
-    CoveragePolicy,
     CurriculumPolicy,
+    DifficultyMetric,
+    GradientVectors,
+    HiddenStates,
+    HiddenStateVectors,
+    InstructionFollowingDifficulty,
     IterITPolicy,
+    LearnedScorer,
+    Length,
     LossSamplingPolicy,
+    NegativeLogLikelihood,
     OnlineMixturePolicy,
     OrderedPolicy,
+    Pairwise,
     PatternPolicy,
+    ReferenceLoss,
+    Reweighting,
+    StageReport,
     TapirPolicy,
+    TapirRounds,
+    TargetRows,
+    TargetSimilarity,
     TopMetricPolicy,
     UniformPolicy,
     WarmStartPolicy,
 )
-from lit_curriculum.curriculum.diversity import ClusterDraw
-from lit_curriculum.data import AbilityDataModule
-from lit_curriculum.difficulty import DifficultyMetric, InstructionFollowingDifficulty, Length, NegativeLogLikelihood
-from lit_curriculum.difficulty.learned import HiddenStates, LearnedScorer, Pairwise, ReferenceLoss, Reweighting
-from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
-from lit_curriculum.difficulty.target import GradientVectors, HiddenStateVectors, TargetRows, TargetSimilarity
-from lit_curriculum.distill.procedural import (
+from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
+from lit_curriculum.methods.tapir.teacher.procedural import (
     ProceduralClassifier,
     ProceduralExpander,
     ProceduralJudge,
     ProceduralRefiner,
     ProceduralTeacher,
 )
-from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.schedules import WarmupCosine
 
 CONFIG = {
@@ -141,7 +149,7 @@ def main() -> None:
     if given.selection == "clusters":
         metrics, policy = {}, CoveragePolicy(ClusterDraw(6), fraction=None, count=21, fresh="each_stage")
     free = "loss" if given.baseline == "infobatch" else None
-    curriculum = CurriculumCallback(policy, metrics, token_budget=256, free_metric=free)
+    curriculum = CurriculumCallback(policy, metrics, token_budget=256, training_loss_metric=free)
     trainer = Trainer(
         accelerator="cpu", devices=given.ranks, strategy=strategy, max_epochs=given.stages, logger=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=given.out,

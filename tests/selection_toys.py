@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from lit_curriculum.curriculum.iterit import IterITPolicy
-from lit_curriculum.curriculum.novelty import ngram_counts, tfidf
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.methods.iterit.novelty import ngram_counts, tfidf
+from lit_curriculum.methods.iterit.policy import IterITPolicy
 from lit_curriculum.types import FloatArray, IntArray, make_generator
 from tests.conftest import ListStore, make_example
 

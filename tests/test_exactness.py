@@ -14,9 +14,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lit_curriculum.data import InstructionDataModule
-from lit_curriculum.difficulty import InstructionFollowingDifficulty, NegativeLogLikelihood, ScoringEngine
-from lit_curriculum.models import CausalLMModule
+from lit_curriculum import (
+    CausalLMModule,
+    InstructionDataModule,
+    InstructionFollowingDifficulty,
+    NegativeLogLikelihood,
+    ScoringEngine,
+)
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, EncodedView, ExampleStore
 from tests.test_reference_ifd import SOURCE, read_rows
 

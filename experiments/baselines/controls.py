@@ -7,8 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from lit_curriculum.curriculum import CurriculumPolicy
-from lit_curriculum.difficulty import DifficultyTable
+from lit_curriculum import CurriculumPolicy, DifficultyTable
 from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray, Plan
 
 

@@ -117,9 +117,9 @@ def policy_options(policy: Block, family: Family, setting: Setting, stages: int 
         return [f"--curriculum.policy={json.dumps(policy)}", f"--trainer.max_epochs={stages or setting.passes}"]
     # All options, since those of a policy of the same class in the row's own file would stay in force.
     everything = {"fraction": 1.0, "count": None, "tokens": None, "fresh": "each_stage"}
-    uniform = {"class_path": "lit_curriculum.curriculum.UniformPolicy", "init_args": everything}
+    uniform = {"class_path": "lit_curriculum.UniformPolicy", "init_args": everything}
     wrapped = {
-        "class_path": "lit_curriculum.curriculum.WarmStartPolicy",
+        "class_path": "lit_curriculum.WarmStartPolicy",
         "init_args": {"first": uniform, "policy": policy, "stages": setting.warm_stages},
     }
     stages = setting.warm_stages + setting.stages

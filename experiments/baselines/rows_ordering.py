@@ -15,7 +15,7 @@ def _row(name: str, config: str, stages: int | None = None, **options: Any) -> M
 
 
 _WARMUP = {
-    "class_path": "lit_curriculum.callbacks.SequenceLengthWarmup",
+    "class_path": "lit_curriculum.SequenceLengthWarmup",
     "init_args": {"initial_length": 24, "final_length": 64, "duration": 0.3},
 }
 

@@ -31,7 +31,7 @@ from experiments.baselines.figure import draw
 from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting, policy_options
 from experiments.baselines.ranking import ranking
 from experiments.common import SILENT, print_rows, write_results
-from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from lit_curriculum import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from experiments.benchmarks.scoring_contenders import Setting, ours
 from experiments.benchmarks.scoring_data import QUICK, add_row_options, choose_rows, encode, load
 from experiments.common import Row, print_rows, summary, write_results
-from lit_curriculum.models import rows as by_rows
+from lit_curriculum.models.execution import rows as by_rows
 
 EXACT, EAGER, COMPILED, FROZEN = "float64", "as it is", "compiled", "compiled, frozen"
 _NAME = "compiled_rows"
@@ -40,7 +40,7 @@ _attention = nn.Module().eval()
 
 @torch.library.custom_op("lit_curriculum::attend_by_rows", mutates_args=())
 def attend_by_rows(query: Tensor, key: Tensor, value: Tensor, runs: Tensor, prefix: Tensor, scale: float) -> Tensor:
-    """Attention of :mod:`lit_curriculum.models.rows` as one operation, so that the rows' lengths are no constants."""
+    """Attention of :mod:`lit_curriculum.models.execution.rows` as one operation, so that the rows' lengths are no constants."""
     pairs = [(count, length) for count, length in runs.tolist()]
     return by_rows._attend(_attention, query, key, value, None, pairs, int(prefix), scaling=scale)[0].contiguous()
 

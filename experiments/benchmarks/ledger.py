@@ -22,11 +22,11 @@ import numpy as np
 
 from experiments.benchmarks.million import Generated, peak
 from experiments.common import Row, print_rows, summary, write_results
-from lit_curriculum.callbacks import ledger_parts as parts
-from lit_curriculum.callbacks.observer import StageReport
-from lit_curriculum.curriculum import OrderedPolicy, UniformPolicy
+from lit_curriculum import OrderedPolicy, UniformPolicy
+from lit_curriculum.callbacks import ledger_tables as parts
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.loop.hooks import StageReport
 from lit_curriculum.report.ledger import EXAMPLES, PLANNED, TRAINED, StageState, part
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, make_generator
 

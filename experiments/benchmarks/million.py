@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from experiments.common import Row, print_rows, write_results
-from lit_curriculum.curriculum import IterITPolicy, OrderedPolicy
+from lit_curriculum import IterITPolicy, OrderedPolicy
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.cache import build_store
 from lit_curriculum.data.encode import EncodeOptions, Encoder

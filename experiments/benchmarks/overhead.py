@@ -21,11 +21,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from experiments.common import Row, print_rows, summary, write_results
-from lit_curriculum.callbacks import CurriculumCallback, SelectionLog
-from lit_curriculum.callbacks.resume import seed_step
-from lit_curriculum.curriculum import UniformPolicy
-from lit_curriculum.data import AbilityDataModule, CurriculumSampler
-from lit_curriculum.models import CausalLMModule
+from lit_curriculum import (
+    AbilityDataModule,
+    CausalLMModule,
+    CurriculumCallback,
+    CurriculumSampler,
+    SelectionLog,
+    UniformPolicy,
+)
+from lit_curriculum.loop.resume import seed_step
 from lit_curriculum.types import Plan
 
 

@@ -22,11 +22,17 @@ from scipy.stats import spearmanr
 from experiments.ablation import CellLog, Measures, compare
 from experiments.common import print_rows, write_results
 from experiments.embedded import embedded_run
-from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport
-from lit_curriculum.curriculum import BudgetedRefresh, OrderedPolicy
+from lit_curriculum import (
+    BudgetedRefresh,
+    CurriculumCallback,
+    CurriculumObserver,
+    NegativeLogLikelihood,
+    OrderedPolicy,
+    ScoringEngine,
+    StageReport,
+)
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.difficulty import NegativeLogLikelihood, ScoringEngine
-from lit_curriculum.quiet import quiet
+from lit_curriculum.utils.eval_mode import evaluation_mode
 
 FRACTION = 0.3
 CHOICES = {
@@ -56,7 +62,7 @@ class Truth(Callback, CurriculumObserver):
         if report.stage < FIRST:
             return
         store, module = trainer.datamodule.train_store, trainer.lightning_module  # type: ignore[attr-defined]
-        with quiet(module):
+        with evaluation_mode(module):
             engine = ScoringEngine({"loss": NegativeLogLikelihood()})
             true = engine.score(module, store, np.arange(len(store))).values["loss"]  # type: ignore[arg-type]
         plan, scores = report.plan, report.table.scores["loss"]

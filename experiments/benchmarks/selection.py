@@ -21,7 +21,7 @@ from experiments.common import (
     time_interleaved,
     write_results,
 )
-from lit_curriculum.curriculum.novelty import greedy_select, ngram_counts, tfidf
+from lit_curriculum.methods.iterit.novelty import greedy_select, ngram_counts, tfidf
 from lit_curriculum.types import FloatArray
 
 DECAY = 0.1

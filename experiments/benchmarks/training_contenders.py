@@ -14,11 +14,9 @@ from datasets import Dataset
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from experiments.benchmarks.scoring_data import load
-from lit_curriculum.callbacks import CurriculumCallback
-from lit_curriculum.curriculum import UniformPolicy
-from lit_curriculum.data import InstructionDataModule
+from lit_curriculum import CurriculumCallback, InstructionDataModule, UniformPolicy
 from lit_curriculum.data.store import EncodedStore
-from lit_curriculum.models import rows
+from lit_curriculum.models.execution import rows
 from lit_curriculum.types import CONDITIONED
 
 OURS, APART = "ours, packed", "ours, packed, beginnings not shared"

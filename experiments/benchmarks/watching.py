@@ -25,11 +25,16 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from experiments.common import Row, print_rows, summary, write_results
-from lit_curriculum.callbacks import CurriculumCallback, CurriculumMonitor, LedgerWriter, SelectionLog
-from lit_curriculum.curriculum import IterITPolicy
-from lit_curriculum.data import AbilityDataModule
-from lit_curriculum.difficulty import InstructionFollowingDifficulty
-from lit_curriculum.models import CausalLMModule
+from lit_curriculum import (
+    AbilityDataModule,
+    CausalLMModule,
+    CurriculumCallback,
+    CurriculumMonitor,
+    InstructionFollowingDifficulty,
+    IterITPolicy,
+    LedgerWriter,
+    SelectionLog,
+)
 
 STEP_HOOKS = ("on_train_batch_start", "on_train_batch_end")
 OWNERS = ("CurriculumMonitor", "LedgerWriter", "SelectionLog")

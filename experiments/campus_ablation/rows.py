@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.campus_ablation.profiles import Setting
-from lit_curriculum.difficulty import TextMetric
+from lit_curriculum import TextMetric
 from lit_curriculum.types import ExampleStore, FloatArray
 
 CONTROL = "random"
@@ -26,10 +26,10 @@ class RandomScore(TextMetric):
 
 
 METRICS = {
-    "length": "lit_curriculum.difficulty.Length",
-    "mtld": "lit_curriculum.difficulty.MTLD",
-    "loss": "lit_curriculum.difficulty.NegativeLogLikelihood",
-    "scorer": "lit_curriculum.difficulty.learned.LearnedScorer",
+    "length": "lit_curriculum.Length",
+    "mtld": "lit_curriculum.MTLD",
+    "loss": "lit_curriculum.NegativeLogLikelihood",
+    "scorer": "lit_curriculum.LearnedScorer",
     "random": f"{__name__}.RandomScore",
 }
 _THREE = ["length", "mtld", "loss"]
@@ -46,7 +46,10 @@ def metric(name: str, setting: Setting) -> dict[str, Any]:
         options = {"update_every": setting.rescore_every} if setting.rescore_every > 1 else {}
         if setting.scorer_losses is not None:
             learns = {"num_losses": setting.scorer_losses}
-            options["objective"] = {"class_path": "lit_curriculum.difficulty.learned.Reweighting", "init_args": learns}
+            options["objective"] = {
+                "class_path": "lit_curriculum.Reweighting",
+                "init_args": learns,
+            }
     return {"class_path": METRICS[name], **({"init_args": options} if options else {})}
 
 

@@ -21,15 +21,14 @@ from scipy.stats import mannwhitneyu, spearmanr
 
 from experiments.common import write_results
 from experiments.demo.tapir import RoundTrace, true_level
-from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, ScheduleTrace, StageReport
+from lit_curriculum import CurriculumCallback, CurriculumObserver, ScheduleTrace, StageReport, TapirPolicy
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
-from lit_curriculum.curriculum import TapirPolicy
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
-from lit_curriculum.quiet import quiet
 from lit_curriculum.report import figures
+from lit_curriculum.utils.eval_mode import evaluation_mode
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -58,7 +57,7 @@ class Truth:
     def __init__(self, cli: CurriculumCLI) -> None:
         store = cli.datamodule.train_store
         engine = ScoringEngine(METRICS, device=cli.model.device)
-        with quiet(cli.model):
+        with evaluation_mode(cli.model):
             self.scores = engine.score(cli.model, store, np.arange(len(store))).values  # type: ignore[arg-type]
         examples = [store[i] for i in range(len(store))]
         self.levels = np.array([true_level(e) for e in examples])

@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.common import Row
-from lit_curriculum.callbacks import CurriculumObserver, StageReport
-from lit_curriculum.curriculum import TapirPolicy
-from lit_curriculum.distill.procedural import level_of
+from lit_curriculum import CurriculumObserver, StageReport, TapirPolicy
+from lit_curriculum.methods.tapir.teacher.procedural import level_of
 from lit_curriculum.report import figures
 from lit_curriculum.types import Example
 

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
-from lit_curriculum.data import SelectionSampler
+from lit_curriculum import SelectionSampler
 from lit_curriculum.data.selection import content_hashes
 
 

@@ -21,11 +21,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from lit_curriculum.callbacks import CurriculumCallback, SelectionLog
-from lit_curriculum.curriculum import CompetencePolicy
-from lit_curriculum.data import CurriculumSampler, TokenStore
-from lit_curriculum.difficulty import NegativeLogLikelihood
-from lit_curriculum.models import nll_of_logits
+from lit_curriculum import (
+    CompetencePolicy,
+    CurriculumCallback,
+    CurriculumSampler,
+    NegativeLogLikelihood,
+    SelectionLog,
+    TokenStore,
+)
+from lit_curriculum.models.execution.token_nll import nll_of_logits
 from lit_curriculum.types import Batch, TokenNLL
 
 Row = dict[str, list[int]]

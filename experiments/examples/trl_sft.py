@@ -18,7 +18,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from experiments.examples.hf_trainer import SelectionTrainer
-from lit_curriculum.data import SelectionSampler
+from lit_curriculum import SelectionSampler
 from lit_curriculum.data.selection import content_hashes
 
 

@@ -19,8 +19,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from experiments.faults.inject import HOOKS, KINDS, Fault, Ledger, install
-from lit_curriculum.callbacks import ExceptionCheckpoint, latest_checkpoint
+from lit_curriculum import ExceptionCheckpoint
 from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.loop.checkpoints import latest_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # A few bands, so that a run has about as many stages as those of the others.

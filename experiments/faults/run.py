@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.common import write_results
 from experiments.faults.harness import Reference, Setting, disturbed, draw_fault, reference
-from lit_curriculum.callbacks.stage_progress import StageProgress
+from lit_curriculum.loop.resume import StageProgress
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, Trainer
 
 from experiments.ablation import CellLog, Measures, compare
 from experiments.common import print_rows, write_results
-from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from lit_curriculum import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.report import figures
@@ -63,7 +63,7 @@ def policy(row: str, size: int, num_train: int) -> list[str]:
             # All rows of the other eight: uniform order has no more to draw on.
             f"{init}budget={num_train // 10 * 8 + 2 * held}", f"{init}rows_per_stage={size}",
         ]  # fmt: skip
-    nll = "{class_path: lit_curriculum.difficulty.NegativeLogLikelihood}"
+    nll = "{class_path: lit_curriculum.NegativeLogLikelihood}"
     return [
         f"{prefix}GrowthPacePolicy", f"{init}metric=nll", f"{init}count={size}", f"{init}probe={PROBE}",
         f"--curriculum.metrics={{nll: {nll}}}",

@@ -20,11 +20,11 @@ import numpy as np
 from experiments.common import Row, print_rows, write_results
 from experiments.growth_real.data import SOURCES, write_data
 from experiments.growth_study.run import make_cli
-from lit_curriculum.commands.growth import train_cell
-from lit_curriculum.growth.records import GrowthRecord
-from lit_curriculum.growth.sensitivity import AbilityGrowth, analyse, report_rows
-from lit_curriculum.growth.study import GrowthCell, GrowthStudy, Size, cells, run_study
-from lit_curriculum.report.growth import write_report
+from lit_curriculum.methods.doit.command import train_cell
+from lit_curriculum.methods.doit.report import write_report
+from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.sensitivity import AbilityGrowth, analyse, report_rows
+from lit_curriculum.methods.doit.study.study import GrowthCell, GrowthStudy, Size, cells, run_study
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXACT = tuple(name for name, source in SOURCES.items() if source.chance is not None)

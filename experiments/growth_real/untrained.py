@@ -11,7 +11,7 @@ from pathlib import Path
 
 from experiments.growth_real.run import CONFIGS
 from experiments.growth_study.run import make_cli
-from lit_curriculum.callbacks.growth import AbilityGrowthTracker
+from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from experiments.common import print_rows, write_results
 from lit_curriculum.cli import CurriculumCLI
-from lit_curriculum.commands.growth import train_cell
-from lit_curriculum.growth.records import write_records
-from lit_curriculum.growth.sensitivity import analyse, report_rows
-from lit_curriculum.growth.study import cells, load_study, run_study
-from lit_curriculum.report.growth import write_report
+from lit_curriculum.methods.doit.command import train_cell
+from lit_curriculum.methods.doit.report import write_report
+from lit_curriculum.methods.doit.study.records import write_records
+from lit_curriculum.methods.doit.study.sensitivity import analyse, report_rows
+from lit_curriculum.methods.doit.study.study import cells, load_study, run_study
 
 STUDY = Path(__file__).parents[2] / "configs" / "growth" / "embedded.yaml"
 PLANTED = {"noise": ("resistant",), "echo": ("saturated",), "lookup": ("responsive", "accelerating")}

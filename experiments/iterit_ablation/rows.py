@@ -11,8 +11,8 @@ CONTROL = "random, fresh each stage"
 UNTRAINED = "as it came"
 WITHIN = "IterIT within each ability"
 AS_MANY_TOKENS = "random, as many tokens"
-IFD = "lit_curriculum.difficulty.InstructionFollowingDifficulty"
-LOSS_RATIO = "lit_curriculum.difficulty.LossRatioIFD"
+IFD = "lit_curriculum.InstructionFollowingDifficulty"
+LOSS_RATIO = "lit_curriculum.LossRatioIFD"
 
 
 @dataclass(frozen=True)

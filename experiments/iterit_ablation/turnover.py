@@ -8,7 +8,7 @@ import numpy as np
 from lightning.pytorch import Callback, Trainer
 
 from experiments.ablation import Measures
-from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from lit_curriculum import CurriculumObserver, StageReport
 
 
 class Turnover(Callback, CurriculumObserver):

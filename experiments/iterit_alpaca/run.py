@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from experiments.common import Row, write_results
-from lit_curriculum.callbacks import CurriculumObserver, StageReport
+from lit_curriculum import CurriculumObserver, StageReport
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.report import figures
 

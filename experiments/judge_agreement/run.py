@@ -15,14 +15,13 @@ import numpy as np
 from scipy.stats import binomtest
 
 from experiments.common import Row, print_rows, write_results
+from lit_curriculum.chat.cache import CachedClient
+from lit_curriculum.chat.costs import render_costs
+from lit_curriculum.chat.local_client import LocalClient
 from lit_curriculum.data.records import read_records
-from lit_curriculum.distill.cache import CachedClient
-from lit_curriculum.distill.costs import render_costs
-from lit_curriculum.distill.judge import PromptJudge, parse_scores
-from lit_curriculum.distill.judging import judge_items
-from lit_curriculum.distill.likelihood_judge import LikelihoodJudge
-from lit_curriculum.distill.local_client import LocalClient
-from lit_curriculum.distill.roles import JudgeItem, Judgement
+from lit_curriculum.methods.tapir.judging import judge_items
+from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement
+from lit_curriculum.methods.tapir.teacher.judge import LikelihoodJudge, PromptJudge, parse_scores
 
 SEED = 0
 MAX_CHARACTERS = 800

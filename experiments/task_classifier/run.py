@@ -17,8 +17,8 @@ from typing_extensions import TypedDict
 
 from experiments.common import Row, print_rows, write_results
 from lit_curriculum.data.records import read_records
-from lit_curriculum.distill.classifier import LinearTaskClassifier
-from lit_curriculum.distill.hf_classifier import HFTaskClassifier
+from lit_curriculum.methods.tapir.teacher.classifier import LinearTaskClassifier
+from lit_curriculum.methods.tapir.teacher.hf_classifier import HFTaskClassifier
 
 NUM_FOLDS = 5
 SEED = 0

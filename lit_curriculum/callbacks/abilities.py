@@ -11,10 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from lit_curriculum.callbacks.checks import step_outputs, validation_store
 from lit_curriculum.callbacks.seen_rows import NO_ABILITY
 from lit_curriculum.evaluation.ability_scores import AbilityScores
-from lit_curriculum.growth.measured import COLUMNS
+from lit_curriculum.evaluation.measured import COLUMNS
+from lit_curriculum.loop.checks import step_outputs, validation_store
 from lit_curriculum.types import ExampleStore
 
 

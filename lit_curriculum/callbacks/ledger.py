@@ -15,11 +15,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
-from lit_curriculum.callbacks import ledger_parts as parts
-from lit_curriculum.callbacks.checks import curriculum_data
-from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
-from lit_curriculum.callbacks.resume import batches_done
-from lit_curriculum.difficulty.free import FreeScores, has_losses
+from lit_curriculum.callbacks import ledger_tables as parts
+from lit_curriculum.difficulty.training_losses import TrainingLossCollector, has_losses
+from lit_curriculum.loop.checks import curriculum_data
+from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.resume import batches_done
 from lit_curriculum.report.ledger import (
     DROPPED,
     EXAMPLES,
@@ -69,7 +69,7 @@ class LedgerWriter(Callback, CurriculumObserver):
         self._begun = False
         self._stage = -1  # planned, and its training has not ended
         self._seconds = self._started = 0.0
-        self._losses = FreeScores()
+        self._losses = TrainingLossCollector()
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -87,7 +87,7 @@ class LedgerWriter(Callback, CurriculumObserver):
         self._begin(trainer, report.stage, report)
         if 0 <= self._stage < report.stage and report.previous is not None:
             self._end_stage(trainer, report.previous, len(report.previous))
-        self._stage, self._seconds, self._losses = report.stage, 0.0, FreeScores()
+        self._stage, self._seconds, self._losses = report.stage, 0.0, TrainingLossCollector()
         if not trainer.is_global_zero:
             return
         store = curriculum_data(trainer).train_store
@@ -169,7 +169,7 @@ class LedgerWriter(Callback, CurriculumObserver):
             parts.PROBLEM,
         )
         info = {
-            "version": VERSION, "policy": type(report.policy).__name__, "reads": list(report.policy.reads),
+            "version": VERSION, "policy": type(report.policy).__name__, "required_metrics": list(report.policy.required_metrics),
             "batch_size": curriculum_data(trainer).sampler.batch_size, "num_stages": trainer.max_epochs,
             "metrics": {
                 name: {"formula": report.formulas[name], "unit": m.unit, "higher_is_harder": m.higher_is_harder}

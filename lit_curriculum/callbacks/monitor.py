@@ -2,25 +2,215 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from functools import partial
 from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from typing_extensions import override
 
-from lit_curriculum.callbacks import log_sinks
-from lit_curriculum.callbacks.checks import curriculum_data
-from lit_curriculum.callbacks.curriculum import CurriculumCallback
-from lit_curriculum.callbacks.hyperparameters import Options, log_options, log_reached, options_of_run
-from lit_curriculum.callbacks.monitor_cost import CostMeter
-from lit_curriculum.callbacks.monitor_history import StageHistory
-from lit_curriculum.callbacks.monitor_views import example_rows, figures_of, layout_of, plan_scalars
-from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+from lit_curriculum.callbacks import loggers as log_sinks
+from lit_curriculum.callbacks.cost_meter import CostMeter
+from lit_curriculum.callbacks.loggers import Layout
+from lit_curriculum.callbacks.stage_history import StageHistory
 from lit_curriculum.difficulty.base import DifficultyMetric
-from lit_curriculum.types import CONDITIONED
+from lit_curriculum.loop.callback import CurriculumCallback
+from lit_curriculum.loop.checks import curriculum_data
+from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.resume import options_of
+from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker
+from lit_curriculum.report.figures import correlation_matrix, share_matrix
+from lit_curriculum.report.ledger_views import drift, rank_correlations, shown_stages
+from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray
+
+_REACHED = ("train/loss", "val/loss", "val/accuracy")
+
+Options = dict[str, str | int | float | bool]
+
+
+def options_of_run(trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> Options:
+    """Policy with its options, metrics, seed, stages, batch, data and model, under their names in yaml."""
+    data, policy = curriculum_data(trainer), curriculum.policy
+    return {
+        "curriculum.policy": type(policy).__name__, **dict(_flat("curriculum.policy", options_of(policy))),
+        **{f"curriculum.metrics.{name}": m.formula for name, m in curriculum.metrics.items()},
+        "curriculum.seed": curriculum.seed, "data.batch_size": data.sampler.batch_size,
+        "data.examples": len(data.train_store), "trainer.max_epochs": trainer.max_epochs or 0,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "model.source": str(getattr(module, "source", None) or type(module).__name__),
+        "model.parameters": sum(p.numel() for p in module.parameters()),
+    }  # fmt: skip
+
+
+def log_options(trainer: Trainer, options: Options) -> None:
+    """To every logger but TensorBoard, whose table wants them with what the run has reached."""
+    for logger in trainer.loggers:
+        if trainer.is_global_zero and not isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(options)
+
+
+def log_reached(trainer: Trainer, options: Options) -> None:
+    """To TensorBoard's table of runs; a growth tracker enters its own means there, and a run has one line."""
+    callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
+    if not trainer.is_global_zero or any(isinstance(c, AbilityGrowthTracker) for c in callbacks):
+        return
+    reached = {name: float(trainer.callback_metrics[name]) for name in _REACHED if name in trainer.callback_metrics}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger) and reached:
+            logger.log_hyperparams(dict(options), reached, step=trainer.global_step)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str | int | float | bool]]:
+    """Nested options by names with dots; what is no number stays as text, and what is not set is left out."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    elif value is not None:
+        yield name, value if isinstance(value, (str, int, float, bool)) else str(value)
+
+
+_TEXT = 300
+LAYOUT: Layout = {
+    "Learning": {
+        "loss": ("Multiline", ["train/loss", "val/loss"]),
+        "accuracy by ability": ("Multiline", ["val/accuracy.*"]),
+        "loss by ability": ("Multiline", ["val/nll.*"]),
+    },
+    "What is chosen": {
+        "examples": ("Multiline", ["curriculum/(selected|candidates|eligible)"]),
+        "turnover": ("Multiline", ["curriculum/overlap", "turnover/.*"]),
+        "schedules": ("Multiline", ["curriculum/clock/.*"]),
+        "perplexity of the bands": ("Multiline", ["curriculum/perplexity/.*"]),
+        "mixture": ("Multiline", ["curriculum/p_mix/.*"]),
+    },
+    "What it costs": {
+        "seconds": ("Multiline", ["cost/.*_seconds"]),
+        "share of refreshes": ("Multiline", ["cost/refresh_share"]),
+        "share of the machine's limit": ("Multiline", ["machine/.*_share_of_limit"]),
+    },
+}
+"""Category -> chart -> kind and tags, which are regular expressions."""
+
+
+def layout_of(metrics: Iterable[str], tags: Set[str]) -> Layout:
+    """:data:`LAYOUT` and the charts of every metric, without those that none of ``tags`` would fill."""
+    everything = {**LAYOUT, **_difficulty_layout(metrics)}
+    found = {
+        category: {
+            name: chart for name, chart in charts.items() if any(re.fullmatch(p, t) for p in chart[1] for t in tags)
+        }
+        for category, charts in everything.items()
+    }
+    return {category: charts for category, charts in found.items() if charts}
+
+
+def _difficulty_layout(metrics: Iterable[str]) -> Layout:
+    """Quartiles by stage, difficulty of what is trained on, agreement."""
+    charts: dict[str, tuple[str, list[str]]] = {
+        f"{m}: median and quartiles": ("Margin", [f"drift/{m}/{q}" for q in ("median", "lower", "upper")])
+        for m in metrics
+    }
+    charts["of the batches trained on"] = ("Multiline", ["training/difficulty/.*"])
+    charts["rank correlation with earlier stages"] = ("Multiline", ["drift/.*/with_.*"])
+    charts["rank correlation of views"] = ("Multiline", ["views/.*"])
+    return {"Difficulty": charts}
+
+
+def plan_scalars(report: StageReport, history: StageHistory) -> dict[str, float]:
+    """All scalars of a decision, under the tags of the log; those that are not defined are left out."""
+    learning = report.learning
+    found = {
+        **report.plan.scalars,
+        **learning.scalars,
+        "stage": float(report.stage),
+        "selected": float(len(report.plan)),
+        "candidates": float(len(report.candidates)),
+        "scored_tokens": float(report.scored_tokens),
+        "scoring_seconds": report.scoring_seconds,
+        "selecting_seconds": report.selecting_seconds,
+        "refresh_seconds": report.scoring_seconds + report.selecting_seconds + learning.seconds,
+        "overlap": report.overlap,
+    }
+    if learning.seconds:
+        found["learning_seconds"] = learning.seconds
+        found["learning_forward_tokens"] = float(learning.forward_tokens)
+        found["generated_tokens"] = float(learning.generated_tokens)
+    found = {f"curriculum/{name}": float(value) for name, value in found.items()}
+    found["turnover/new"] = history.new_share()
+    found |= {f"views/{pair}": value for pair, value in history.views().items()}
+    for metric, scores in report.table.scores.items():
+        known, chosen = scores[np.isfinite(scores)], scores[np.unique(report.plan.indices)]
+        if len(known):
+            points = np.quantile(known, [0.25, 0.5, 0.75]).tolist()
+            found |= {f"drift/{metric}/{q}": v for q, v in zip(("lower", "median", "upper"), points, strict=True)}
+        if np.isfinite(chosen).any():
+            found[f"drift/{metric}/selected_median"] = float(np.nanmedian(chosen))
+        last, first = history.drift(metric)
+        found |= {f"drift/{metric}/with_last": last, f"drift/{metric}/with_first": first}
+        harder = report.metrics[metric].higher_is_harder
+        found[f"turnover/newly_hard/{metric}"] = history.newly_hard(metric, harder)[1]
+    return {tag: value for tag, value in found.items() if np.isfinite(value)}
+
+
+def example_rows(
+    report: StageReport, history: StageHistory, store: ExampleStore, count: int
+) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Tables of examples to read by the first metric that the policy reads: tag, columns, rows."""
+    kinds: dict[str, IntArray] = {}
+    metric = next(iter(report.policy.required_metrics), None)
+    if metric is not None:
+        hardness = report.table.hardness(metric)
+        known = np.flatnonzero(np.isfinite(hardness))
+        ordered = known[np.argsort(-hardness[known], kind="stable")]
+        kinds["hardest"], kinds["easiest"] = ordered[:count], ordered[::-1][:count]
+        kinds["newly_hard"] = history.newly_hard(metric, report.metrics[metric].higher_is_harder)[0][:count]
+    kinds["most_often_chosen"] = np.argsort(-history.times, kind="stable")[:count]
+    columns = ["id", "instruction", "response", metric or "score", "stages"]
+    for kind, indices in kinds.items():
+        rows = []
+        for i in indices.tolist():
+            example = store[i]
+            score = "-" if metric is None else f"{report.table.scores[metric][i]:.5g}"
+            rows.append(
+                [example.id, example.instruction[:_TEXT], example.response[:_TEXT], score, str(history.times[i])]
+            )
+        if rows:
+            yield kind, columns, rows
+
+
+def figures_of(history: StageHistory, metrics: Mapping[str, DifficultyMetric]) -> dict[str, Callable[[Axes], None]]:
+    """Tag -> what draws it: drift and agreement of stages for each metric, agreement of views, shared examples."""
+    states = [history.state(s) for s in shown_stages(range(len(history)))]
+    names = [str(s.stage) for s in states]
+    found: dict[str, Callable[[Axes], None]] = {}
+    for metric in history.scores:
+        columns = [s.scores[metric] for s in states]
+        if len(states) > 1:
+            found[f"drift/{metric}"] = partial(drift, states=states, metric=metric, unit=metrics[metric].unit)
+            values = rank_correlations(columns)
+            title = f"rank correlation of {metric} between stages"
+            found[f"agreement_of_stages/{metric}"] = partial(
+                correlation_matrix, correlations=values, names=names, label="stage", title=title
+            )
+    views = list(history.scores)
+    if len(views) > 1:
+        values = rank_correlations([states[-1].scores[m] for m in views])
+        title = f"rank correlation of the metrics at stage {names[-1]}"
+        found["agreement_of_views"] = partial(
+            correlation_matrix, correlations=values, names=views, label="", title=title
+        )
+    if len(states) > 1:
+        shares = history.overlaps([s.stage for s in states])
+        title = "share of the row's examples that the column has too"
+        found["shared_examples"] = partial(share_matrix, shares=shares, names=names, label="stage", title=title)
+    return found
+
 
 _FIGURE_SHARE = 0.005  # of the run's time so far that figures may take, with those at its end
 _FIRST_DRAWING = 0.5  # seconds, as long as no figures have been drawn
@@ -46,7 +236,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
     often chosen), all at the number of the stage, and a page of custom scalars. A logger with ``log_image`` and
     ``log_text``, such as that of Weights & Biases, gets figures and texts. Options of policy, data and model are logged
     as hyperparameters. Comparisons between stages are of a sample of
-    :data:`~lit_curriculum.callbacks.monitor_history.SAMPLE` examples, which checkpoints keep. Figures are drawn when
+    :data:`~lit_curriculum.callbacks.stage_history.SAMPLE` examples, which checkpoints keep. Figures are drawn when
     training ends, and before only where that leaves all of them below half a percent of the time.
 
     Args:
@@ -115,7 +305,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         sampler, table = curriculum_data(trainer).sampler, self._curriculum.table
         assert sampler.plan is not None
         indices = sampler.plan.indices[batch_idx * sampler.batch_size : (batch_idx + 1) * sampler.batch_size]
-        means = {m: table.scores[m][indices] for m in self._curriculum.policy.reads}
+        means = {m: table.scores[m][indices] for m in self._curriculum.policy.required_metrics}
         found = {f"training/difficulty/{m}": float(np.nanmean(v)) for m, v in means.items() if np.isfinite(v).any()}
         if found:
             self._log(trainer, found)

@@ -14,11 +14,11 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from lit_curriculum.callbacks.checks import curriculum_data
-from lit_curriculum.callbacks.curriculum import CurriculumCallback
-from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
-from lit_curriculum.callbacks.resume import options_of
 from lit_curriculum.data.store import content_digest
+from lit_curriculum.loop.callback import CurriculumCallback
+from lit_curriculum.loop.checks import curriculum_data
+from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.resume import options_of
 from lit_curriculum.types import CONDITIONED
 
 FORMAT = 1

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_curriculum.callbacks.checks import CurriculumData
+from lit_curriculum.loop.checks import CurriculumData
 from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray
 
 NO_ABILITY = "other"

@@ -9,9 +9,9 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from lit_curriculum.callbacks.checks import curriculum_data
-from lit_curriculum.callbacks.described import identities
-from lit_curriculum.callbacks.observer import CurriculumObserver, StageReport
+from lit_curriculum.callbacks.ledger_tables import example_columns
+from lit_curriculum.loop.checks import curriculum_data
+from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -44,7 +44,7 @@ class SelectionLog(Callback, CurriculumObserver):
         folder.mkdir(parents=True, exist_ok=True)
         store = curriculum_data(trainer).train_store
         indices, weights = report.plan.indices, report.plan.weights
-        described = identities(store, indices)
+        described = example_columns(store, indices)
         rows = zip(*described.values(), strict=True)
         scores = {name: values[indices].tolist() for name, values in report.table.scores.items()}
         partial = folder / f".stage-{report.stage}.partial"

@@ -9,11 +9,11 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from lit_curriculum import __version__
-from lit_curriculum.callbacks.checks import curriculum_data
-from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.difficulty.base import DifficultyMetric
+from lit_curriculum.difficulty.learned import LearnedMetric
 from lit_curriculum.difficulty.score_store import StoredScores
-from lit_curriculum.difficulty.stateful import StatefulMetric
+from lit_curriculum.loop.callback import CurriculumCallback
+from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.types import ExampleStore
 
 MakeCLI = Callable[[Sequence[str], bool], LightningCLI]
@@ -32,14 +32,14 @@ def curriculum_of(trainer: Trainer) -> CurriculumCallback:
     return next(c for c in callbacks if isinstance(c, CurriculumCallback))
 
 
-def refuse_stateful(metrics: Mapping[str, DifficultyMetric], command: str) -> None:
+def refuse_learned(metrics: Mapping[str, DifficultyMetric], command: str) -> None:
     """Refuse metrics that learn from the run that they are part of.
 
     Raises:
         ValueError: names the first one.
     """
     for name, metric in metrics.items():
-        if isinstance(metric, StatefulMetric) and not metric.stands_alone:
+        if isinstance(metric, LearnedMetric) and not metric.stands_alone:
             raise ValueError(
                 f"curriculum.metrics.{name} ({type(metric).__name__}) learns while a model is trained, so "
                 f"lit-curriculum {command} has no score of it; leave it out of curriculum.metrics, or train with it "

@@ -3,35 +3,206 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
-from lit_curriculum import hub
-from lit_curriculum.commands.evaluate_files import merge_evaluations, parse_shard, write_evaluation
-from lit_curriculum.commands.evaluate_open import pair_scores, read_judge, refuse_without_reference, with_references
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
-from lit_curriculum.evaluation.evaluator import Evaluator
+from lit_curriculum.evaluation.evaluator import Evaluator, Judge
+from lit_curriculum.evaluation.generation_cache import KeptAnswers
 from lit_curriculum.evaluation.items import EvalItem
-from lit_curriculum.evaluation.kept_answers import KeptAnswers
 from lit_curriculum.evaluation.options import EvalOptions, MathRule
 from lit_curriculum.evaluation.ranked import LogitStep, Norm
-from lit_curriculum.evaluation.scorer import Scorer, ScorerDtype
-from lit_curriculum.evaluation.summary import item_line, shard
-from lit_curriculum.evaluation.tasks import FORMATS, load_items
+from lit_curriculum.evaluation.summary import TaskScore, item_line, result_of, shard, summarise
 from lit_curriculum.evaluation.tasks.few_shot import with_bbh_prompts, with_mmlu_shots
+from lit_curriculum.evaluation.tasks.load import FORMATS, load_items
+from lit_curriculum.evaluation.tasks.read import need, read_records
+from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype
+from lit_curriculum.methods.tapir.roles import JudgeItem, PairJudge
 from lit_curriculum.models import checkpoint as checkpoints
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.export import load_module
-from lit_curriculum.progress import display
+from lit_curriculum.utils import hub
+from lit_curriculum.utils.progress import Show, display, no_display
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``I/N`` as (I, N).
+
+    Raises:
+        ValueError: it is not of that form, or I is not from 1 to N.
+    """
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ValueError(f"--shard {text} must be I/N with I from 1 to N, such as 1/4.")
+    return int(part), int(parts)
+
+
+def write_evaluation(out: Path, lines: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> str:
+    """Write ``items.jsonl``, ``results.json`` and ``results.md``.
+
+    Args:
+        out: Folder.
+        lines: One an item, from :func:`~lit_curriculum.evaluation.summary.item_line`.
+        said: What was evaluated, and how.
+
+    Returns:
+        The table.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (out / "items.jsonl").write_text(text, encoding="utf-8")
+    rows = summarise([result_of(line) for line in lines])
+    whole = {**said, "rows": [asdict(row) for row in rows]}
+    (out / "results.json").write_text(json.dumps(whole, indent=1, allow_nan=True) + "\n", encoding="utf-8")
+    table = as_table(rows)
+    (out / "results.md").write_text(table, encoding="utf-8")
+    return table
+
+
+def merge_evaluations(parts: Sequence[Path], out: Path) -> str:
+    """One evaluation from all shards of it; the table is that of a single process.
+
+    Args:
+        parts: Folders that ``evaluate --shard`` has written, in any order.
+        out: Folder to write.
+
+    Raises:
+        ValueError: a folder holds no shard, the shards are of different evaluations, or one is missing or there twice.
+    """
+    said = []
+    for part in parts:
+        path = part / "results.json"
+        if not path.is_file():
+            raise ValueError(f"--merge: {part} holds no results.json; give the folders that evaluate --shard wrote.")
+        one = json.loads(path.read_text(encoding="utf-8"))
+        if not one.get("shard"):
+            raise ValueError(f"--merge: {part} is of a whole evaluation and not of a shard.")
+        said.append(one)
+    for part, one in zip(parts, said, strict=True):
+        differing = [n for n in ("model", "tasks", "options", "num_items") if one[n] != said[0][n]]
+        if differing or one["shard"][1] != said[0]["shard"][1]:
+            what = differing[0] if differing else "number of shards"
+            raise ValueError(f"--merge: {part} and {parts[0]} differ in {what}; merge shards of one evaluation.")
+    numbers, wanted = sorted(one["shard"][0] for one in said), list(range(1, said[0]["shard"][1] + 1))
+    if numbers != wanted:
+        raise ValueError(f"--merge: shards {numbers} are not each of {wanted} once; give every shard once.")
+    lines = [json.loads(x) for p in parts for x in (p / "items.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines.sort(key=lambda line: int(line["place"]))
+    whole = {k: v for k, v in said[0].items() if k != "rows"} | {"shard": None}
+    return write_evaluation(out, lines, whole)
+
+
+def as_table(rows: Sequence[TaskScore]) -> str:
+    """Rows of tasks as a table in Markdown; scores in percent."""
+    lines = [
+        "| task | items | score, % | 95 % interval | chance, % | kappa | loss, nats per token | further |",
+        "| --- | ---: | ---: | --- | ---: | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        further = ", ".join(f"{name} {100 * value:.1f} %" for name, value in row.extra.items())
+        loss = f"{row.nll:.3f}" if row.nll == row.nll else ""
+        lines.append(
+            f"| {row.task} | {row.num_items} | {100 * row.score:.1f} | {100 * row.interval.low:.1f} to "
+            f"{100 * row.interval.high:.1f} | {100 * row.chance:.1f} | {row.kappa:.3f} | {loss} | {further} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+_PART = 64
+"""Pairs that the judge is given at a time."""
+
+
+def read_judge(path: Path) -> PairJudge:
+    """The judge that a yaml names by ``class_path`` and ``init_args``, its chat client inside.
+
+    Raises:
+        ValueError: there is no such file, or it names no pair judge or an option that the judge does not have.
+    """
+    if not path.is_file():
+        raise ValueError(f"--judge: there is no file {path}.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(PairJudge, "judge", required=True)
+    try:
+        config = parser.parse_object({"judge": yaml.safe_load(path.read_text(encoding="utf-8"))})
+    except (ArgumentError, yaml.YAMLError) as error:
+        raise ValueError(f"--judge {path.name} describes no pair judge: {' '.join(str(error).split())}") from error
+    judge: PairJudge = parser.instantiate(config).judge
+    return judge
+
+
+def with_references(items: Sequence[EvalItem], path: Path) -> list[EvalItem]:
+    """The items, open ones with the answers of ``path`` to compare with.
+
+    Args:
+        items: Of any kind.
+        path: Lines with ``id`` and ``answer``, such as the ``items.jsonl`` of another model's evaluation.
+
+    Raises:
+        ValueError: the file is missing or a line lacks a field.
+    """
+    answers = {str(need(r, "id", where)): str(need(r, "answer", where)) for where, r in read_records(path)}
+    return [replace(i, gold=answers[i.id]) if i.kind == "open" and i.id in answers else i for i in items]
+
+
+def refuse_without_reference(items: Sequence[EvalItem]) -> None:
+    """Refuse open items that a judge could compare with nothing.
+
+    Raises:
+        ValueError: an open item has no reference answer.
+    """
+    bare = [item for item in items if item.kind == "open" and not item.gold]
+    if bare:
+        raise ValueError(
+            f"{bare[0].source}: item {bare[0].id} and {len(bare) - 1} more have no answer to compare with; give "
+            "--reference FILE with their id and answer, such as another model's items.jsonl."
+        )
+
+
+def pair_scores(judge: PairJudge, kept: Path, show: Show = no_display) -> Judge:
+    """A pair judge as what the evaluator asks: 1 where the answer beats the reference, 0.5 for a tie.
+
+    Args:
+        judge: Rates both answers.
+        kept: File that the answers are written to before the judge is asked, so that they are not lost with it.
+        show: Shows how far the judge has come.
+
+    Raises:
+        ValueError: (when it judges) the judge's answer on a pair could not be read; a guess would hide that.
+    """
+
+    def scores(pairs: Sequence[tuple[str, str, str]]) -> list[float]:
+        names = ("question", "reference", "answer")
+        lines = [json.dumps(dict(zip(names, pair, strict=True)), ensure_ascii=False) for pair in pairs]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        found = []
+        with show("Judgements", " answers") as progress:
+            for start in range(0, len(pairs), _PART):
+                found += judge.judge([JudgeItem(*pair) for pair in pairs[start : start + _PART]])
+                if progress is not None:
+                    progress(len(found), len(pairs))
+        broken = sum(not one.valid for one in found)
+        if broken:
+            raise ValueError(
+                f"the judge {judge.version} gave no readable answer on {broken} of {len(found)} pairs; the answers are "
+                f"in {kept}."
+            )
+        gaps = [one.score_student - one.score_teacher for one in found]
+        return [1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps]
+
+    return scores
 
 
 def evaluate_command(args: Sequence[str]) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lit_curriculum.callbacks.curriculum import CurriculumCallback
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
+from lit_curriculum.difficulty.batching import UniqueSequences
+from lit_curriculum.difficulty.learned import LearnedMetric
 from lit_curriculum.difficulty.score_store import StoredScores
-from lit_curriculum.difficulty.stateful import StatefulMetric
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.work import Work
+from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray, Plan, make_generator
 
 _DRIFT = 0.02  # standard deviation of what a made-up score moves from stage to stage, as a share of its range
@@ -48,13 +48,17 @@ class Forecast:
     def __init__(
         self, curriculum: CurriculumCallback, store: ExampleStore, num_stages: int, stored: StoredScores | None = None
     ) -> None:
-        self.metrics, self.seed, self.free_metric = curriculum.metrics, curriculum.seed, curriculum.free_metric
+        self.metrics, self.seed, self.training_loss_metric = (
+            curriculum.metrics,
+            curriculum.seed,
+            curriculum.training_loss_metric,
+        )
         self.policy: CurriculumPolicy = copy.deepcopy(curriculum.policy)
         self.store, self.num_stages, self.stored = store, num_stages, stored
         self.made_up = [n for n, m in self.metrics.items() if _of_a_model(m) and not (stored and n in stored.metrics)]
         """Metrics whose scores nobody knows before the run."""
         self._views = sorted({v for m in self.metrics.values() if isinstance(m, ModelMetric) for v in m.views})
-        self._work = Work.build(store, np.arange(len(store)), self._views) if self._views else None
+        self._work = UniqueSequences.build(store, np.arange(len(store)), self._views) if self._views else None
         generator = make_generator(self.seed, 0, "forecast")
         self._level: FloatArray = generator.uniform(0.1, 0.9, len(store))
 
@@ -69,15 +73,21 @@ class Forecast:
         table = DifficultyTable(len(self.store), list(self.metrics), directions)
         everything = np.arange(len(self.store))
         for name, metric in self.metrics.items():
-            if not isinstance(metric, (ModelMetric, StatefulMetric)):
+            if not isinstance(metric, (ModelMetric, LearnedMetric)):
                 self._enter(table, name, everything, self._scores(name, metric, 0), 0)
         found: list[StageForecast] = []
         for stage in range(self.num_stages):
             if stage > 0 and self.policy.finished(stage):
                 break
-            if stage > 0 and self.free_metric is not None:
+            if stage > 0 and self.training_loss_metric is not None:
                 trained = np.unique(found[-1].plan.indices)
-                self._enter(table, self.free_metric, trained, self._drawn(self.free_metric, stage)[trained], stage - 1)
+                self._enter(
+                    table,
+                    self.training_loss_metric,
+                    trained,
+                    self._drawn(self.training_loss_metric, stage)[trained],
+                    stage - 1,
+                )
             found.append(self._stage(table, stage))
         return found
 
@@ -86,14 +96,14 @@ class Forecast:
         candidates = self.policy.candidates(table, stage)
         learned = 0
         for name, metric in self.metrics.items():
-            if isinstance(metric, StatefulMetric):
+            if isinstance(metric, LearnedMetric):
                 generator = make_generator(self.seed, stage, f"{name} wanted")
-                more = metric.wanted(candidates, len(self.store), stage, generator)
+                more = metric.extra_candidates(candidates, len(self.store), stage, generator)
                 candidates = np.concatenate([candidates, np.setdiff1d(more, candidates)])
         for name, metric in self.metrics.items():
             if isinstance(metric, ModelMetric):
                 self._enter(table, name, candidates, self._scores(name, metric, stage)[candidates], stage)
-            elif isinstance(metric, StatefulMetric) and metric.is_due(stage):
+            elif isinstance(metric, LearnedMetric) and metric.is_due(stage):
                 learned += int(self.store.lengths(CONDITIONED).sum()) if metric.model_methods else 0
                 self._enter(table, name, everything, self._scores(name, metric, stage), stage)
         plan = self.policy.step(table, stage, make_generator(self.seed, stage, "policy"))
@@ -128,7 +138,7 @@ class Forecast:
 
     def _drawn(self, name: str, stage: int) -> FloatArray:
         """[N] made-up scores: half what all metrics agree on, half of this one, and a little of the stage."""
-        low, high = self.metrics[name].plausible
+        low, high = self.metrics[name].score_range
         own = make_generator(self.seed, 0, f"forecast {name}").uniform(0.1, 0.9, len(self._level))
         moved = make_generator(self.seed, stage, f"forecast {name} drift").normal(0.0, _DRIFT, len(self._level))
         share = np.clip(0.5 * (self._level + own) + moved, 0.01, 0.99)

@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_curriculum.difficulty.score_merge import merge_scores
-from lit_curriculum.difficulty.score_store import read_scores
+from lit_curriculum.difficulty.score_store import merge_scores, read_scores
 
 
 def merge_command(args: Sequence[str]) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from torch import nn
 
-from lit_curriculum.callbacks.checks import check_trainer, curriculum_data
-from lit_curriculum.callbacks.preparer import StagePreparer
 from lit_curriculum.commands.configured import (
     MakeCLI,
     check_scores,
@@ -23,14 +24,171 @@ from lit_curriculum.commands.configured import (
     training_examples,
 )
 from lit_curriculum.commands.forecast import Forecast, StageForecast
-from lit_curriculum.commands.plan_text import show_plan
-from lit_curriculum.commands.plan_warnings import warnings_of
-from lit_curriculum.curriculum.horizon import horizon_steps, stage_steps
 from lit_curriculum.difficulty.score_store import read_scores
+from lit_curriculum.loop.checks import check_trainer, curriculum_data
+from lit_curriculum.loop.hooks import StagePreparer
+from lit_curriculum.loop.horizon import horizon_steps, stage_steps
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.footprint import Footprint, footprint
 from lit_curriculum.models.optimization import fix_horizon
 from lit_curriculum.types import CONDITIONED, ExampleStore
+
+_MANY_CUT = 0.5
+
+
+def warnings_of(facts: dict[str, Any], store: ExampleStore) -> list[str]:
+    """A sentence for each thing that a person would want to know before the run.
+
+    Args:
+        facts: The plan.
+        store: The data.
+    """
+    found: list[str] = []
+    data, stages, batch = facts["data"], facts["stages"], facts["batch_size"]
+    small = [s for s in stages if s.get("simulated_examples", s["examples"]) < batch]
+    if small:
+        found.append(
+            f"{_count(len(small), 'stage')} of {len(stages)} {_are(len(small))} smaller than one batch of {batch} "
+            f"(first stage {small[0]['stage']} with {small[0].get('simulated_examples', small[0]['examples'])} "
+            "examples), so a step there sees fewer examples than elsewhere; raise the stage's size or lower "
+            "data.batch_size."
+        )
+    group = facts["accumulate_grad_batches"]
+    if group > 1 and any(s["examples"] < batch * group for s in stages):
+        found.append(
+            f"some stages hold fewer than trainer.accumulate_grad_batches={group} batches of {batch}, and a step never "
+            "spans two stages, so their last steps see fewer examples."
+        )
+    cut = data["truncated"]
+    if cut and cut >= _MANY_CUT * len(store):
+        what = "every response is" if cut >= len(store) else f"{cut} of {len(store)} responses are"
+        found.append(f"{what} cut at data.max_length, so the model never sees how they end; raise it.")
+    if data["without_scored_token"]:
+        found.append(f"{data['without_scored_token']} examples have no scored token and cannot be scored by a model.")
+    if data["dropped"]:
+        found.append(f"{_count(data['dropped'], 'record')} {_are(data['dropped'])} left out: {data['summary']}")
+    if facts["sizes_depend_on_scores"]:
+        played = [s["simulated_examples"] for s in stages if "simulated_examples" in s]
+        found.append(
+            f"stages need not hold what is planned: played, they held {_brief(played)} examples; the learning-rate "
+            f"horizon follows the planned {facts['examples']}."
+        )
+    if facts["simulation_stopped"]:
+        found.append(f"with made-up scores the run stopped: {facts['simulation_stopped']}")
+    if facts["data_grow"]:
+        found.append("the data grow during the run; rows that are written then, and what they cost, are not planned.")
+    limit = facts["max_steps"]
+    if limit is not None and limit < sum(s["steps"] for s in stages):
+        found.append(
+            f"trainer.max_steps={limit} ends the run before its {len(stages)} stages are over "
+            f"({sum(s['steps'] for s in stages)} steps)."
+        )
+    share = facts.get("cost", {}).get("scoring_share")
+    if share is not None and share > 1.0:
+        found.append(f"scoring costs {share:.1f} times what training does; score fewer candidates or less often.")
+    memory, there = sum(facts.get("memory_bytes", {}).values()), facts.get("memory_available")
+    if there is not None and memory > there:
+        found.append(
+            f"a step needs about {memory / 2**30:.1f} GiB on a device, which has {there / 2**30:.1f} GiB; lower "
+            "data.batch_size or data.max_length, or set model.gradient_checkpointing, model.lora or model.dtype."
+        )
+    return found
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _brief(numbers: list[int]) -> str:
+    shown = ", ".join(str(n) for n in numbers[:8])
+    return shown if len(numbers) <= 8 else f"{shown}, ... ({len(numbers)} stages, {sum(numbers)} in all)"
+
+
+_SHOWN = 12  # stages at most; the file has all
+
+
+def show_plan(facts: dict[str, Any]) -> None:
+    """Print data, stages, cost, memory and warnings."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    data = facts["data"]
+    metrics = ", ".join(f"{name} ({formula})" for name, formula in facts["metrics"].items())
+    lines = [
+        f"data: {data['examples']} examples to train on, {data['validation']} to validate on; {data['tokens']:,} "
+        f"tokens, {data['response_tokens']:,} of them in responses; median {data['median_tokens']:.0f}, longest "
+        f"{data['longest']}",
+        *([data["summary"]] if data["summary"] else []),
+        f"curriculum: {facts['policy']}, metrics: {metrics or 'none'}",
+        f"steps: {facts['steps']}, the horizon of the learning-rate schedule; {facts['batch_size']} examples a batch "
+        f"over {facts['ranks']} rank(s), {facts['accumulate_grad_batches']} batch(es) a step",
+    ]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+    _stages(console, facts)
+    if "cost" in facts:
+        _cost(console, facts)
+    else:
+        console.print("model: operations and memory are known of CausalLMModule only")
+    for sentence in facts["warnings"]:
+        console.print(Text(f"warning: {sentence}"), soft_wrap=True)
+    if not facts["warnings"]:
+        console.print("no warnings")
+
+
+def _stages(console: Console, facts: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "examples", "steps", "scored for it", "tokens to score", "tokens to train on"):
+        table.add_column(name, justify="right")
+    stages = facts["stages"]
+    for s in stages[:_SHOWN]:
+        known = [str(s.get(k, "?")) for k in ("candidates", "tokens_to_score", "tokens")]
+        table.add_row(str(s["stage"]), str(s["examples"]), str(s["steps"]), *known)
+    table.add_row("all", str(facts["examples"]), str(facts["steps"]), "", *_totals(stages))
+    console.print(table)
+    if len(stages) > _SHOWN:
+        console.print(f"({len(stages) - _SHOWN} more stages; --out FILE.json has all)")
+    if facts["simulated_scores"] and facts["simulated"]:
+        names = ", ".join(facts["simulated_scores"])
+        console.print(Text(f"the stages were played with made-up scores of {names}"), soft_wrap=True)
+
+
+def _totals(stages: list[dict[str, Any]]) -> list[str]:
+    if any("tokens" not in s for s in stages):
+        return ["?", "?"]
+    return [str(sum(s[k] for s in stages)) for k in ("tokens_to_score", "tokens")]
+
+
+def _cost(console: Console, facts: dict[str, Any]) -> None:
+    model, cost, memory = facts["model"], facts["cost"], facts["memory_bytes"]
+    passes = "6ND" if model["parameters"] == model["trained_parameters"] else "4ND (adapter)"
+    scoring = "scoring: not counted (--simulate yes plays the stages)"
+    if cost["scoring_tokens"] is not None:
+        share = 100 * (cost["scoring_share"] or 0.0)
+        scoring = (
+            f"scoring: at most {cost['scoring_tokens']:,} tokens, {cost['scoring_flops']:.3g} operations (2ND), "
+            f"{share:.1f} % of training"
+        )
+    parts = ", ".join(f"{name} {_bytes(size)}" for name, size in memory.items())
+    lines = [
+        f"model: {model['parameters']:,} parameters, {model['trained_parameters']:,} trained; N = {model['body']:,} "
+        f"without embeddings, output head {model['head']:,}",
+        f"training: {cost['training_tokens']:,} tokens, {cost['training_flops']:.3g} operations ({passes}, the head on "
+        "responses)",
+        scoring,
+        f"memory of a training step on a device, roughly: {_bytes(sum(memory.values()))} ({parts})",
+    ]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"
+
 
 Facts = dict[str, Any]
 _MANY = 100_000  # examples above which stages are played only where that is asked for
@@ -102,12 +260,12 @@ def make_plan(
         "data": _data_facts(data, store),
         "policy": type(curriculum.policy).__name__,
         "metrics": {n: m.formula for n, m in curriculum.metrics.items()},
-        "made_up_scores": forecast.made_up,
+        "simulated_scores": forecast.made_up,
         "batch_size": sampler.batch_size,
         "ranks": trainer.world_size,
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
         "stages": [
-            {"stage": s, "examples": size, "steps": n, **_played(played, s, store, steps_of)}
+            {"stage": s, "examples": size, "steps": n, **simulated(played, s, store, steps_of)}
             for s, (size, n) in enumerate(zip(sizes, steps, strict=True))
         ],
         "examples": sum(sizes),
@@ -145,7 +303,9 @@ def _data_facts(data: Any, store: ExampleStore) -> Facts:
     }
 
 
-def _played(played: Sequence[StageForecast], stage: int, store: ExampleStore, steps_of: Callable[[int], int]) -> Facts:
+def simulated(
+    played: Sequence[StageForecast], stage: int, store: ExampleStore, steps_of: Callable[[int], int]
+) -> Facts:
     """What a made-up run had in a stage, where it came so far."""
     if stage >= len(played):
         return {}

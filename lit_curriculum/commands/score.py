@@ -20,21 +20,35 @@ from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import override
 
 from lit_curriculum import __version__
-from lit_curriculum.callbacks.checks import check_module, curriculum_data
-from lit_curriculum.callbacks.learning import score_alone
-from lit_curriculum.callbacks.progress import scoring_bar
-from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options, refuse_stateful
-from lit_curriculum.data.subset import shard
+from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options, refuse_learned
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
+from lit_curriculum.difficulty.learned import LearnedMetric
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
-from lit_curriculum.difficulty.stateful import StatefulMetric
+from lit_curriculum.difficulty.shared_cache import shared_cache
 from lit_curriculum.difficulty.summary_cache import SummaryCache
-from lit_curriculum.evaluation.common_cache import common_cache
-from lit_curriculum.quiet import quiet
+from lit_curriculum.loop.checks import check_module, curriculum_data
+from lit_curriculum.loop.progress_bar import scoring_bar
+from lit_curriculum.loop.scoring import score_alone
 from lit_curriculum.report.figures import save, score_histogram
-from lit_curriculum.types import ExampleStore, FloatArray
+from lit_curriculum.types import ExampleStore, FloatArray, Subset
+from lit_curriculum.utils.eval_mode import evaluation_mode
+
+
+def shard(store: ExampleStore, number: int, of: int) -> Subset:
+    """The part ``number`` of ``of``, from 1 on: equal examples fall into the same part, whatever the order of the data.
+
+    Raises:
+        ValueError: no example falls into this part.
+    """
+    assert 1 <= number <= of
+    starts = np.ascontiguousarray(store.content_hashes).view("S1").reshape(len(store), -1)[:, :8].copy().view("S8")
+    part = np.array([int(start, 16) % of for start in starts[:, 0]], dtype=np.int64)
+    found = np.flatnonzero(part == number - 1)
+    if not len(found):
+        raise ValueError(f"--shard {number}/{of}: none of the {len(store)} examples falls into it; use fewer shards.")
+    return Subset(store, found)
 
 
 def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
@@ -61,7 +75,7 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     metrics = curriculum.metrics
     if not metrics:
         raise ValueError("curriculum.metrics is empty, so there is nothing to score; lay a curriculum yaml over.")
-    refuse_stateful(metrics, "score")
+    refuse_learned(metrics, "score")
     budget: TokenBudget = int(own.token_budget) if own.token_budget.isdecimal() else own.token_budget
     engine = ScoringEngine(
         {n: m for n, m in metrics.items() if isinstance(m, ModelMetric)}, budget, autocast=own.autocast
@@ -108,7 +122,7 @@ class ScoreAll(Callback):
         if self.engine.metrics:
             self._score_model(trainer, pl_module, examples, fingerprint, values, reasons, cost)
         for name, metric in self.metrics.items():
-            if isinstance(metric, TextMetric | StatefulMetric):
+            if isinstance(metric, TextMetric | LearnedMetric):
                 # Of all examples, since a metric may look at them together.
                 if isinstance(metric, TextMetric):
                     found = metric.score(store)
@@ -137,12 +151,12 @@ class ScoreAll(Callback):
         if fingerprint is None:
             rank_zero_info("the model is sharded, so its answers are not kept: a run that is killed starts anew.")
         else:
-            common = common_cache(self.engine, fingerprint, examples, everything, rank)
+            common = shared_cache(self.engine, fingerprint, examples, everything, rank)
             cache = SummaryCache(
                 self.out / "journal", fingerprint, self.engine.autocast, rank,
                 beside=common, read_beside=self.reuse_scores,
             )  # fmt: skip
-        with quiet(module), scoring_bar(trainer) as progress:
+        with evaluation_mode(module), scoring_bar(trainer) as progress:
             scores = self.engine.score(module, examples, everything, progress, cache)  # type: ignore[arg-type]
         if cache is not None:
             cache.close()

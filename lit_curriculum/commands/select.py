@@ -15,7 +15,7 @@ from lit_curriculum.commands.configured import (
     check_scores,
     curriculum_of,
     own_options,
-    refuse_stateful,
+    refuse_learned,
     training_examples,
 )
 from lit_curriculum.difficulty.base import TextMetric
@@ -45,7 +45,7 @@ def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     stored = None if own.scores is None else read_scores(own.scores)
     curriculum = curriculum_of(cli.trainer)
     policy, metrics = curriculum.policy, curriculum.metrics
-    refuse_stateful(metrics, "select")
+    refuse_learned(metrics, "select")
     examples = training_examples(cli.trainer, cli.model, cli.datamodule)
     num_stages = cli.trainer.max_epochs or 1
     policy.setup(examples, num_stages)
@@ -59,7 +59,7 @@ def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
             scored = ~np.isnan(values)
             table.update(name, np.flatnonzero(scored), values[scored], 0)
             table.mark_unscorable(name, np.flatnonzero(~scored), 0)
-    for name in policy.reads:
+    for name in policy.required_metrics:
         if table.never_scored(name).any():
             there = "--scores is not given" if stored is None else f"{own.scores} holds only {sorted(stored.metrics)}"
             raise ValueError(

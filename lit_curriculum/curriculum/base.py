@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lit_curriculum.curriculum.explain import Verdicts, places_and_scores, verdicts
+from lit_curriculum.curriculum.reasons import Verdicts, places_and_scores, verdicts
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
@@ -22,7 +22,7 @@ class CurriculumPolicy(ABC):
     """
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def required_metrics(self) -> tuple[str, ...]:
         """Names of the metrics in the difficulty table that the policy reads."""
         return ()
 
@@ -64,7 +64,7 @@ class CurriculumPolicy(ABC):
 
     def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
         """For each entry of ``plan`` [M], in words, why it is there; by default its place and the scores read."""
-        return places_and_scores(type(self).__name__, self.reads, table, plan)
+        return places_and_scores(type(self).__name__, self.required_metrics, table, plan)
 
     def how(self) -> str:
         """What there is to say of all examples that the last :meth:`step` chose; nothing by default."""
@@ -81,7 +81,7 @@ class CurriculumPolicy(ABC):
 
     def verdicts(self, table: DifficultyTable, plan: Plan) -> Verdicts:
         """For all examples, in words that many share, why each is in the ``plan`` just made or is not."""
-        return verdicts(type(self).__name__, self.reads, table, plan, self.how(), self.left_out(table))
+        return verdicts(type(self).__name__, self.required_metrics, table, plan, self.how(), self.left_out(table))
 
     def state_dict(self) -> dict[str, Any]:
         """What cannot be recomputed from options, data and table. Nothing by default."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from lit_curriculum import hub
 from lit_curriculum.data.cache import build_store
 from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.data.formats import content_hash
 from lit_curriculum.data.problems import ProblemReport
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.types import Example, IntArray, Message
+from lit_curriculum.utils import hub
 
 
 def new_example(

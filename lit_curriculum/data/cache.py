@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,38 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from lit_curriculum.data.bars import without_bars
 from lit_curriculum.data.encode import Encoder
 from lit_curriculum.data.problems import ProblemKind, ProblemPolicy, ProblemReport
 from lit_curriculum.data.store import DATA, INFO, PROBLEMS, EncodedStore
-from lit_curriculum.progress import Display
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Example, Message
+from lit_curriculum.utils.progress import Display, disable_dataset_progress
+
+
+def requested_store(request: Any, cache_dir: Path, build: Callable[[], EncodedStore]) -> EncodedStore:
+    """The store that was built for the same request, if it is still there, else a new one.
+
+    Args:
+        request: Anything JSON that names the data and all options, or none where the data have no name; then
+            nothing is looked up or remembered.
+        cache_dir: Where stores are built.
+        build: Reads the data and makes the store.
+    """
+    if request is None:
+        return build()
+    name = hashlib.blake2b(json.dumps(request, sort_keys=True).encode(), digest_size=16).hexdigest()
+    note = cache_dir / "requests" / name
+    if note.exists():
+        folder = cache_dir / "encoded" / note.read_text(encoding="utf-8")
+        if folder.exists():
+            return EncodedStore([folder])
+    store = build()
+    note.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed when written, so that another process never reads half a name.
+    with tempfile.NamedTemporaryFile("w", dir=note.parent, prefix=".", delete=False, encoding="utf-8") as file:
+        file.write(store.fingerprint)
+    Path(file.name).replace(note)
+    return store
+
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +114,7 @@ def build_store(
             report.num_kept = stored.num_kept
             return EncodedStore([final])
         _require_examples(report, option)
-        with without_bars():
+        with disable_dataset_progress():
             encoded = _encode(work, encoder, policy, report, num_proc)
             _require_examples(report, option)
             (work / fingerprint).mkdir()

@@ -16,20 +16,19 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedTokenizerBase
 from typing_extensions import override
 
-from lit_curriculum import hub
-from lit_curriculum.data.cache import build_store
+from lit_curriculum.data.cache import build_store, requested_store
 from lit_curriculum.data.collate import Item, StridedSampler, ViewDataset, collate
 from lit_curriculum.data.encode import EncodeOptions, Encoder, TurnEnd, Unconditioned, choose_max_length
 from lit_curriculum.data.examples import Split, read_examples
 from lit_curriculum.data.formats import name_ability
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
 from lit_curriculum.data.records import identify
-from lit_curriculum.data.request import requested_store
 from lit_curriculum.data.sampler import CurriculumSampler
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.data.tokenize import Boundary
 from lit_curriculum.types import CONDITIONED, Example
+from lit_curriculum.utils import hub
 
 
 class InstructionDataModule(LightningDataModule):

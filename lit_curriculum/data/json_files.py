@@ -7,9 +7,21 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lit_curriculum.data.record import Record
+Json = dict[str, Any]
+
+
+class Record(NamedTuple):
+    """One record, or the reason why there is none at this place."""
+
+    source: str
+    """``file:line`` (JSON), ``file:[number]`` behind another record on a line, ``file:row`` (Parquet) or ``name:row``
+    (hub), counted from 1."""
+    fields: Json | None
+    """The record's fields; none where it cannot be read."""
+    reason: str = ""
+    """Why it cannot be read."""
 
 
 def _open(path: Path) -> Any:

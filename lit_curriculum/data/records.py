@@ -13,11 +13,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from lit_curriculum.data.bars import without_bars
-from lit_curriculum.data.json_files import read_json, read_lines
-from lit_curriculum.data.record import Record
-from lit_curriculum.hub import bars_where_watched
-from lit_curriculum.progress import watched
+from lit_curriculum.data.json_files import Record, read_json, read_lines
+from lit_curriculum.utils.hub import progress_if_interactive
+from lit_curriculum.utils.progress import disable_dataset_progress, is_interactive
 
 _HUB_ID = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w-][\w.-]*)?)(:(?P<config>[\w.-]+))?(@(?P<split>[\w.+\[\]:%-]+))?")
 _LINES = (".jsonl", ".ndjson")
@@ -98,7 +96,7 @@ def open_hub(path: str) -> Any:
     match = _HUB_ID.fullmatch(path)
     assert match is not None
     try:
-        with bars_where_watched(), nullcontext() if watched(sys.stderr) else without_bars():
+        with progress_if_interactive(), nullcontext() if is_interactive(sys.stderr) else disable_dataset_progress():
             return datasets.load_dataset(match["name"], name=match["config"], split=match["split"] or "train")
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -13,15 +13,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lit_curriculum.doubles import in_double
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, TokenNLL
+from lit_curriculum.utils.float64 import to_float64
 
 
 class DifficultyMetric(ABC):
     """Base of all metrics; subclass :class:`TextMetric` or :class:`ModelMetric`."""
 
     higher_is_harder: ClassVar[bool] = True
-    plausible: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Between what scores may lie, for a plan that is made without a model."""
     unit: str
     """What one step of the score means: ``tokens``, ``nats per token``, ``ratio``."""
@@ -72,7 +72,7 @@ class ModelMetric(DifficultyMetric):
 
 def sum_and_count(tokens: TokenNLL, num_rows: int) -> Tensor:
     """Sum and number of token losses of each row, [num_rows, 2] float64."""
-    nll = in_double(tokens.nll)
+    nll = to_float64(tokens.nll)
     out = torch.zeros(num_rows, 2, dtype=torch.float64, device=nll.device)
     out.index_add_(0, tokens.row.to(nll.device), torch.stack((nll, torch.ones_like(nll)), dim=1))
     return out

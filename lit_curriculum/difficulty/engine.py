@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from lit_curriculum.difficulty.base import ModelMetric
-from lit_curriculum.difficulty.probe import ACCELERATOR_TOKEN_BUDGET, PROCESSOR_TOKEN_BUDGET, find_token_budget
-from lit_curriculum.difficulty.ranks import from_rank_zero, rank_and_world, smallest
+from lit_curriculum.difficulty.batching import UniqueSequences, pack_by_tokens, pack_unknown
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
 from lit_curriculum.difficulty.summary_cache import SummaryCache
+from lit_curriculum.difficulty.token_budget import ACCELERATOR_TOKEN_BUDGET, PROCESSOR_TOKEN_BUDGET, find_token_budget
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.difficulty.work import Work, pack_by_tokens, pack_unknown
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, LanguageModel
+from lit_curriculum.utils.distributed import all_reduce_min, broadcast_object, rank_and_world
 
 __all__ = ["Autocast", "Progress", "Scores", "ScoringEngine", "TokenBudget", "pack_by_tokens"]
 
@@ -118,10 +118,10 @@ class ScoringEngine:
         """
         assert cache is None or cache.autocast == self.autocast, "the cache is of another autocast"
         started = time.perf_counter()
-        work = Work.build(store, indices, self.views)
+        work = UniqueSequences.build(store, indices, self.views)
         known, kept = self._look_up(work, cache)
         unknown = np.flatnonzero(~known)
-        padded = from_rank_zero(bool(getattr(model, "runs_padding", True)), self.device)
+        padded = broadcast_object(bool(getattr(model, "runs_padding", True)), self.device)
         runner = BatchRunner(model, store, work, self._summaries, self.device, self.autocast, 0, padded)
         batches: list[IntArray] = []
         tables: dict[str, Tensor] = {}
@@ -147,23 +147,23 @@ class ScoringEngine:
             reused_tokens=int(work.lengths[known].sum()),
         )
 
-    def _look_up(self, work: Work, cache: SummaryCache | None) -> tuple[BoolArray, dict[str, FloatArray]]:
+    def _look_up(self, work: UniqueSequences, cache: SummaryCache | None) -> tuple[BoolArray, dict[str, FloatArray]]:
         """Which sequences are known [U], and their summaries [num_known, K]; the same on all ranks."""
         found: tuple[BoolArray, dict[str, FloatArray]] = (np.zeros(len(work), dtype=np.bool_), {})
         if cache is not None:
-            found = from_rank_zero(cache.known(list(self._summaries), work.digests), self.device)
+            found = broadcast_object(cache.known(list(self._summaries), work.digests), self.device)
         return found if found[0].any() else (found[0], {})
 
     def _budget(self, runner: BatchRunner, unknown: IntArray) -> int:
-        """The smallest budget of any rank, or the one that trying out finds."""
+        """The all_reduce_min budget of any rank, or the one that trying out finds."""
         of_device = PROCESSOR_TOKEN_BUDGET if self.device.type == "cpu" else ACCELERATOR_TOKEN_BUDGET
         if self.token_budget == "auto":
             lengths = runner.work.lengths[unknown]
             return find_token_budget(lengths, lambda items: runner.seconds(unknown[items]), of_device)
         budget = of_device if self.token_budget == "device" else self.token_budget
-        return int(smallest(float(budget), self.device))
+        return int(all_reduce_min(float(budget), self.device))
 
-    def _check_finite(self, work: Work, tables: Mapping[str, Tensor], store: ExampleStore) -> None:
+    def _check_finite(self, work: UniqueSequences, tables: Mapping[str, Tensor], store: ExampleStore) -> None:
         for table in tables.values():
             broken = ~torch.isfinite(table).all(dim=1)
             if broken.any():
@@ -174,7 +174,7 @@ class ScoringEngine:
                 )
 
     def _combine(
-        self, work: Work, tables: Mapping[str, Tensor], store: ExampleStore, indices: IntArray
+        self, work: UniqueSequences, tables: Mapping[str, Tensor], store: ExampleStore, indices: IntArray
     ) -> tuple[dict[str, FloatArray], dict[str, dict[int, str]]]:
         values: dict[str, FloatArray] = {}
         reasons: dict[str, dict[int, str]] = {}

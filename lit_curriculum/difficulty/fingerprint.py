@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lit_curriculum.doubles import has_doubles
+from lit_curriculum.utils.float64 import has_doubles
 
 # What a processor's cache holds, and what keeps a GPU busy.
 _CHUNK, _DEVICE_CHUNK = 1 << 15, 1 << 24

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_curriculum.difficulty.work import Digests
+from lit_curriculum.difficulty.batching import Digests
 from lit_curriculum.types import BoolArray, FloatArray
 
 _FORMAT = "summary-journal/1"

@@ -8,8 +8,8 @@ import numpy as np
 
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.words import (
+    CJKWords,
     TextField,
-    UnspacedScripts,
     WordConvention,
     WordSplitter,
     check_choice,
@@ -30,7 +30,7 @@ class Length(TextMetric):
         field: ``instruction``, ``response`` or ``both``.
         unit: ``words``, ``characters`` (Unicode code points) or ``tokens``.
         words: Convention by which text becomes words; see :class:`~lit_curriculum.difficulty.words.WordSplitter`.
-        unspaced: What counts as a word in scripts without blanks: ``character`` or ``run``.
+        cjk_words: What counts as a word in scripts without blanks: ``character`` or ``run``.
 
     Raises:
         ValueError: an option is none of the names above.
@@ -41,13 +41,13 @@ class Length(TextMetric):
         field: TextField = "response",
         unit: LengthUnit = "tokens",
         words: WordConvention = "words",
-        unspaced: UnspacedScripts = "character",
+        cjk_words: CJKWords = "character",
     ) -> None:
         check_choice("field", field, get_args(TextField))
         check_choice("unit", unit, get_args(LengthUnit))
         self.field = field
         self.unit: LengthUnit = unit
-        self._split = WordSplitter(words, unspaced)
+        self._split = WordSplitter(words, cjk_words)
 
     @property
     def formula(self) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.words import (
+    CJKWords,
     TextField,
-    UnspacedScripts,
     WordConvention,
     WordSplitter,
     check_choice,
@@ -148,7 +148,7 @@ class MTLD(TextMetric):
     Args:
         field: The text: ``instruction``, ``response`` or ``both``.
         words: Convention by which text becomes words; see :class:`~lit_curriculum.difficulty.words.WordSplitter`.
-        unspaced: What counts as a word in scripts without blanks: ``character`` or ``run``.
+        cjk_words: What counts as a word in scripts without blanks: ``character`` or ``run``.
         threshold: See :func:`mtld`, like the next six.
         tie: ``below`` or ``at_or_below``.
         partial: ``kept`` or ``dropped``.
@@ -169,7 +169,7 @@ class MTLD(TextMetric):
         self,
         field: TextField = "response",
         words: WordConvention = "words",
-        unspaced: UnspacedScripts = "character",
+        cjk_words: CJKWords = "character",
         threshold: float = 0.72,
         tie: Tie = "below",
         partial: Partial = "kept",
@@ -204,7 +204,7 @@ class MTLD(TextMetric):
         self.average = average
         self.min_words = min_words
         self.short_score = math.nan if short_score is None else short_score
-        self._split = WordSplitter(words, unspaced)
+        self._split = WordSplitter(words, cjk_words)
 
     @property
     def formula(self) -> str:

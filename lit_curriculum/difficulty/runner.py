@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lit_curriculum.difficulty.base import ModelMetric
+from lit_curriculum.difficulty.batching import UniqueSequences
 from lit_curriculum.difficulty.fingerprint import is_sharded
-from lit_curriculum.difficulty.ranks import add_up, largest, rank_and_world
 from lit_curriculum.difficulty.summary_cache import SummaryCache
-from lit_curriculum.difficulty.work import Work
 from lit_curriculum.types import Batch, ExampleStore, IntArray, LanguageModel
+from lit_curriculum.utils.distributed import all_reduce_max, all_reduce_sum, rank_and_world
 
 Progress = Callable[[int, int], None]
 """Called after every batch with (tokens done, tokens in all) of this rank."""
@@ -32,7 +33,7 @@ class BatchRunner:
 
     model: LanguageModel
     store: ExampleStore
-    work: Work
+    work: UniqueSequences
     summaries: Mapping[str, ModelMetric]
     """A metric that makes it for each kind of summary."""
     device: torch.device
@@ -84,7 +85,7 @@ class BatchRunner:
         except torch.OutOfMemoryError:
             self._refuse_if_sharded(items)
             spent = math.inf
-        return largest(spent, self.device)
+        return all_reduce_max(spent, self.device)
 
     def gather(self, found: list[Found]) -> dict[str, Tensor]:
         """Summaries [U, K] of all items on the processor, from all ranks; zero where nothing was run."""
@@ -93,7 +94,7 @@ class BatchRunner:
             table = torch.zeros(len(self.work), first.shape[1], dtype=torch.float64, device=first.device)
             for items, summaries in found:
                 table[torch.from_numpy(items).to(first.device)] = summaries[name]
-            tables[name] = add_up(table).cpu()
+            tables[name] = all_reduce_sum(table).cpu()
         return tables
 
     def _run(self, items: IntArray) -> list[Found]:
@@ -138,3 +139,28 @@ class BatchRunner:
             if len(items) and all(np.isfinite(v).all() for v in values.values()):
                 cache.append(self.work.digests[items], values)
         return max(start, stop)
+
+
+_PART = 256
+TokenIds = NDArray[np.int32]
+
+
+def answers_in_parts(
+    prompts: Sequence[TokenIds], answer: Callable[[list[TokenIds]], list[TokenIds]], progress: Progress | None
+) -> list[TokenIds]:
+    """What ``answer`` makes of each prompt; parts hold prompts of like length, the longest come first.
+
+    Args:
+        prompts: Token ids; an answer may not depend on what else is in its part.
+        answer: Makes an answer for each prompt of a part.
+        progress: Told (prompts answered, prompts in all) after each part.
+    """
+    order = np.argsort([-len(p) for p in prompts], kind="stable")
+    found: list[TokenIds] = [np.empty(0, np.int32)] * len(prompts)
+    for start in range(0, len(prompts), _PART):
+        rows = order[start : start + _PART]
+        for row, tokens in zip(rows, answer([prompts[r] for r in rows]), strict=True):
+            found[row] = tokens
+        if progress is not None:
+            progress(start + len(rows), len(prompts))
+    return found

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lit_curriculum.difficulty.batching import ENGINE_VERSION, Digests
 from lit_curriculum.difficulty.journal import SummaryJournal, SummaryKey
-from lit_curriculum.difficulty.work import ENGINE_VERSION, Digests
 from lit_curriculum.types import BoolArray, FloatArray
 
 

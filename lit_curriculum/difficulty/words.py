@@ -15,7 +15,7 @@ from typing import Literal, get_args
 from lit_curriculum.types import Example
 
 WordConvention = Literal["words", "letters", "ascii_letters"]
-UnspacedScripts = Literal["character", "run"]
+CJKWords = Literal["character", "run"]
 TextField = Literal["instruction", "response", "both"]
 
 _APOSTROPHES = "\u2018\u2019\u02bc\uff07"
@@ -41,26 +41,26 @@ class WordSplitter:
         convention: ``words`` keeps letters and digits of all scripts, with their combining marks, and
             reads a curly apostrophe as a straight one. ``letters`` is the same without the digits.
             ``ascii_letters`` knows a to z alone: every other character separates.
-        unspaced: What stands for a word in scripts written without blanks (Han, kana, Thai, Lao, Burmese, Khmer):
+        cjk_words: What stands for a word in scripts written without blanks (Han, kana, Thai, Lao, Burmese, Khmer):
             each ``character`` with its combining marks, or the whole ``run`` up to the next blank or punctuation.
 
     Raises:
         ValueError: an option is none of the names above.
     """
 
-    def __init__(self, convention: WordConvention = "words", unspaced: UnspacedScripts = "character") -> None:
+    def __init__(self, convention: WordConvention = "words", cjk_words: CJKWords = "character") -> None:
         check_choice("words", convention, get_args(WordConvention))
-        check_choice("unspaced", unspaced, get_args(UnspacedScripts))
+        check_choice("cjk_words", cjk_words, get_args(CJKWords))
         self.convention = convention
-        self.unspaced = unspaced
+        self.cjk_words = cjk_words
         # Most text is ASCII, and its pattern is five times as fast as the one with all combining marks.
         self._find_ascii_words = re.compile(_ASCII_PATTERNS[convention]).findall
         self._ascii = convention == "ascii_letters"
 
     @property
     def name(self) -> str:
-        """The convention's name in formulas; ``ascii_letters`` finds no word in an unspaced script."""
-        return self.convention if self._ascii else f"{self.convention}-{self.unspaced}"
+        """The convention's name in formulas; ``ascii_letters`` finds no word in an cjk_words script."""
+        return self.convention if self._ascii else f"{self.convention}-{self.cjk_words}"
 
     def __call__(self, text: str) -> list[str]:
         """The words of ``text``, in order."""
@@ -70,18 +70,18 @@ class WordSplitter:
         for mark in _APOSTROPHES:
             lowered = lowered.replace(mark, "'")
         words = _word_pattern(self.convention).findall(lowered.replace("_", " "))
-        if self.unspaced == "run" or not has_unspaced(lowered):
+        if self.cjk_words == "run" or not has_cjk(lowered):
             return words
         return [part for word in words for part in split_unspaced(word)]
 
 
-def has_unspaced(text: str) -> bool:
+def has_cjk(text: str) -> bool:
     """Whether a character of a script that is written without blanks between words occurs."""
     return _unspaced_character().search(text) is not None
 
 
 def split_unspaced(text: str) -> list[str]:
-    """Each character of an unspaced script with its combining marks, and the runs of other text between them."""
+    """Each character of an cjk_words script with its combining marks, and the runs of other text between them."""
     return _split_unspaced().findall(text)
 
 

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate
-from lit_curriculum.difficulty.in_parts import TokenIds, answers_in_parts
-from lit_curriculum.evaluation.check import check_items
+from lit_curriculum.difficulty.runner import TokenIds, answers_in_parts
+from lit_curriculum.evaluation.generation_cache import KeptAnswers
 from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.items import EvalItem
-from lit_curriculum.evaluation.kept_answers import KeptAnswers
 from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, plain_tokens, turn_view
 from lit_curriculum.evaluation.math_answer import verified_equivalent
 from lit_curriculum.evaluation.options import EvalOptions, ItemResult
@@ -29,8 +28,40 @@ from lit_curriculum.evaluation.ranked import (
     per_character,
 )
 from lit_curriculum.evaluation.sandbox import SandboxLimits, pass_at_k, program_of, run_program
-from lit_curriculum.progress import Show, no_display
 from lit_curriculum.types import EncodedView, GenerativeModel
+from lit_curriculum.utils.progress import Show, no_display
+
+
+def check_items(items: Sequence[EvalItem], run_code: bool = False, has_judge: bool = False) -> None:
+    """Refuse what could only fail after the model has answered.
+
+    Args:
+        items: What is to be judged.
+        run_code: Whether generated programs may be run.
+        has_judge: Whether somebody judges open answers.
+
+    Raises:
+        ValueError: an item needs code to be run, a judge, or a package or word data that are not installed, or names
+            an unknown parser or instruction.
+    """
+    for item in items:
+        where = f"{item.source or item.task}: item {item.id}"
+        if item.kind == "code" and not run_code:
+            raise ValueError(f"{where} is judged by running the generated program; set run_code to allow that.")
+        if item.kind == "open" and not has_judge:
+            raise ValueError(f"{where} has no right answer; give the evaluator a judge.")
+        if item.kind == "exact" and item.parser not in PARSERS:
+            raise ValueError(f"{where} names the parser {item.parser!r}; known are {', '.join(PARSERS)}.")
+        if item.kind == "instructions":
+            try:
+                # Some checks load data only when they are made.
+                check_instructions(
+                    item.messages[-1].content, "An answer. Another.", item.meta["instruction_id_list"],
+                    item.meta["kwargs"],
+                )  # fmt: skip
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+
 
 Judge = Callable[[Sequence[tuple[str, str, str]]], Sequence[float]]
 """From (question, reference, answer) to the answer's score in [0, 1]: 1 where it wins, 0.5 for a tie."""
@@ -68,7 +99,7 @@ class Evaluator:
 
         Raises:
             ValueError: an item does not fit into the model's context, or
-                :func:`~lit_curriculum.evaluation.check.check_items` refuses it.
+                :func:`~lit_curriculum.evaluation.evaluator.check_items` refuses it.
         """
         check_items(items, self.options.run_code, self.judge is not None)
         scored = [k for k, item in enumerate(items) if item.kind in ("ranked", "choice", "nll")]

@@ -11,10 +11,10 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate
 from lit_curriculum.data.tokenize import ViewText, tokenize
+from lit_curriculum.difficulty.batching import pack_by_tokens, trim
 from lit_curriculum.difficulty.runner import Progress
-from lit_curriculum.difficulty.work import pack_by_tokens, trim
-from lit_curriculum.quiet import quiet
 from lit_curriculum.types import Batch, BoolArray, EncodedView, FloatArray, IntArray, LanguageModel, Message
+from lit_curriculum.utils.eval_mode import evaluation_mode
 
 
 class Likelihoods(NamedTuple):
@@ -99,7 +99,7 @@ def likelihoods(
     trimmed = {int(k): trim(views[int(k)]) for k in scorable}
     lengths: IntArray = np.array([len(trimmed[int(k)].input_ids) for k in scorable], dtype=np.int64)
     done = 0
-    with quiet(model) if isinstance(model, torch.nn.Module) else torch.no_grad():
+    with evaluation_mode(model) if isinstance(model, torch.nn.Module) else torch.no_grad():
         for rows in pack_by_tokens(lengths, token_budget) if len(scorable) else ():
             places = scorable[rows]
             batch = Batch.from_views([(int(k), 1.0, trimmed[int(k)]) for k in places]).to(device)

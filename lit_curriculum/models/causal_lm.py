@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from lit_curriculum.models import loading
 from lit_curriculum.models.checkpoint import describe
-from lit_curriculum.models.execution import Execution, ExecutionOptions
+from lit_curriculum.models.execution.modes import Execution, ExecutionOptions
+from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.models.generative import GenerativeMixin
 from lit_curriculum.models.gradients import GradientMixin
-from lit_curriculum.models.hidden import PooledHiddenMixin
 from lit_curriculum.models.lora import LoRA, add_lora, check_adapter, trained_names
 from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
 from lit_curriculum.models.reduction import LossReduction, Weighting, example_sums, positive, reduce_losses
@@ -23,6 +23,27 @@ from lit_curriculum.types import Batch, TokenNLL
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+
+class PooledHiddenMixin:
+    """Adds ``pooled_hidden`` of :class:`~lit_curriculum.types.PooledModel` to a module that holds ``model``."""
+
+    model: nn.Module | None
+
+    @torch.no_grad()
+    def pooled_hidden(self, batch: Batch, /, weights: Tensor | None = None) -> Tensor:
+        """[B, H] last hidden states of each row in fp32, averaged over its scored positions.
+
+        Args:
+            batch: B rows, each with a scored position.
+            weights: [B, L] by which positions are averaged instead; they need not sum to one.
+        """
+        assert self.model is not None, "configure_model has not been called"
+        decoder: nn.Module = causal_lm(self.model).get_decoder()  # type: ignore[no-untyped-call]
+        output = decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+        hidden: Tensor = output.last_hidden_state.float()
+        share = (batch.scored.float() if weights is None else weights.float())[..., None]
+        return (hidden * share).sum(dim=1) / share.sum(dim=1)
 
 
 class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, LightningModule):

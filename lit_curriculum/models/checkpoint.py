@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lit_curriculum.models.token_nll import causal_lm
+from lit_curriculum.models.execution.token_nll import causal_lm
 
 if TYPE_CHECKING:
     from pathlib import Path

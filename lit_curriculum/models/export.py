@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from lit_curriculum.hub import bars_where_watched, load_tokenizer
 from lit_curriculum.models import checkpoint as checkpoints
 from lit_curriculum.models.causal_lm import CausalLMModule
+from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.models.lora import LoRA
-from lit_curriculum.models.token_nll import causal_lm
+from lit_curriculum.utils.hub import load_tokenizer, progress_if_interactive
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -102,7 +102,7 @@ def export_folder(
     if module.lora is not None and merge_lora:
         # Merging in place and undoing it would leave rounding errors in the module's weights.
         model = copy.deepcopy(model).merge_and_unload()
-    with bars_where_watched():
+    with progress_if_interactive():
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
 

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lit_curriculum.doubles import has_doubles, in_double
-from lit_curriculum.models.token_nll import causal_lm
-from lit_curriculum.quiet import quiet
+from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.types import IntArray
+from lit_curriculum.utils.eval_mode import evaluation_mode
+from lit_curriculum.utils.float64 import has_doubles, to_float64
 
 TokenIds = NDArray[np.int32]
 _BUDGET = {"cpu": 16_384, "cuda": 131_072}
@@ -76,7 +76,7 @@ def generate_tokens(
     device = next(model.parameters()).device
     budget = token_budget if token_budget is not None else _BUDGET.get(device.type, _BUDGET["cuda"])
     answers: list[TokenIds] = [np.empty(0, np.int32)] * len(prompts)
-    with quiet(model):
+    with evaluation_mode(model):
         for rows in length_buckets([len(p) for p in prompts], decoding.max_new_tokens, budget):
             for row, answer in zip(rows, _halving(model, [prompts[r] for r in rows], decoding, device), strict=True):
                 answers[row] = answer
@@ -182,7 +182,7 @@ def _choose(logits: Tensor, temperature: float, draws: Tensor | None) -> Tensor:
     """The next token of each row [B] from its logits [B, V]: the likeliest, or where the draw [B] falls."""
     if draws is None:
         return logits.argmax(dim=-1)
-    cumulative = (in_double(logits) / temperature).softmax(dim=-1).cumsum(dim=-1)
+    cumulative = (to_float64(logits) / temperature).softmax(dim=-1).cumsum(dim=-1)
     # Scaled by the last entry, which rounding may have left a little off one.
     wanted = draws.to(cumulative.device) * cumulative[:, -1]
     found = torch.searchsorted(cumulative, wanted[:, None], right=True)

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lit_curriculum.doubles import in_double
-from lit_curriculum.models.execution import Execution
-from lit_curriculum.models.token_nll import causal_lm
+from lit_curriculum.models.execution.modes import Execution
+from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.types import Batch, TokenNLL
+from lit_curriculum.utils.float64 import to_float64
 
 _MOST_NUMBERS = 1 << 26
 """Numbers of one layer's gradients that are made at once."""
@@ -59,7 +59,7 @@ class GradientMixin:
         projections = {name: _projection(name, layer, dimensions, seed) for name, layer in found.items()}
         digest = hashlib.blake2b(digest_size=8)
         for state in moments.values():
-            digest.update(f"{state.step} {in_double(state.mean).sum()} {in_double(state.square).sum()}".encode())
+            digest.update(f"{state.step} {to_float64(state.mean).sum()} {to_float64(state.square).sum()}".encode())
 
         def sketch(batch: Batch) -> Tensor:
             total = torch.zeros(len(batch), dimensions, device=batch.input_ids.device)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lit_curriculum.hub import bars_where_watched, resolve_source
+from lit_curriculum.utils.hub import progress_if_interactive, resolve_source
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -34,7 +34,7 @@ def isolated_rng(seed: int) -> Iterator[None]:
 
 
 def read_config(source: str, revision: str | None, trust_remote_code: bool) -> PretrainedConfig:
-    """The configuration of a source that :func:`~lit_curriculum.hub.resolve_source` understands.
+    """The configuration of a source that :func:`~lit_curriculum.utils.hub.resolve_source` understands.
 
     Raises:
         ValueError: the source does not exist or holds no configuration that transformers knows.
@@ -98,7 +98,7 @@ def load_model(
 
     read_config(source, revision, trust_remote_code)
     try:
-        with bars_where_watched():
+        with progress_if_interactive():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 resolve_source(source),
                 revision=revision,

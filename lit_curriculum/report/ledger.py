@@ -4,7 +4,7 @@ A run writes the folder ``ledger/`` as it goes, and every file in it is whole or
 
 ``ledger.json``
     ``version``; ``policy`` (its class); ``batch_size``; ``num_stages`` (at most); ``metrics``: name ->
-    ``formula``, ``unit``, ``higher_is_harder``; ``reads`` (the metrics that the policy reads).
+    ``formula``, ``unit``, ``higher_is_harder``; ``required_metrics`` (the metrics that the policy reads).
 ``examples/stage-<s>.parquet``
     One row for each example that came into the data before stage s (most of them before stage 0), by rising index:
     ``index``, ``id``, ``content_hash``, ``source``, ``ability``, ``tokens``, ``scored_tokens`` (the response's),

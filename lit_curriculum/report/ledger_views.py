@@ -68,8 +68,8 @@ def rank_correlations(columns: list[NDArray[np.float64]]) -> NDArray[np.float64]
 def most_alive(ledger: Ledger) -> str | None:
     """The first metric that the policy reads and that was scored again later on; else the first one; or none."""
     last = ledger.state(ledger.stages[-1])
-    again = [m for m in ledger.info["reads"] if last.scored_at[m].max(initial=-1) > ledger.stages[0]]
-    return next(iter([*again, *ledger.info["reads"]]), None)
+    again = [m for m in ledger.info["required_metrics"] if last.scored_at[m].max(initial=-1) > ledger.stages[0]]
+    return next(iter([*again, *ledger.info["required_metrics"]]), None)
 
 
 def newly_hard(states: list[StageState], metric: str, higher_is_harder: bool) -> NDArray[np.int64]:

@@ -133,7 +133,7 @@ def read_run(folder: Path) -> Run:
             raise ValueError(f"{folder} holds {len(below)} runs ({names}); name the ones to report on.")
         if not below:
             raise FileNotFoundError(
-                f"{folder}: there is no {CARD}; a run writes it where lit_curriculum.callbacks.RunCard is among "
+                f"{folder}: there is no {CARD}; a run writes it where lit_curriculum.RunCard is among "
                 "trainer.callbacks (configs/base.yaml lists it)."
             )
         folder = below[0].parent

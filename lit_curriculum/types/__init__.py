@@ -16,7 +16,7 @@ from lit_curriculum.types.examples import (
     IntArray,
     Message,
     Role,
-    said_by,
+    join_turns,
 )
 from lit_curriculum.types.models import (
     Batch,
@@ -53,5 +53,5 @@ __all__ = [
     "Plan",
     "Subset",
     "make_generator",
-    "said_by",
+    "join_turns",
 ]

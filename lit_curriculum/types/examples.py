@@ -31,7 +31,7 @@ class Message:
     content: str
 
 
-def said_by(role: Role, turns: Iterable[tuple[str, str]]) -> str:
+def join_turns(role: Role, turns: Iterable[tuple[str, str]]) -> str:
     """The contents of one speaker's (role, content) turns, joined by newlines."""
     return "\n".join(content for speaker, content in turns if speaker == role)
 
@@ -57,12 +57,12 @@ class Example:
     @property
     def instruction(self) -> str:
         """All user turns, joined by newlines."""
-        return said_by("user", ((m.role, m.content) for m in self.messages))
+        return join_turns("user", ((m.role, m.content) for m in self.messages))
 
     @property
     def response(self) -> str:
         """All assistant turns, joined by newlines."""
-        return said_by("assistant", ((m.role, m.content) for m in self.messages))
+        return join_turns("assistant", ((m.role, m.content) for m in self.messages))
 
 
 class EncodedView(NamedTuple):

@@ -33,7 +33,7 @@ class Batch:
     work is read from it, and nobody waits for the device to tell."""
 
     @property
-    def readable(self) -> Batch:
+    def cpu_copy(self) -> Batch:
         """Rows whose contents can be looked at, at once where :attr:`host` is given."""
         return self if self.host is None else self.host
 

@@ -12,20 +12,22 @@ import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lit_curriculum.callbacks import (
+from lit_curriculum import (
     CurriculumCallback,
     CurriculumObserver,
     ExceptionCheckpoint,
     LedgerWriter,
+    Length,
+    OrderedPolicy,
+    SelfPacedPolicy,
     StageReport,
+    UniformPolicy,
 )
-from lit_curriculum.curriculum import OrderedPolicy, SelfPacedPolicy, UniformPolicy
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.difficulty import Length
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.report.ledger import EXAMPLES, PLANNED, TRAINED, Ledger, part, ranks, stages_in
 from lit_curriculum.types import Example
-from tests.callbacks.test_free_scores import LossModule
+from tests.loop.test_training_loss_runs import LossModule
 from tests.toy import ToyData, ToyModule, toy_trainer
 
 STAGES = 4

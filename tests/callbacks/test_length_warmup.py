@@ -11,8 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from lit_curriculum.callbacks import CurriculumCallback, SequenceLengthWarmup
-from lit_curriculum.curriculum import UniformPolicy
+from lit_curriculum import CurriculumCallback, SequenceLengthWarmup, UniformPolicy
 from lit_curriculum.types import Batch, Example
 from tests.toy import ToyData, ToyModule, toy_trainer
 

@@ -17,12 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from lit_curriculum.callbacks import CurriculumMonitor, ExceptionCheckpoint, LedgerWriter
+from lit_curriculum import CurriculumMonitor, ExceptionCheckpoint, LedgerWriter
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.report.ledger import Ledger, StageState
 from lit_curriculum.types import Example
-from tests.callbacks.test_free_scores import LossModule
 from tests.callbacks.test_ledger import KillAt, curriculum, ordered
+from tests.loop.test_training_loss_runs import LossModule
 from tests.toy import ToyData, toy_trainer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -34,8 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     names = ["base", "model/tiny", "data/abilities", "curriculum/iterit", "quickstart"]
     metrics = {
-        "ifd": {"class_path": "lit_curriculum.difficulty.InstructionFollowingDifficulty"},
-        "nll": {"class_path": "lit_curriculum.difficulty.NegativeLogLikelihood"},
+        "ifd": {"class_path": "lit_curriculum.InstructionFollowingDifficulty"},
+        "nll": {"class_path": "lit_curriculum.NegativeLogLikelihood"},
     }
     cli = CurriculumCLI(
         [

@@ -10,8 +10,7 @@ import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lit_curriculum.callbacks import CurriculumCallback, RunCard
-from lit_curriculum.curriculum import UniformPolicy
+from lit_curriculum import CurriculumCallback, RunCard, UniformPolicy
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.types import Example
 from tests.toy import ToyData, ToyModule, toy_trainer

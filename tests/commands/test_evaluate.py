@@ -10,13 +10,12 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from lit_curriculum import CausalLMModule
 from lit_curriculum.cli import main
-from lit_curriculum.commands.evaluate import load
-from lit_curriculum.commands.evaluate_files import as_table
+from lit_curriculum.commands.evaluate import as_table, load
 from lit_curriculum.evaluation.intervals import Interval
 from lit_curriculum.evaluation.summary import TaskScore
-from lit_curriculum.models import CausalLMModule
-from tests.evaluation.tiny_scorer import save_scorer
+from tests.methods.baselines.tiny_scorer import save_scorer
 
 
 def test_a_model_folder_on_two_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from lit_curriculum.cli import main
-from lit_curriculum.commands.evaluate_open import pair_scores, read_judge, with_references
-from lit_curriculum.distill.judge import PromptJudge
-from lit_curriculum.distill.roles import JudgeItem, Judgement, PairJudge
-from lit_curriculum.evaluation.tasks import load_items
-from lit_curriculum.progress import Advance
-from tests.evaluation.tiny_scorer import save_scorer
+from lit_curriculum.commands.evaluate import pair_scores, read_judge, with_references
+from lit_curriculum.evaluation.tasks.load import load_items
+from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement, PairJudge
+from lit_curriculum.methods.tapir.teacher.judge import PromptJudge
+from lit_curriculum.utils.progress import Advance
+from tests.methods.baselines.tiny_scorer import save_scorer
 
 
 class LongerWins(PairJudge):
@@ -112,9 +112,9 @@ def test_prompts_without_anything_to_compare_with_are_refused(
 
 
 def test_a_prompt_judge_over_a_chat_client_is_made_from_its_yaml(tmp_path: Path) -> None:
-    client = {"class_path": "lit_curriculum.distill.openai_client.OpenAIClient",
+    client = {"class_path": "lit_curriculum.OpenAIClient",
               "init_args": {"model": "m", "base_url": "http://127.0.0.1:1/v1"}}  # fmt: skip
-    judge = read_judge(judge_file(tmp_path, "lit_curriculum.distill.judge.PromptJudge", client=client, orders=1))
+    judge = read_judge(judge_file(tmp_path, "lit_curriculum.PromptJudge", client=client, orders=1))
     assert isinstance(judge, PromptJudge)
     assert (judge.orders, judge.client.model) == (1, "m")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lit_curriculum.cli import main
-from lit_curriculum.commands.evaluate_files import parse_shard
-from tests.evaluation.tiny_scorer import save_scorer
+from lit_curriculum.commands.evaluate import parse_shard
+from tests.methods.baselines.tiny_scorer import save_scorer
 
 
 @pytest.fixture

@@ -12,19 +12,19 @@ from lit_curriculum.cli import main
 from tests.commands.tiny_commands import arguments, layer, make_place
 
 LEARNED = {
-    "class_path": "lit_curriculum.difficulty.learned.LearnedScorer",
+    "class_path": "lit_curriculum.LearnedScorer",
     "init_args": {
         "loss": "nll",
         "steps": 3,
         "objective": {
-            "class_path": "lit_curriculum.difficulty.learned.Pairwise",
+            "class_path": "lit_curriculum.Pairwise",
             "init_args": {"difficulty": "own_answer", "num_answers": 4, "max_new_tokens": 3},
         },
-        "features": {"class_path": "lit_curriculum.difficulty.learned.HashedNgrams", "init_args": {"buckets": 32}},
+        "features": {"class_path": "lit_curriculum.HashedNgrams", "init_args": {"buckets": 32}},
     },
 }
-METRICS = {"nll": {"class_path": "lit_curriculum.difficulty.NegativeLogLikelihood"}, "learned": LEARNED}
-EASY_FIRST = {"class_path": "lit_curriculum.curriculum.OrderedPolicy", "init_args": {"metric": "learned"}}
+METRICS = {"nll": {"class_path": "lit_curriculum.NegativeLogLikelihood"}, "learned": LEARNED}
+EASY_FIRST = {"class_path": "lit_curriculum.OrderedPolicy", "init_args": {"metric": "learned"}}
 
 
 @pytest.mark.parametrize("command", ["score", "select"])
@@ -55,15 +55,18 @@ def test_yaml_names_scorer_objective_and_features(tmp_path: Path) -> None:
 def test_a_metric_that_stands_alone_is_scored_and_selected_by_without_a_run(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     similar = {
-        "class_path": "lit_curriculum.difficulty.target.TargetSimilarity",
+        "class_path": "lit_curriculum.TargetSimilarity",
         "init_args": {
-            "vectors": {"class_path": "lit_curriculum.difficulty.target.HiddenStateVectors"},
-            "targets": {"class_path": "lit_curriculum.difficulty.target.TargetRows", "init_args": {"per_group": 4}},
+            "vectors": {"class_path": "lit_curriculum.HiddenStateVectors"},
+            "targets": {
+                "class_path": "lit_curriculum.TargetRows",
+                "init_args": {"per_group": 4},
+            },
             "aggregate": "round_robin",
         },
     }
     best = {"metric": "similar", "fraction": 0.1}
-    policy = {"class_path": "lit_curriculum.curriculum.TopMetricPolicy", "init_args": best}
+    policy = {"class_path": "lit_curriculum.TopMetricPolicy", "init_args": best}
     layer(place, {"similar": similar}, policy)
     assert main(["score", "--out", str(place / "scores"), *arguments(place)]) == 0
     options = ("--scores", str(place / "scores" / "scores.parquet"), "--out", str(place / "chosen.jsonl"))

@@ -54,7 +54,7 @@ def test_what_does_not_belong_together_is_refused(place: Path, capsys: pytest.Ca
     assert "nothing" in refusal("one", "nothing")
     score(place, "short", "--shard=2/2", "--data.max_length=80")
     assert "of another data.max_length: 80 there, 96 here" in refusal("one", "short")
-    layer(place, {"nll": {"class_path": "lit_curriculum.difficulty.NegativeLogLikelihood"}}, ORDERED)
+    layer(place, {"nll": {"class_path": "lit_curriculum.NegativeLogLikelihood"}}, ORDERED)
     score(place, "fewer", "--shard=2/2")
     assert "scores of different formulas cannot be merged" in refusal("one", "fewer")
     model = AutoModelForCausalLM.from_pretrained(place / "model")

@@ -14,7 +14,7 @@ from lit_curriculum.difficulty.score_store import StoredScores, read_scores
 from lit_curriculum.report.ledger import Ledger
 from tests.commands.tiny_commands import METRICS, arguments, layer, make_place, score
 
-ITERIT = {"class_path": "lit_curriculum.curriculum.IterITPolicy", "init_args": {"fraction": 0.2}}
+ITERIT = {"class_path": "lit_curriculum.IterITPolicy", "init_args": {"fraction": 0.2}}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_no_weights_are_read(place: Path) -> None:
     found = make_plan(cli.trainer, cli.model, cli.datamodule)
     assert cli.model.model is None
     assert found["model"]["parameters"] > 0
-    assert found["made_up_scores"] == ["ifd", "nll"]
+    assert found["simulated_scores"] == ["ifd", "nll"]
 
 
 def test_the_text_holds_the_numbers_of_the_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,13 +93,13 @@ def test_known_scores_take_the_place_of_made_up_ones(place: Path, capsys: pytest
     stored = read_scores(place / "scores" / "scores.parquet")
     low = {"ifd": 0.5, "nll": 1.0}
     write(stored, place / "low.parquet", low)
-    assert plan(place, "--scores", str(place / "low.parquet"))["made_up_scores"] == []
+    assert plan(place, "--scores", str(place / "low.parquet"))["simulated_scores"] == []
     write(stored, place / "high.parquet", low | {"ifd": 1.0})
     error = refused(place, capsys, "--scores", str(place / "high.parquet"))
     assert "no example is eligible at stage 0: of 60 candidates 60 have 'ifd' at or above" in error
     assert "another formula of 'ifd'" in refused(
         place, capsys, "--scores", str(place / "low.parquet"),
-        "--curriculum.metrics", json.dumps(METRICS | {"ifd": {"class_path": "lit_curriculum.difficulty.LossRatioIFD"}}),
+        "--curriculum.metrics", json.dumps(METRICS | {"ifd": {"class_path": "lit_curriculum.LossRatioIFD"}}),
     )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_without_simulation_costs_are_of_average_examples(place: Path) -> None:
         (["--curriculum.policy.init_args.metric=mtld"], "reads the metric 'mtld', but curriculum.metrics has"),
         (["--scores", "nowhere.parquet"], "nowhere.parquet does not exist"),
         (
-            ["--model.lr_schedule=lit_curriculum.models.schedules.WarmupCosine", "--model.lr_schedule.warmup_steps=3"],
+            ["--model.lr_schedule=lit_curriculum.WarmupCosine", "--model.lr_schedule.warmup_steps=3"],
             "lr_schedule.warmup_steps=3 leaves nothing of the run's 3 steps",
         ),
     ],

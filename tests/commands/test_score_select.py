@@ -18,10 +18,10 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
+from lit_curriculum import CausalLMModule
 from lit_curriculum.cli import main
 from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 from lit_curriculum.difficulty.score_store import read_scores
-from lit_curriculum.models import CausalLMModule
 from lit_curriculum.types import Batch, TokenNLL
 from tests.commands.tiny_commands import CONFIGS, METRICS, ORDERED, arguments, layer, make_place, score
 
@@ -76,13 +76,13 @@ def test_another_model_in_the_same_folder_is_refused(place: Path, capsys: pytest
 
 
 def test_nothing_to_score_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    layer(place, {}, {"class_path": "lit_curriculum.curriculum.UniformPolicy"})
+    layer(place, {}, {"class_path": "lit_curriculum.UniformPolicy"})
     assert main(["score", "--out", str(place / "out"), *arguments(place)]) == 2
     assert "curriculum.metrics is empty" in capsys.readouterr().err
 
 
 def test_a_text_metric_needs_no_answers_of_the_model(place: Path) -> None:
-    layer(place, {"length": METRICS["length"]}, {"class_path": "lit_curriculum.curriculum.UniformPolicy"})
+    layer(place, {"length": METRICS["length"]}, {"class_path": "lit_curriculum.UniformPolicy"})
     cost = score(place, "out")
     assert "tokens" not in cost
     assert cost["key"]["model"] is None
@@ -118,7 +118,7 @@ def test_select_writes_what_the_policy_picks_with_reasons(place: Path) -> None:
 
 
 def test_select_equals_the_first_stage_of_a_run(place: Path) -> None:
-    iterit = {"class_path": "lit_curriculum.curriculum.IterITPolicy",
+    iterit = {"class_path": "lit_curriculum.IterITPolicy",
               "init_args": {"fraction": 0.2, "max_complexity": None}}  # fmt: skip
     layer(place, METRICS, iterit)
     score(place, "out")
@@ -149,10 +149,10 @@ def test_select_refuses_scores_that_do_not_fit(place: Path, capsys: pytest.Captu
     more = [*(place / "data.jsonl").read_text().splitlines(), json.dumps({"instruction": "new", "output": "one"})]
     (place / "more.jsonl").write_text("\n".join(more))
     assert "no scores of 1 of 61 examples, first" in refusal(f"--data.path={place / 'more.jsonl'}")
-    layer(place, {"nll": {"class_path": "lit_curriculum.difficulty.Perplexity"}})
+    layer(place, {"nll": {"class_path": "lit_curriculum.Perplexity"}})
     assert "another formula of 'nll': 'nll-mean/1' there, 'ppl/1' here" in refusal()
     other = {**ORDERED, "init_args": {"metric": "ppl"}}
-    layer(place, {"ppl": {"class_path": "lit_curriculum.difficulty.Perplexity"}}, other)
+    layer(place, {"ppl": {"class_path": "lit_curriculum.Perplexity"}}, other)
     assert "reads the metric 'ppl', but" in refusal()
 
 

@@ -14,11 +14,11 @@ from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 METRICS = {
-    "ifd": {"class_path": "lit_curriculum.difficulty.InstructionFollowingDifficulty"},
-    "nll": {"class_path": "lit_curriculum.difficulty.NegativeLogLikelihood"},
-    "length": {"class_path": "lit_curriculum.difficulty.Length"},
+    "ifd": {"class_path": "lit_curriculum.InstructionFollowingDifficulty"},
+    "nll": {"class_path": "lit_curriculum.NegativeLogLikelihood"},
+    "length": {"class_path": "lit_curriculum.Length"},
 }
-ORDERED = {"class_path": "lit_curriculum.curriculum.OrderedPolicy",
+ORDERED = {"class_path": "lit_curriculum.OrderedPolicy",
            "init_args": {"metric": "nll", "direction": "hard_to_easy", "fraction": 0.25}}  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def layer(place: Path, metrics: dict[str, Any], policy: dict[str, Any] = ORDERED
 def arguments(place: Path, *extra: str) -> list[str]:
     return [
         "--config", str(CONFIGS / "base.yaml"), "--config", str(place / "layer.yaml"),
-        "--model", "lit_curriculum.models.CausalLMModule", f"--model.source={place / 'model'}",
+        "--model", "lit_curriculum.CausalLMModule", f"--model.source={place / 'model'}",
         f"--data.path={place / 'data.jsonl'}", f"--data.cache_dir={place / 'cache'}", "--trainer.accelerator=cpu",
         f"--trainer.default_root_dir={place / 'runs'}", "--trainer.enable_progress_bar=false",
         "--trainer.enable_model_summary=false", *extra,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lit_curriculum.curriculum import OrderedPolicy, UniformPolicy
+from lit_curriculum import OrderedPolicy, UniformPolicy
 from lit_curriculum.curriculum.size import StageSize
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import CONDITIONED, make_generator

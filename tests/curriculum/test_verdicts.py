@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lit_curriculum.curriculum import CampusPolicy, GrowthPacePolicy, IterITPolicy, SelfPacedPolicy, UniformPolicy
+from lit_curriculum import CampusPolicy, GrowthPacePolicy, IterITPolicy, SelfPacedPolicy, UniformPolicy
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.recent import ReuseRecent
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.methods.wrappers.recent import ReuseRecent
 from lit_curriculum.types import make_generator
 from tests.conftest import ListStore
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.data import AbilityDataModule
+from lit_curriculum import AbilityDataModule
 from lit_curriculum.data.abilities import ABILITIES, generate
 from lit_curriculum.data.ability_tasks import MAX_LEVEL
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from lit_curriculum.data.cache import requested_store
 from lit_curriculum.data.encode import Encoder
 from lit_curriculum.data.formats import to_example
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
-from lit_curriculum.data.request import requested_store
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.types import CONDITIONED, Example
 from tests.data.test_store import assert_same, build, make_encoder, make_examples

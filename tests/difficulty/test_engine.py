@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from lit_curriculum.difficulty.base import ModelMetric, sum_and_count
+from lit_curriculum.difficulty.batching import pack_rows
 from lit_curriculum.difficulty.engine import ScoringEngine, pack_by_tokens
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
-from lit_curriculum.difficulty.work import pack_rows
-from lit_curriculum.quiet import quiet
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Batch, EncodedView, Example, TokenNLL
+from lit_curriculum.utils.eval_mode import evaluation_mode
 from tests.conftest import ListStore, make_example
 
 
@@ -159,7 +159,7 @@ def test_quiet_leaves_flags_gradients_and_random_state_as_they_were() -> None:
     model[2].eval()
     before = [m.training for m in model.modules()]
     state = torch.get_rng_state()
-    with quiet(model):
+    with evaluation_mode(model):
         assert not any(m.training for m in model.modules())
         assert not torch.is_grad_enabled()
         torch.rand(3)

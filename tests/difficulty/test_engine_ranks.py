@@ -17,10 +17,10 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
+from lit_curriculum.difficulty.batching import UniqueSequences
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty
 from lit_curriculum.difficulty.runner import BatchRunner
-from lit_curriculum.difficulty.work import Work
 from lit_curriculum.types import Batch, TokenNLL
 from tests.conftest import ListStore, make_example
 from tests.difficulty.test_engine import BigramModel
@@ -81,7 +81,7 @@ def out_of_memory(rank: int, world_size: int, port: int, folder: str, sharded: b
     except (ValueError, RuntimeError) as error:
         found["error"] = f"{type(error).__name__}: {error}"
     if sharded and rank == 1:
-        work = Work.build(store(), np.arange(30), ["conditioned"])
+        work = UniqueSequences.build(store(), np.arange(30), ["conditioned"])
         runner = BatchRunner(model, store(), work, {}, torch.device("cpu"), "none", 300)
         with pytest.raises(ValueError, match="share the weights cannot back off apart"):
             runner.seconds(np.arange(len(work)))

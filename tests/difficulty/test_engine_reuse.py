@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from lit_curriculum.difficulty.batching import UniqueSequences, pack_by_tokens, pack_rows, pack_unknown
 from lit_curriculum.difficulty.engine import Scores, ScoringEngine
-from lit_curriculum.difficulty.probe import find_token_budget
 from lit_curriculum.difficulty.summary_cache import SummaryCache
-from lit_curriculum.difficulty.work import Work, pack_by_tokens, pack_rows, pack_unknown
+from lit_curriculum.difficulty.token_budget import find_token_budget
 from lit_curriculum.types import Batch, IntArray, TokenNLL
 from tests.conftest import ListStore, make_example
 from tests.difficulty.test_engine import METRICS, BigramModel
@@ -77,7 +77,14 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(toy_store: ListStor
             return super().token_nll(batch)
 
     expected = score(toy_store, np.arange(40), None)
-    assert len(pack_by_tokens(Work.build(toy_store, np.arange(40), ["conditioned", "unconditioned"]).lengths, 120)) > 9
+    assert (
+        len(
+            pack_by_tokens(
+                UniqueSequences.build(toy_store, np.arange(40), ["conditioned", "unconditioned"]).lengths, 120
+            )
+        )
+        > 9
+    )
     generator = np.random.default_rng(0)
 
     def start(folder: Path) -> int:
@@ -124,7 +131,7 @@ def test_ten_kills_lose_no_more_than_the_batch_in_flight_each(tmp_path: Path) ->
             return super().token_nll(batch)
 
     expected = score(store, np.arange(240), None)
-    lengths = Work.build(store, np.arange(240), ["conditioned", "unconditioned"]).lengths
+    lengths = UniqueSequences.build(store, np.arange(240), ["conditioned", "unconditioned"]).lengths
     num_batches = len(pack_by_tokens(lengths, 120))
     generator = np.random.default_rng(1)
     kills = 0
@@ -183,7 +190,7 @@ def test_packing_keeps_the_batches_where_whole_ones_are_known(padded: bool) -> N
 def test_work_does_not_depend_on_the_order_of_the_request(toy_store: ListStore) -> None:
     order = np.random.default_rng(2).permutation(40)
     views = ["conditioned", "unconditioned"]
-    one, two = Work.build(toy_store, np.arange(40), views), Work.build(toy_store, order, views)
+    one, two = UniqueSequences.build(toy_store, np.arange(40), views), UniqueSequences.build(toy_store, order, views)
     np.testing.assert_array_equal(one.digests, two.digests)
     np.testing.assert_array_equal(one.lengths, two.lengths)
     for view in views:

@@ -152,7 +152,7 @@ def test_formula_holds_every_option() -> None:
         {},
         {"field": "both"},
         {"words": "letters"},
-        {"unspaced": "run"},
+        {"cjk_words": "run"},
         {"threshold": 0.7200001},
         {"tie": "at_or_below"},
         {"partial": "dropped"},
@@ -202,4 +202,4 @@ def test_chinese_is_counted_by_characters_unless_asked_otherwise() -> None:
     words = [c for c in text if c not in "，。"]
     assert MTLD().score(store)[0] == pytest.approx(mtld(words))
     assert "words-character" in MTLD().formula
-    assert WordSplitter(unspaced="run")(text) == ["细胞的能量工厂是线粒体", "线粒体是细胞的能量工厂"]
+    assert WordSplitter(cjk_words="run")(text) == ["细胞的能量工厂是线粒体", "线粒体是细胞的能量工厂"]

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lit_curriculum.difficulty import score_store
-from lit_curriculum.difficulty.score_merge import merge_scores
-from lit_curriculum.difficulty.score_store import ScoreKey, StoredScores, read_scores, write_scores
+from lit_curriculum.difficulty.score_store import ScoreKey, StoredScores, merge_scores, read_scores, write_scores
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import Example
 from tests.conftest import ListStore, make_example

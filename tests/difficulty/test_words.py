@@ -50,7 +50,7 @@ def test_combining_marks_stay_in_their_word() -> None:
 def test_unspaced_scripts() -> None:
     text = "東京タワー is สวัสดี 한국어 책"
     assert WordSplitter()(text) == ["東", "京", "タ", "ワ", "ー", "is", "ส", "วั", "ส", "ดี", "한국어", "책"]
-    assert WordSplitter(unspaced="run")(text) == ["東京タワー", "is", "สวัสดี", "한국어", "책"]
+    assert WordSplitter(cjk_words="run")(text) == ["東京タワー", "is", "สวัสดี", "한국어", "책"]
 
 
 def test_names_tell_conventions_apart() -> None:
@@ -69,7 +69,7 @@ def test_field_text() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match=r"option words must be one of words, letters, ascii_letters, got 'tokens'"):
         WordSplitter("tokens")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="option unspaced must be one of character, run"):
-        WordSplitter(unspaced="word")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="option cjk_words must be one of character, run"):
+        WordSplitter(cjk_words="word")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="option x must be one of a, b, got 'c'"):
         check_choice("x", "c", ("a", "b"))

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from lit_curriculum.callbacks import TapirRounds
+from lit_curriculum import CampusPolicy, GrowthPacePolicy, IterITPolicy, TapirPolicy, TapirRounds
 from lit_curriculum.cli import main
-from lit_curriculum.curriculum import CampusPolicy, GrowthPacePolicy, IterITPolicy, TapirPolicy
-from lit_curriculum.growth.study import load_study
+from lit_curriculum.methods.doit.study.study import load_study
 from tests.docs.blocks import commands
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lit_curriculum.evaluation.items import EvalItem, mean_score, set_chance
-from lit_curriculum.evaluation.tasks import load_items
 from lit_curriculum.evaluation.tasks.doit import doit
+from lit_curriculum.evaluation.tasks.load import load_items
 from lit_curriculum.types import Message
 
 

@@ -17,11 +17,11 @@ from lit_curriculum.evaluation.ability_scores import AbilityScores
 from lit_curriculum.evaluation.evaluator import Evaluator, Judge
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.options import EvalOptions, ItemResult
-from lit_curriculum.evaluation.scorer import Scorer
 from lit_curriculum.evaluation.summary import item_line, shard, summarise, update_scores
+from lit_curriculum.methods.baselines.scorers.scorer import Scorer
 from lit_curriculum.types import Batch, Message, TokenNLL
 from tests.data.toy_tokenizers import byte_level
-from tests.evaluation.tiny_scorer import CHAT, save_scorer
+from tests.methods.baselines.tiny_scorer import CHAT, save_scorer
 
 
 class Parrot:

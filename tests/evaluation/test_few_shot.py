@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.evaluation.tasks import load_items
 from lit_curriculum.evaluation.tasks.few_shot import with_bbh_prompts, with_mmlu_shots
+from lit_curriculum.evaluation.tasks.load import load_items
 
 HEAD = "The following are multiple choice questions (with answers) about high tides.\n\n"
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lit_curriculum.evaluation.check import check_items
+from lit_curriculum.evaluation.evaluator import check_items
 from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.tasks.benchmarks import ifeval
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lit_curriculum import CausalLMModule
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, turn_view
 from lit_curriculum.evaluation.ranked import (
@@ -19,11 +20,10 @@ from lit_curriculum.evaluation.ranked import (
     most_likely,
     per_character,
 )
-from lit_curriculum.evaluation.scorer import Scorer
-from lit_curriculum.models import CausalLMModule
+from lit_curriculum.methods.baselines.scorers.scorer import Scorer
 from lit_curriculum.types import Batch, EncodedView, Message, TokenNLL
 from tests.data.toy_tokenizers import byte_level
-from tests.evaluation.tiny_scorer import CHAT, save_scorer
+from tests.methods.baselines.tiny_scorer import CHAT, save_scorer
 
 QUESTION = (Message(role="user", content="Say it."),)
 

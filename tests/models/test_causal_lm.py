@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import CONFIG, VOCABULARY, Batches, make_batch, make_module, make_trainer, sgd, weights
 from torch import Tensor
 
 from lit_curriculum.models.causal_lm import CausalLMModule
-from lit_curriculum.models.token_nll import full_logits_nll
+from lit_curriculum.models.execution.token_nll import full_logits_nll
 from lit_curriculum.types import Batch
+from tests.models.tiny_runs import CONFIG, VOCABULARY, Batches, make_batch, make_module, make_trainer, sgd, weights
 
 
 def reference_examples(module: CausalLMModule, batch: Batch) -> list[dict[str, float]]:

@@ -27,14 +27,14 @@ CONFIG: dict[str, Any] = {
 }
 YAML = """
 model:
-  class_path: lit_curriculum.models.causal_lm.CausalLMModule
+  class_path: lit_curriculum.CausalLMModule
   init_args:
     config: {model_type: llama, vocab_size: 31, hidden_size: 16, num_attention_heads: 2, num_hidden_layers: 1}
     lora: {rank: 3, target_modules: [q_proj]}
     loss_reduction: token
     optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.002, weight_decay: 0.1}}
     lr_schedule:
-      class_path: lit_curriculum.models.schedules.WarmupCosine
+      class_path: lit_curriculum.WarmupCosine
       init_args: {warmup_fraction: 0.1, final_fraction: 0.2}
 """
 

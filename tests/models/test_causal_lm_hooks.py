@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from tiny_runs import CONFIG, VOCABULARY, Batches, make_batch, make_module, make_trainer, sgd, weights
 from torch.utils.data import DataLoader
 
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.loading import make_config, random_model
 from lit_curriculum.models.lora import LoRA
 from lit_curriculum.models.schedules import WarmupConstant, WarmupCosine
+from tests.models.tiny_runs import CONFIG, VOCABULARY, Batches, make_batch, make_module, make_trainer, sgd, weights
 
 
 def test_weights_are_read_late_and_without_touching_global_random_numbers() -> None:

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_lms import CONFIGS, SMALL, VOCABULARY, make_batch, tiny_model
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
-from lit_curriculum.models.loading import make_config, random_model
-from lit_curriculum.models.logits import LogitTransform, logit_transform
-from lit_curriculum.models.token_nll import (
+from lit_curriculum.models.execution.head_nll import LogitTransform, logit_transform
+from lit_curriculum.models.execution.token_nll import (
     HeadlessError,
     check_headless,
     full_logits_nll,
     token_nll,
 )
+from lit_curriculum.models.loading import make_config, random_model
 from lit_curriculum.types import Batch
+from tests.models.tiny_lms import CONFIGS, SMALL, VOCABULARY, make_batch, tiny_model
 
 
 class ShiftedLogits(LlamaForCausalLM):
@@ -49,14 +49,14 @@ def test_forgotten_softcap_is_noticed_at_the_small_logits_of_an_untrained_model(
 ) -> None:
     model = random_model(make_config(CONFIGS["gemma3"]), dtype=torch.float32, attention=None)
     assert check_headless(model)
-    monkeypatch.setattr("lit_curriculum.models.token_nll.logit_transform", lambda config: LogitTransform())
+    monkeypatch.setattr("lit_curriculum.models.execution.token_nll.logit_transform", lambda config: LogitTransform())
     assert not check_headless(model)
 
 
 def test_half_precision_model_is_proven_too(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model(make_config(CONFIGS["gemma2"]), dtype=torch.bfloat16, attention=None)
     assert check_headless(model)
-    monkeypatch.setattr("lit_curriculum.models.token_nll.logit_transform", lambda config: LogitTransform())
+    monkeypatch.setattr("lit_curriculum.models.execution.token_nll.logit_transform", lambda config: LogitTransform())
     assert not check_headless(model)
 
 

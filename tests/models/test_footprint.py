@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from lit_curriculum.models import CausalLMModule
+from lit_curriculum import CausalLMModule
 from lit_curriculum.models.footprint import footprint, optimizer_moments
 from lit_curriculum.models.lora import LoRA
 from lit_curriculum.types import Batch

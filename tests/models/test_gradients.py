@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lit_curriculum.models import CausalLMModule
-from lit_curriculum.models.execution import Execution, ExecutionOptions
+from lit_curriculum import CausalLMModule
+from lit_curriculum.models.execution.modes import Execution, ExecutionOptions
 from lit_curriculum.models.gradients import Moments, _projection, linear_layers
 from lit_curriculum.models.lora import LoRA
 from lit_curriculum.types import Batch

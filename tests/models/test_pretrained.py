@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from lit_curriculum.hub import load_tokenizer
 from lit_curriculum.models.causal_lm import CausalLMModule
-from lit_curriculum.models.token_nll import full_logits_nll
+from lit_curriculum.models.execution.token_nll import full_logits_nll
 from lit_curriculum.types import Batch
+from lit_curriculum.utils.hub import load_tokenizer
 
 STORY = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."
 

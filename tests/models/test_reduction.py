@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import Batches, make_batch, make_module, make_trainer, sgd
 from torch import Tensor
 
 from lit_curriculum.models.reduction import positive, reduce_losses
 from lit_curriculum.types import Batch
+from tests.models.tiny_runs import Batches, make_batch, make_module, make_trainer, sgd
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lit_curriculum.callbacks import CurriculumCallback, LedgerWriter, RunCard
-from lit_curriculum.curriculum import OrderedPolicy, UniformPolicy
-from lit_curriculum.difficulty import Length
+from lit_curriculum import CurriculumCallback, LedgerWriter, Length, OrderedPolicy, RunCard, UniformPolicy
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.report import ledger_views as views
 from lit_curriculum.report.ledger import Ledger, StageState

@@ -1,0 +1,213 @@
+"""The tables of the ledger, made of what a stage decided and of what training showed.
+
+:mod:`lit_curriculum.report.ledger` says what they hold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lit_curriculum.data.problems import ProblemReport
+from lit_curriculum.data.store import EncodedStore
+from lit_curriculum.loop.hooks import StageReport
+from lit_curriculum.report.ledger import STAGE_META, StageState
+from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, FloatArray, IntArray, Plan, join_turns
+
+IDENTITY = ("id", "content_hash", "source", "ability")
+
+
+def example_columns(store: ExampleStore, indices: IntArray) -> dict[str, list[str | None]]:
+    """:data:`IDENTITY` of some examples: name -> [K] values."""
+    if isinstance(store, EncodedStore):
+        found: dict[str, list[str | None]] = store.columns(IDENTITY, indices).to_pydict()
+        return found
+    examples = [store[i] for i in indices.tolist()]
+    return {name: [getattr(e, name) for e in examples] for name in IDENTITY}
+
+
+def texts(store: ExampleStore, start: int, stop: int) -> tuple[list[str], list[str]]:
+    """Instructions and responses of the examples from ``start`` up to ``stop``."""
+    if not isinstance(store, EncodedStore):
+        examples = [store[i] for i in range(start, stop)]
+        return [e.instruction for e in examples], [e.response for e in examples]
+    rows = store.columns(("roles", "contents"), np.arange(start, stop)).to_pydict()
+    turns = [list(zip(*row, strict=True)) for row in zip(rows["roles"], rows["contents"], strict=True)]
+    return [join_turns("user", turn) for turn in turns], [join_turns("assistant", turn) for turn in turns]
+
+
+_ROWS = 1 << 16
+EXAMPLE = pa.schema(
+    [
+        ("index", pa.int32()), ("id", pa.string()), ("content_hash", pa.string()), ("source", pa.string()),
+        ("ability", pa.string()), ("tokens", pa.int32()), ("scored_tokens", pa.int32()), ("instruction", pa.string()),
+        ("response", pa.string()),
+    ]
+)  # fmt: skip
+PROBLEM = pa.schema([(name, pa.string()) for name in ("kind", "source", "id", "reason", "action")])
+
+
+def state_of(report: StageReport) -> StageState:
+    """All examples as of the decision for a stage."""
+    table, plan = report.table, report.plan
+    n = table.num_examples
+    verdicts = report.policy.verdicts(table, plan)
+    candidate = np.zeros(n, np.bool_)
+    candidate[report.candidates] = True
+    place = np.full(n, -1, np.int32)
+    place[plan.indices[::-1]] = np.arange(len(plan), dtype=np.int32)[::-1]
+    return StageState(
+        stage=report.stage,
+        scores={m: values.copy() for m, values in table.scores.items()},
+        scored_at={m: stages.copy() for m, stages in table.scored_at.items()},
+        candidate=candidate,
+        times=np.bincount(plan.indices, minlength=n).astype(np.int32),
+        place=place,
+        reason=verdicts.codes,
+        reasons=verdicts.texts,
+    )
+
+
+def moved(metric: str, now: StageState, before: StageState | None) -> BoolArray:
+    """[N] true where an example's score by ``metric``, or its age, is not what it was."""
+    differs = np.ones(len(now.times), np.bool_)
+    if before is not None:
+        new, old = now.scores[metric][: len(before.times)], before.scores[metric]
+        differs[: len(old)] = (new != old) & ~(np.isnan(new) & np.isnan(old))
+        differs[: len(old)] |= now.scored_at[metric][: len(old)] != before.scored_at[metric]
+    return differs
+
+
+def planned_table(now: StageState, before: StageState | None, plan: Plan) -> pa.Table:
+    """The columns of ``planned/stage-<s>.parquet``.
+
+    Args:
+        now: As of this decision.
+        before: As of the one before; none at first.
+        plan: What was decided.
+    """
+    differs = now.times > 0
+    if before is None:
+        differs[:] = True
+    else:
+        old = slice(0, len(before.times))
+        differs[len(before.times) :] = True
+        differs[old] |= (before.times > 0) | (before.candidate != now.candidate[old])
+        codes = {text: code for code, text in enumerate(now.reasons)}
+        differs[old] |= np.array([codes.get(t, -1) for t in before.reasons])[before.reason] != now.reason[old]
+    fresh = {metric: moved(metric, now, before) for metric in now.scores}
+    rows: IntArray = np.flatnonzero(np.logical_or.reduce([differs, *fresh.values()]))
+    columns: dict[str, Any] = {"index": pa.array(rows.astype(np.int32))}
+    for metric in [m for m in fresh if fresh[m].any()]:
+        scores = now.scores[metric][rows]
+        columns[f"score.{metric}"] = pa.array(scores, mask=np.isnan(scores))
+        columns[f"scored_at.{metric}"] = pa.array(now.scored_at[metric][rows])
+    columns["candidate"] = pa.array(now.candidate[rows])
+    # Sorted by example and then by place, the places of all rows lie one behind the other.
+    by_example = np.argsort(plan.indices, kind="stable").astype(np.int32)
+    ends = np.concatenate([[0], np.cumsum(now.times[rows])]).astype(np.int32)
+    columns["places"] = pa.ListArray.from_arrays(pa.array(ends), pa.array(by_example))
+    weight = np.full(len(now.times), np.nan, np.float32)
+    if plan.weights is not None:
+        weight[plan.indices] = plan.weights
+    columns["weight"] = pa.array(weight[rows], mask=np.isnan(weight[rows]))
+    columns["reason"] = pa.DictionaryArray.from_arrays(pa.array(now.reason[rows]), pa.array(now.reasons))
+    return pa.table(columns)
+
+
+def planned_info(report: StageReport, step: int) -> dict[str, Any]:
+    """What is kept of a decision as a whole."""
+    learning = report.learning
+    return {
+        "stage": report.stage, "step": step, "selected": len(report.plan), "candidates": len(report.candidates),
+        "scored_tokens": report.scored_tokens, "scoring_seconds": report.scoring_seconds,
+        "selecting_seconds": report.selecting_seconds, "learning_seconds": learning.seconds,
+        "generated_tokens": learning.generated_tokens, "learning_forward_tokens": learning.forward_tokens,
+        "scalars": {k: float(v) for k, v in {**report.plan.scalars, **learning.scalars}.items()},
+    }  # fmt: skip
+
+
+def trained_table(entries: IntArray, indices: IntArray, losses: FloatArray) -> pa.Table:
+    """The columns of ``trained/stage-<s>.parquet``.
+
+    Args:
+        entries: What was trained on, with repeats.
+        indices: [K] examples with a loss, rising.
+        losses: [K] their last losses.
+    """
+    trained, times = np.unique(entries, return_counts=True)
+    loss = np.full(len(trained), np.nan)
+    place = np.minimum(np.searchsorted(indices, trained), max(len(indices) - 1, 0))
+    known = indices[place] == trained if len(indices) else np.zeros(len(trained), np.bool_)
+    loss[known] = losses[place[known]]
+    return pa.table(
+        {
+            "index": pa.array(trained.astype(np.int32)),
+            "times": pa.array(times.astype(np.int32)),
+            "loss": pa.array(loss.astype(np.float32), mask=~known),
+        }
+    )
+
+
+def example_tables(store: ExampleStore, start: int, text_chars: int) -> Iterator[pa.RecordBatch]:
+    """The examples from index ``start`` on, a few at a time."""
+    tokens, scored = store.lengths(CONDITIONED), store.num_scored(CONDITIONED)
+    for low in range(start, len(store), _ROWS):
+        high = min(low + _ROWS, len(store))
+        indices = np.arange(low, high)
+        instructions, responses = texts(store, low, high)
+        columns = [
+            indices.astype(np.int32), *example_columns(store, indices).values(), tokens[low:high].astype(np.int32),
+            scored[low:high].astype(np.int32), [_shortened(t, text_chars) for t in instructions],
+            [_shortened(t, text_chars) for t in responses],
+        ]  # fmt: skip
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, EXAMPLE, strict=True)]
+        yield pa.record_batch(arrays, schema=EXAMPLE)
+
+
+def problem_table(report: ProblemReport | None) -> pa.Table:
+    """The columns of ``dropped.parquet``; no rows where the data module keeps no account."""
+    problems = [] if report is None else report.problems
+    return pa.table({name: [str(getattr(p, name)) for p in problems] for name in PROBLEM.names}, schema=PROBLEM)
+
+
+def write_part(path: Path, batches: Sequence[pa.RecordBatch] | Iterator[pa.RecordBatch], schema: pa.Schema,
+               info: Mapping[str, Any] | None = None) -> None:  # fmt: skip
+    """Write a Parquet file that is whole or absent.
+
+    Args:
+        path: The file.
+        batches: Its rows.
+        schema: Its columns.
+        info: Kept beside them, as JSON.
+    """
+    schema = schema.with_metadata({} if info is None else {STAGE_META: json.dumps(dict(info)).encode()})
+    words = {"ability", "candidate", "weight", "kind", "action", "reason", "times"}
+    few = [name for name in schema.names if name in words or name.startswith("scored_at.")]
+    encodings = {"index": "DELTA_BINARY_PACKED", "places.list.element": "DELTA_BINARY_PACKED"}
+    encodings |= {n: "BYTE_STREAM_SPLIT" for n in schema.names if n.startswith("score.") or n == "loss"}
+    encodings = {n: e for n, e in encodings.items() if n.split(".list")[0] in schema.names}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with pq.ParquetWriter(
+            draft, schema, compression="zstd", use_dictionary=few, column_encoding=encodings
+        ) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _shortened(text: str, chars: int) -> str:
+    return text if len(text) <= chars else text[:chars] + "…"

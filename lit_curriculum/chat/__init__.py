@@ -1,0 +1,1 @@
+"""Chat clients, their cache and their costs."""

@@ -1,0 +1,1 @@
+"""The curriculum loop: one Lightning epoch is one stage."""

@@ -1,0 +1,1 @@
+"""The published systems, the baselines and the wrappers: one folder each."""

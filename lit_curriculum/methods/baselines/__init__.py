@@ -1,0 +1,1 @@
+"""The baselines that the four systems are compared with."""

@@ -1,0 +1,137 @@
+"""Selection of examples that differ from one another, with or without a score that says which are preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.ordering import content_ranks, highest_first
+from lit_curriculum.curriculum.size import StageSize
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
+from lit_curriculum.methods.baselines.top import check_scored, within
+from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
+
+Fresh = Literal["each_stage", "once"]
+
+_OWNER = "curriculum.policy"
+
+
+class CoveragePolicy(CurriculumPolicy):
+    """A choice by a rule of diversity among the examples of highest priority, in a new random order each stage.
+
+    The priority of an example is the product of the scores by the metrics named. Those without a score, or with a
+    product outside ``at_least`` and ``below``, are left out; of the others the highest ``shortlist`` are handed to the
+    rule. A rule may choose fewer than asked for; the stage is shorter then. What a rule sees stands in the order of
+    content hashes, so the choice depends on no file order.
+
+    Args:
+        diversity: The rule.
+        priority: Names of the metrics whose product is the priority; none prefers nothing.
+        fraction: Share of the data that a stage trains on; null where one of the next two is given.
+        count: Number of examples that a stage trains on.
+        tokens: Number of tokens that a stage trains on.
+        shortlist: Share of the data, by highest priority, that the rule chooses from; null for all of it.
+        at_least: Only priorities from here on, or null.
+        below: Only priorities strictly below, or null; 1 for IFD.
+        fresh: Whether the choice is made ``once`` or ``each_stage``, with scores by the current model.
+
+    Raises:
+        ValueError: an option is out of range, or (in ``step``) there are no scores yet or no example is left.
+    """
+
+    def __init__(
+        self,
+        diversity: Diversity,
+        priority: list[str] | None = None,
+        fraction: float | None = 0.1,
+        count: int | None = None,
+        tokens: int | None = None,
+        shortlist: float | None = None,
+        at_least: float | None = None,
+        below: float | None = None,
+        fresh: Fresh = "once",
+    ) -> None:
+        self.size = StageSize(fraction, count, tokens)
+        check_choice(f"{_OWNER}.fresh", fresh, get_args(Fresh))
+        if shortlist is not None and not 0.0 < shortlist <= 1.0:
+            raise ValueError(f"{_OWNER}.shortlist must be in (0, 1], got {shortlist}.")
+        if shortlist is not None and not priority:
+            raise ValueError(f"{_OWNER}.shortlist={shortlist} needs a score; name one in {_OWNER}.priority.")
+        self.diversity, self.priority = diversity, list(priority or [])
+        self.fraction, self.count, self.tokens, self.shortlist = fraction, count, tokens, shortlist
+        self.at_least, self.below, self.fresh = at_least, below, fresh
+        self._chosen: IntArray = np.empty(0, dtype=np.int64)
+
+    @property
+    def required_metrics(self) -> tuple[str, ...]:
+        return tuple(self.priority)
+
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        self.size.setup(examples)
+        self._examples, self._tie_rank = examples, content_ranks(examples.content_hashes)
+
+    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
+        return [self.size.planned(num_examples)] * num_stages
+
+    def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
+        wanted = np.zeros(table.num_examples, dtype=np.bool_)
+        for metric in self.priority:
+            again = stage > 0 and self.fresh == "each_stage"
+            wanted |= ~table.unscorable(metric) if again else table.never_scored(metric)
+        # Data that grow bring new ones along, and these count where the choice is made anew.
+        return np.flatnonzero(wanted) if stage == 0 or self.fresh == "each_stage" else np.empty(0, dtype=np.int64)
+
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        scalars: dict[str, float] = {}
+        if stage == 0 or self.fresh == "each_stage":
+            pool = self._pool(table, stage)
+            size = self.size.most(pool.indices, table.num_examples)
+            order = pool.indices[self.diversity.choose(pool, size, generator)]
+            self._chosen = self.size.cut(order, table.num_examples)
+            scalars |= {"pool": float(len(pool))}
+        scalars |= {"selected": float(len(self._chosen))}
+        return Plan(indices=generator.permutation(self._chosen), scalars=scalars)
+
+    def _pool(self, table: DifficultyTable, stage: int) -> Pool:
+        n = table.num_examples
+        priority: FloatArray | None = None
+        eligible = np.arange(n)
+        check_scored(table, self.priority, stage)
+        if self.priority:
+            scores = np.stack([table.scores[metric] for metric in self.priority])
+            negative = (scores < 0).any(axis=0)
+            if len(self.priority) > 1 and negative.any():
+                worst = self._examples[int(np.flatnonzero(negative)[0])]
+                raise ValueError(
+                    f"{_OWNER}.priority multiplies {' and '.join(self.priority)}, but one of these is negative for "
+                    f"example {worst.id} ({worst.source}); name metrics that never are."
+                )
+            priority = scores.prod(axis=0)
+            eligible = within(priority, self.at_least, self.below)
+        if not len(eligible):
+            raise ValueError(
+                f"no example is left to choose from at stage {stage}: all {n} priorities by {self.priority} are "
+                f"missing or outside {_OWNER}.at_least={self.at_least} and {_OWNER}.below={self.below}; change these."
+            )
+        if self.shortlist is not None and priority is not None:
+            kept = highest_first(priority[eligible], self._tie_rank[eligible])
+            eligible = eligible[kept[: max(1, int(self.shortlist * n + 1e-9))]]
+        eligible = eligible[np.argsort(self._tie_rank[eligible])]
+        return Pool(store=self._examples, indices=eligible, priority=None if priority is None else priority[eligible])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"num_examples": len(self._tie_rank), "chosen": torch.from_numpy(self._chosen.copy())}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["num_examples"] != len(self._tie_rank):
+            raise ValueError(
+                f"the checkpoint's selection is of {state['num_examples']} examples, the data have "
+                f"{len(self._tie_rank)}; resume with the data that the run was started with."
+            )
+        self._chosen = state["chosen"].numpy().copy()

@@ -1,0 +1,1 @@
+"""Choosing examples that differ from one another: rules, and the vectors by which examples are compared."""

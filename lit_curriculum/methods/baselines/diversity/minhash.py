@@ -1,0 +1,93 @@
+"""Near-duplicates by MinHash: of texts that share most of their shingles only one is taken."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import numpy as np
+from typing_extensions import override
+
+from lit_curriculum.difficulty.words import TextField, WordSplitter, check_choice, field_text
+from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
+from lit_curriculum.types import IntArray
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
+
+
+class MinHashFilter(Diversity):
+    """From highest priority down (or in random order), a text is taken unless a taken one shares its shingles.
+
+    Two texts are near-duplicates where the Jaccard index of their sets of word n-grams is at least ``threshold``.
+    Candidates are found by MinHash with locality-sensitive hashing (datasketch) and decided by the exact index, so
+    that nothing is removed by chance; a pair near the threshold may be missed. A text shorter than n words is one
+    shingle. The time is linear in the number of texts.
+
+    Args:
+        threshold: Jaccard index from which on two texts are near-duplicates, in (0, 1].
+        ngram: Words of a shingle (n).
+        permutations: Hash functions of a signature.
+        text: ``instruction``, ``response`` or ``both``.
+
+    Raises:
+        ValueError: an option is out of range, or datasketch is not installed.
+
+    References:
+        Broder 1997, "On the resemblance and containment of documents"; Lee et al. 2022, "Deduplicating Training Data
+        Makes Language Models Better", arXiv 2107.06499, section 4.2.
+    """
+
+    def __init__(
+        self, threshold: float = 0.8, ngram: int = 3, permutations: int = 128, text: TextField = "both"
+    ) -> None:
+        if not 0.0 < threshold <= 1.0:
+            raise ValueError(f"option diversity.threshold must be in (0, 1], got {threshold}.")
+        for option, value, least in (("ngram", ngram, 1), ("permutations", permutations, 2)):
+            if value < least:
+                raise ValueError(f"option diversity.{option} must be at least {least}, got {value}.")
+        check_choice("diversity.text", text, ("instruction", "response", "both"))
+        if importlib.util.find_spec("datasketch") is None:
+            raise ValueError("MinHashFilter needs the package datasketch: pip install 'lit-curriculum[dedup]'")
+        self.threshold, self.ngram, self.permutations, self.text = threshold, ngram, permutations, text
+        self._words = WordSplitter()
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"minhash({self.threshold:g},{self.ngram},{self.permutations},{self.text})"
+
+    @override
+    def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
+        from datasketch import MinHashLSH
+
+        # Candidates cost little and are decided exactly, so the index may rather find too many than too few.
+        index = MinHashLSH(min(self.threshold, 0.95), self.permutations, weights=(0.1, 0.9))
+        shingles: dict[int, frozenset[str]] = {}
+        for place in pool.order(generator).tolist():
+            if len(shingles) == size:
+                break
+            own = self.shingles(field_text(pool.store[int(pool.indices[place])], self.text))
+            signature = self._signature(own)
+            if any(jaccard(own, shingles[other]) >= self.threshold for other in index.query(signature)):
+                continue
+            index.insert(place, signature)
+            shingles[place] = own
+        return np.array(list(shingles), dtype=np.int64)
+
+    def shingles(self, text: str) -> frozenset[str]:
+        """The distinct word n-grams of a text."""
+        words = self._words(text)
+        return frozenset(" ".join(words[i : i + self.ngram]) for i in range(max(1, len(words) - self.ngram + 1)))
+
+    def _signature(self, shingles: frozenset[str]) -> MinHash:
+        from datasketch import MinHash
+
+        signature = MinHash(self.permutations, seed=1)
+        signature.update_batch([shingle.encode() for shingle in sorted(shingles)])
+        return signature
+
+
+def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+    """Size of the intersection over size of the union."""
+    return len(left & right) / len(left | right)

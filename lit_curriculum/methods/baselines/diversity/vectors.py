@@ -1,0 +1,139 @@
+"""Vectors of examples by which they are compared: hashed n-grams, TF-IDF in few dimensions, a frozen encoder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import TruncatedSVD
+from typing_extensions import override
+
+from lit_curriculum.difficulty.words import TextField, check_choice, field_text
+from lit_curriculum.methods.campus.scorer.features import HashedNgrams, TextEncoder, reference
+from lit_curriculum.methods.iterit.novelty import ngram_counts, tfidf
+from lit_curriculum.types import ExampleStore, IntArray, LanguageModel, TokenNLL
+
+Vectors = NDArray[np.float32]
+_FIELDS = ("instruction", "response", "both")
+
+
+class ExampleVectors(ABC):
+    """A frozen function from examples to vectors of length one, so that a product of two is their cosine."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name and options."""
+
+    @abstractmethod
+    def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
+        """[n, D] of the examples ``indices`` [n], of any length."""
+
+    def unit(self, store: ExampleStore, indices: IntArray) -> Vectors:
+        """[n, D] of length one; an example without anything to count keeps its zeros and is like no other."""
+        vectors = self.raw(store, indices)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: Vectors = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+        return unit
+
+
+class NgramVectors(ExampleVectors):
+    """Signed hashes of token n-grams of prompt and response apart (Weinberger et al. 2009, arXiv 0902.2206).
+
+    No network and no words are needed: the embedded default.
+
+    Args:
+        buckets: Length of the vector of prompt or response; D is twice that.
+        max_ngram: Longest n-gram in tokens.
+    """
+
+    def __init__(self, buckets: int = 256, max_ngram: int = 2) -> None:
+        self._features = HashedNgrams(buckets, max_ngram)
+
+    @property
+    @override
+    def name(self) -> str:
+        return self._features.name
+
+    @override
+    def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
+        answers = [reference(store, int(i)) for i in indices]
+        # The last two are log lengths, which are no direction in the space of n-grams.
+        found: Vectors = self._features.extract(answers, _NoModel(), torch.device("cpu")).numpy()[:, :-2]
+        return found
+
+
+class TfidfVectors(ExampleVectors):
+    """TF-IDF of word n-grams, reduced by a truncated singular value decomposition (latent semantic analysis).
+
+    Args:
+        text: ``instruction``, ``response`` or ``both``.
+        dimensions: D; fewer where the data have fewer examples or n-grams.
+        max_ngram: Longest n-gram in words.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    def __init__(self, text: TextField = "both", dimensions: int = 128, max_ngram: int = 1) -> None:
+        check_choice("vectors.text", text, _FIELDS)
+        for option, value in (("dimensions", dimensions), ("max_ngram", max_ngram)):
+            if value < 1:
+                raise ValueError(f"option vectors.{option} must be at least 1, got {value}.")
+        self.text, self.dimensions, self.max_ngram = text, dimensions, max_ngram
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"tfidf-svd-{self.text}-{self.dimensions}-{self.max_ngram}"
+
+    @override
+    def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
+        counts = ngram_counts([field_text(store[int(i)], self.text) for i in indices], self.max_ngram)
+        if min(counts.shape) < 2 or not counts.nnz:
+            return np.zeros((len(indices), 1), dtype=np.float32)
+        reduce = TruncatedSVD(min(self.dimensions, min(counts.shape) - 1), random_state=0)
+        found: Vectors = reduce.fit_transform(tfidf(counts)).astype(np.float32)
+        return found
+
+
+class EncodedTexts(ExampleVectors):
+    """Instruction and response by a frozen encoder, one behind the other; what was encoded is kept for the run.
+
+    Args:
+        encoder: Such as ``lit_curriculum.methods.baselines.scorers.sentence_encoder.SentenceEncoder``.
+        text: ``instruction``, ``response``, or ``both`` side by side.
+
+    Raises:
+        ValueError: ``text`` is none of these.
+    """
+
+    def __init__(self, encoder: TextEncoder, text: TextField = "both") -> None:
+        check_choice("vectors.text", text, _FIELDS)
+        self.encoder, self.text = encoder, text
+        self._known: dict[str, torch.Tensor] = {}
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"text-{self.encoder.name}-{self.text}"
+
+    @override
+    def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
+        examples = [store[int(i)] for i in indices]
+        fields: tuple[TextField, ...] = ("instruction", "response") if self.text == "both" else (self.text,)
+        new = {e.content_hash: e for e in examples if e.content_hash not in self._known}
+        if new:
+            parts = [self.encoder.encode([field_text(e, field) for e in new.values()]) for field in fields]
+            self._known.update(zip(new, torch.cat(parts, dim=1), strict=True))
+        found: Vectors = torch.stack([self._known[e.content_hash] for e in examples]).float().numpy()
+        return found
+
+
+class _NoModel(LanguageModel):
+    """Stands where features that ask no model take one."""
+
+    def token_nll(self, batch: object, /) -> TokenNLL:
+        raise AssertionError("n-grams ask no model")

@@ -1,0 +1,68 @@
+"""A model that is loaded to score and let go again, apart from the one in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+
+from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.models.causal_lm import CausalLMModule
+from lit_curriculum.utils import hub
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ScorerDtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Where a scorer comes from and how it is run; nothing is loaded before it is asked for.
+
+    Args:
+        source: Folder, hub id or GGUF file of weights and tokenizer (see :func:`~lit_curriculum.utils.hub.resolve_source`).
+        dtype: Of the weights and of the arithmetic; losses are taken in fp32 either way.
+        attention: Attention implementation of transformers, or none for its choice.
+
+    Raises:
+        ValueError: the dtype is none that is known.
+    """
+
+    source: str
+    dtype: ScorerDtype = "float32"
+    attention: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, get_args(ScorerDtype))
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The scorer's own tokenizer."""
+        return hub.load_tokenizer(self.source)
+
+    def load(self) -> CausalLMModule:
+        """The model in evaluation mode, on the GPU of this process if there is one."""
+        module = self._module()
+        module.configure_model()
+        return module.eval().to(self.device)
+
+    @property
+    def name(self) -> str:
+        """The last part of the source, for people to read."""
+        return self.source.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens in the scorer's context; none where its configuration does not say."""
+        return self._module().context_length
+
+    @property
+    def device(self) -> torch.device:
+        """The current GPU if there is one, else the processor."""
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+    def _module(self) -> CausalLMModule:
+        return CausalLMModule(source=self.source, dtype=self.dtype, attention=self.attention)

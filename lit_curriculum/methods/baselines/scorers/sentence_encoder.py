@@ -1,0 +1,66 @@
+"""A frozen Hugging Face sentence encoder for the features of a learned scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
+from typing_extensions import override
+
+from lit_curriculum.methods.campus.scorer.features import TextEncoder
+from lit_curriculum.utils.hub import progress_if_interactive
+
+_BATCH = 32
+
+
+class SentenceEncoder(TextEncoder):
+    """Mean of the last hidden states over a text's tokens, of length one; on the processor, in float32.
+
+    The pooling of sentence-transformers' all-MiniLM-L6-v2. Weights are read when the first text comes.
+
+    Args:
+        source: Folder or hub id of the encoder.
+        revision: Branch, tag or commit of a hub id.
+        max_tokens: Tokens at most of a text; what is longer is cut.
+
+    Raises:
+        ValueError: ``max_tokens`` is below 1.
+    """
+
+    def __init__(self, source: str, revision: str | None = None, max_tokens: int = 256) -> None:
+        if max_tokens < 1:
+            raise ValueError(f"encoder.max_tokens must be at least 1, got {max_tokens}.")
+        self.source, self.revision, self.max_tokens = source, revision, max_tokens
+        self._loaded: tuple[Any, Any] | None = None
+
+    @property
+    @override
+    def name(self) -> str:
+        # The folder's name alone: a run may be continued where the folder lies elsewhere.
+        at = "" if self.revision is None else f"@{self.revision}"
+        return f"{self.source.rstrip('/').rsplit('/', 1)[-1]}{at}-{self.max_tokens}"
+
+    @override
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        tokenizer, model = self._load()
+        found = []
+        for start in range(0, len(texts), _BATCH):
+            part = list(texts[start : start + _BATCH])
+            batch = tokenizer(part, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+            hidden = model(**batch).last_hidden_state
+            weights = batch["attention_mask"][..., None].to(hidden.dtype)
+            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+            found.append(torch.nn.functional.normalize(pooled, dim=1))
+        return torch.cat(found)
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            with progress_if_interactive():
+                tokenizer = AutoTokenizer.from_pretrained(self.source, revision=self.revision)
+                model = AutoModel.from_pretrained(self.source, revision=self.revision, dtype=torch.float32)
+            self._loaded = tokenizer, model.eval().requires_grad_(False)
+        return self._loaded

@@ -1,0 +1,104 @@
+"""Sources in fixed shares: given ones, or by temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.quotas import choose_rows, count_abilities
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.methods.baselines.mixing import apportion, temperature_shares
+from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
+
+_OWNER = "curriculum.policy"
+
+
+class SourceMixturePolicy(CurriculumPolicy):
+    """Each stage draws from every source in its share, in random order; a source is the ability of an example.
+
+    Within a source examples are drawn without replacement, and over again where a stage wants more than there are.
+    Examples without an ability are never trained on, and their number is logged.
+
+    Args:
+        shares: Share of each source; they are scaled to sum to 1, and sources not named are left out. Null for shares
+            by temperature.
+        temperature: p_i in proportion to n_i^(1 / T), n_i being the examples of the source: 1 keeps the proportions of
+            the data, the larger the more equal.
+        cap: Size from which on a source counts no further for its share.
+        fraction: Entries of a stage as a share of the data; null where ``count`` is given.
+        count: Entries of a stage.
+
+    Raises:
+        ValueError: an option is out of range or names a source that there is not.
+    """
+
+    def __init__(
+        self,
+        shares: dict[str, float] | None = None,
+        temperature: float = 1.0,
+        cap: int | None = None,
+        fraction: float | None = 1.0,
+        count: int | None = None,
+    ) -> None:
+        check_size(fraction=fraction, count=count, owner=_OWNER)
+        if shares is not None and (min(shares.values(), default=0.0) < 0.0 or sum(shares.values()) <= 0.0):
+            raise ValueError(f"{_OWNER}.shares must be at least 0 and not all 0, got {shares}.")
+        if not temperature > 0.0:
+            raise ValueError(f"{_OWNER}.temperature must be above 0, got {temperature}.")
+        if cap is not None and cap < 1:
+            raise ValueError(f"{_OWNER}.cap must be at least 1, or null, got {cap}.")
+        self.shares, self.temperature, self.cap = shares, temperature, cap
+        self.fraction, self.count = fraction, count
+
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        available = count_abilities(examples.abilities)
+        if len(available) < 2:
+            raise ValueError(
+                f"{_OWNER}: {type(self).__name__} mixes sources, but the data have {len(available)} abilities; give "
+                "records a field ability."
+            )
+        self._without_source = len(examples) - sum(available.values())
+        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
+        self.pool = self.rows_to_train(examples, available)
+        self.sources = sorted(self.pool)
+        if self.shares is None:
+            sizes = [len(self.pool[a]) for a in self.sources]
+            self.initial: FloatArray = temperature_shares(sizes, self.temperature, self.cap)
+        else:
+            check_sources("shares", self.shares, self.sources)
+            given = np.array([self.shares.get(a, 0.0) for a in self.sources])
+            self.initial = given / given.sum()
+
+    def rows_to_train(self, examples: ExampleStore, available: Mapping[str, int]) -> dict[str, IntArray]:
+        """Indices of the examples of each source that may be trained on."""
+        return choose_rows(examples.abilities, examples.content_hashes, available, "nested", 0)
+
+    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
+        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
+
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        return self.draw(self.initial, generator)
+
+    def draw(self, shares: FloatArray, generator: np.random.Generator) -> Plan:
+        """A stage with the sources in ``shares`` [K]."""
+        drawn = []
+        for a, count in zip(self.sources, apportion(shares, self._size).tolist(), strict=True):
+            passes = -(-count // len(self.pool[a]))
+            rows = [generator.permutation(self.pool[a]) for _ in range(passes)]
+            drawn.append(np.concatenate([*rows, self.pool[a][:0]])[:count])
+        scalars = {f"p_mix/{a}": float(p) for a, p in zip(self.sources, shares, strict=True)}
+        scalars["without_source"] = float(self._without_source)
+        return Plan(indices=generator.permutation(np.concatenate(drawn)), scalars=scalars)
+
+
+def check_sources(option: str, named: Mapping[str, object], sources: Sequence[str]) -> None:
+    """Refuse a source that there is not.
+
+    Raises:
+        ValueError: names it.
+    """
+    unknown = sorted(set(named) - set(sources))
+    if unknown:
+        raise ValueError(f"{_OWNER}.{option} names {unknown[0]!r}, the data have {', '.join(sources)}; correct it.")

@@ -1,0 +1,175 @@
+"""How much an example is like the target set, as a metric that any policy can select by."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import nn
+from typing_extensions import override
+
+from lit_curriculum.difficulty.fingerprint import is_sharded, model_fingerprint
+from lit_curriculum.difficulty.learned import LearnedMetric, UpdateContext, UpdateCost
+from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.methods.baselines.target.extraction import Vectors, extract
+from lit_curriculum.methods.baselines.target.rows import TargetRows
+from lit_curriculum.methods.baselines.target.vectors import TargetVectors
+from lit_curriculum.types import CONDITIONED, FloatArray, IntArray
+
+Aggregate = Literal["group_max", "round_robin"]
+_VERSION = 1
+
+
+class TargetSimilarity(LearnedMetric):
+    """Cosine similarity to a target set under the model in training; the highest are the ones to select.
+
+    With ``group_max`` the score is the largest cosine to the mean vector of a group of targets (LESS, the largest
+    influence on a subtask). With ``round_robin`` the targets take turns, each takes the example most like it that is
+    not taken, and the score is minus the place in that order (RDS+), so that the n highest are what n turns take.
+    Target rows, and rows without a scored token, get no score. Vectors of the targets and of a batch are in memory
+    with those of all examples in D float32; a round robin also sorts T x N similarities.
+
+    Args:
+        vectors: By which examples are compared.
+        targets: The target set.
+        aggregate: ``group_max`` or ``round_robin``.
+        first_stage: Stage before which it scores first: behind a warm-up, the number of its stages.
+        every: Stages from one update to the next after that; null for one update.
+        token_budget: Padded tokens of a batch.
+        cache_dir: Folder in which vectors are kept, batch by batch, for runs and restarts with the same weights; null
+            keeps none. Not used for a sharded model.
+
+    Raises:
+        ValueError: an option is out of range, or (when it scores) there are no targets, or gradients are asked of a
+            sharded model.
+
+    References:
+        LESS, arXiv 2402.04333, equation 5 and section 4.2; RDS+, arXiv 2503.01807, section 3.
+    """
+
+    stands_alone = True
+
+    def __init__(
+        self,
+        vectors: TargetVectors,
+        targets: TargetRows,
+        aggregate: Aggregate = "group_max",
+        first_stage: int = 0,
+        every: int | None = None,
+        token_budget: int = 2048,
+        cache_dir: str | None = None,
+    ) -> None:
+        check_choice("aggregate", aggregate, get_args(Aggregate))
+        for option, value, least in (("first_stage", first_stage, 0), ("every", 1 if every is None else every, 1),
+                                     ("token_budget", token_budget, 1)):  # fmt: skip
+            if value < least:
+                raise ValueError(f"option {option} of TargetSimilarity must be at least {least}, got {value}.")
+        self.vectors, self.targets, self.aggregate = vectors, targets, aggregate
+        self.first_stage, self.every, self.token_budget = first_stage, every, token_budget
+        self.cache_dir = cache_dir
+        self.unit = "cosine" if aggregate == "group_max" else "place"
+        self._scores: FloatArray = np.empty(0)
+
+    @property
+    @override
+    def formula(self) -> str:
+        when = f"{self.first_stage}" + ("" if self.every is None else f"+{self.every}")
+        return f"target/1({self.vectors.name},{self.targets.name},{self.aggregate},{when})"
+
+    @property
+    @override
+    def model_methods(self) -> tuple[str, ...]:
+        return self.vectors.model_methods
+
+    @override
+    def is_due(self, stage: int) -> bool:
+        since = stage - self.first_stage
+        return since == 0 or (self.every is not None and since > 0 and since % self.every == 0)
+
+    @override
+    def update(self, context: UpdateContext) -> UpdateCost:
+        started = time.perf_counter()
+        store = context.store
+        groups = self.targets.groups(store)
+        target_rows = np.concatenate(groups)
+        of_target = self._extract(context, target_rows, of_targets=True)
+        others = np.setdiff1d(np.flatnonzero(store.num_scored(CONDITIONED) > 0), target_rows)
+        of_others = self._extract(context, others, of_targets=False)
+        self._scores = np.full(len(store), np.nan)
+        if self.aggregate == "group_max":
+            ends = np.cumsum([len(g) for g in groups])[:-1]
+            self._scores[others] = group_max(of_others, np.split(of_target, ends))
+        else:
+            tie_rank = np.argsort(np.argsort(store.content_hashes[others], kind="stable"))
+            places = round_robin(unit(of_target) @ unit(of_others).T, tie_rank)
+            self._scores[others] = -places
+        tokens = int(store.lengths(CONDITIONED)[np.concatenate([target_rows, others])].sum())
+        scalars = {"targets": float(len(target_rows)), "groups": float(len(groups))}
+        return UpdateCost(seconds=time.perf_counter() - started, forward_tokens=tokens, scalars=scalars)
+
+    @override
+    def score(self, context: UpdateContext, indices: IntArray) -> FloatArray:
+        return self._scores[indices]
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"version": _VERSION, "scores": torch.from_numpy(self._scores.copy())}
+
+    @override
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["version"] != _VERSION:
+            raise ValueError(f"target scores of version {state['version']} cannot be read; expected {_VERSION}.")
+        self._scores = state["scores"].numpy().copy()
+
+    def _extract(self, context: UpdateContext, indices: IntArray, of_targets: bool) -> Vectors:
+        model = context.model
+        assert isinstance(model, nn.Module)
+        if "gradient_sketch" in self.model_methods and is_sharded(model):
+            raise ValueError(
+                f"{self.vectors.name} needs whole weights, but this model's are split over processes; use "
+                "HiddenStateVectors, LoRA, or a strategy that does not shard."
+            )
+        vectors_of, extra = self.vectors.extractor(model, of_targets)
+        folder = self._folder(model, extra, of_targets)
+        return extract(context.store, indices, vectors_of, context.device, self.token_budget, folder, context.progress)
+
+    def _folder(self, model: nn.Module, extra: str, of_targets: bool) -> Path | None:
+        fingerprint = None if self.cache_dir is None else model_fingerprint(model)
+        if fingerprint is None or self.cache_dir is None:
+            return None
+        key = f"{fingerprint} {self.vectors.name} {extra} {of_targets}"
+        return Path(self.cache_dir) / "vectors" / hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """[K, D] of length one; a zero vector stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Vectors = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    return found
+
+
+def group_max(vectors: Vectors, groups: Sequence[Vectors]) -> FloatArray:
+    """[K] largest cosine of each of ``vectors`` [K, D] to the mean of one of ``groups``, each [t, D]."""
+    means = unit(np.stack([group.mean(axis=0) for group in groups]))
+    best: FloatArray = (unit(vectors) @ means.T).max(axis=1).astype(np.float64)
+    return best
+
+
+def round_robin(similarities: Vectors, tie_rank: IntArray) -> IntArray:
+    """[K] place at which each example is taken, from 0, by targets that take turns.
+
+    Args:
+        similarities: [T, K] of each target to each example.
+        tie_rank: [K] distinct ranks; of equally similar examples the lowest is taken.
+    """
+    preferred = [iter(np.lexsort((tie_rank, -row)).tolist()) for row in similarities]
+    places = np.full(similarities.shape[1], -1, dtype=np.int64)
+    for place in range(len(places)):
+        turn = preferred[place % len(preferred)]
+        places[next(k for k in turn if places[k] < 0)] = place
+    return places

@@ -1,0 +1,199 @@
+"""The learned scorer as a difficulty metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from typing_extensions import override
+
+from lit_curriculum.difficulty.learned import LearnedMetric, TimedScores, UpdateContext, UpdateCost
+from lit_curriculum.methods.campus.scorer.features import HashedNgrams, ScorerFeatures
+from lit_curriculum.methods.campus.scorer.objective import ReferenceFeatures, ScorerObjective, ScoringNet, train_net
+from lit_curriculum.methods.campus.scorer.reweighting import Reweighting
+from lit_curriculum.types import CONDITIONED, FloatArray, IntArray
+
+_CHUNK = 4096
+_VERSION = 1
+
+
+class LearnedScorer(LearnedMetric):
+    """A small net that learns how hard an example is for the model in training, warm-started at every refresh.
+
+    CAMPUS (arXiv 2509.13790) has a scoring model that is learned, adversarial and follows the model's competence;
+    how it is built is not known to us. This is our construction, not the paper's, and results that rest on it have to
+    say so. At every update the rank correlation (Spearman) with the true loss is reported over the examples whose
+    loss is fresh: ``agreement_before`` of the scorer as it was, which has not seen these losses, and ``agreement``.
+    Where features cost a pass of the model, an example's reference makes it once a refresh. With several processes that
+    pass and the model's own answers are dealt out over them, unless the weights are split over them too.
+
+    Args:
+        objective: What it learns; by default :class:`Reweighting`.
+        features: What it sees of an example; by default :class:`HashedNgrams`.
+        loss: Name of the metric in the table that holds the learner's mean token loss.
+        hidden: Units of the hidden layer; 0 is a linear net.
+        steps: Adam steps of one update.
+        batch_size: Examples at most of one step.
+        learning_rate: Of Adam.
+        weight_decay: Decoupled.
+        update_every: Stages from one update to the next (K); the first is before stage 0.
+        max_age: Stages that a loss may be old and still count as fresh; 1 takes losses that training left behind.
+
+    Raises:
+        ValueError: an option is out of range, or the features cannot see the model's own answers.
+    """
+
+    unit = "score"
+
+    def __init__(
+        self,
+        objective: ScorerObjective | None = None,
+        features: ScorerFeatures | None = None,
+        loss: str = "loss",
+        hidden: int = 0,
+        steps: int = 200,
+        batch_size: int = 256,
+        learning_rate: float = 0.02,
+        weight_decay: float = 0.01,
+        update_every: int = 1,
+        max_age: int = 0,
+    ) -> None:
+        smallest = {"hidden": (hidden, 0), "steps": (steps, 1), "batch_size": (batch_size, 2),
+                    "update_every": (update_every, 1), "max_age": (max_age, 0)}  # fmt: skip
+        for option, (value, least) in smallest.items():
+            if value < least:
+                raise ValueError(f"option {option} of the learned scorer must be at least {least}, got {value}.")
+        if learning_rate <= 0 or weight_decay < 0:
+            raise ValueError(
+                "options learning_rate and weight_decay of the learned scorer must be above 0 and at least 0, got "
+                f"{learning_rate} and {weight_decay}."
+            )
+        self.objective = Reweighting() if objective is None else objective
+        self.features = HashedNgrams() if features is None else features
+        if self.objective.needs_answers and not self.features.knows_tokens:
+            raise ValueError(
+                f"the objective {type(self.objective).__name__} of the learned scorer compares answers of the model, "
+                f"which are tokens, but {type(self.features).__name__} reads text alone; use HashedNgrams or "
+                "HiddenStates."
+            )
+        self.loss = loss
+        self.hidden, self.steps, self.batch_size = hidden, steps, batch_size
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.update_every, self.max_age = update_every, max_age
+        self._net: ScoringNet | None = None
+        self._references = ReferenceFeatures(self.features, self.objective.max_reference_tokens)
+
+    @property
+    @override
+    def formula(self) -> str:
+        net = f"hidden={self.hidden},steps={self.steps}x{self.batch_size},lr={self.learning_rate:g}"
+        rest = f"decay={self.weight_decay:g},every={self.update_every},age={self.max_age},loss={self.loss}"
+        return f"learned/2({self.objective.name},{self.features.name},{net},{rest})"
+
+    @property
+    @override
+    def required_metrics(self) -> tuple[str, ...]:
+        return (self.loss,)
+
+    @property
+    @override
+    def model_methods(self) -> tuple[str, ...]:
+        return (*self.objective.model_methods, *self.features.model_methods)
+
+    @override
+    def is_due(self, stage: int) -> bool:
+        return stage % self.update_every == 0
+
+    @override
+    def extra_candidates(
+        self, asked: IntArray, num_examples: int, stage: int, generator: np.random.Generator
+    ) -> IntArray:
+        return self.objective.extra_candidates(asked, num_examples, generator) if self.is_due(stage) else asked[:0]
+
+    @override
+    def update(self, context: UpdateContext) -> UpdateCost:
+        started = time.perf_counter()
+        # The model has moved since the last refresh.
+        self._references = ReferenceFeatures(self.features, self.objective.max_reference_tokens)
+        table, generator = context.table, context.generator
+        age = context.stage - table.scored_at[self.loss]
+        fresh = np.flatnonzero(np.isfinite(table.scores[self.loss]) & (age <= self.max_age))
+        scalars = {"fresh_losses": float(len(fresh))}
+        if self._net is not None:
+            scalars["agreement_before"] = self._agreement(context, fresh)
+        lesson = self.objective.collect(context, self._references, fresh, self.loss)
+        if lesson is None:
+            if self._net is None:
+                raise ValueError(
+                    f"the learned scorer has nothing to learn from before stage {context.stage}: no loss under "
+                    f"{self.loss!r} is fresh; let the policy ask for some, or raise objective.num_losses."
+                )
+            forward = self._references.forward_tokens
+            return UpdateCost(seconds=time.perf_counter() - started, forward_tokens=forward, scalars=scalars)
+        if self._net is None:
+            self._net = ScoringNet(lesson.features.shape[1], self.hidden, generator)
+        net = self._net
+        scalars["objective"] = train_net(
+            net, lambda rows: self.objective.loss(net, lesson, rows), len(lesson.indices), steps=self.steps,
+            batch_size=self.batch_size, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
+            generator=generator,
+        )  # fmt: skip
+        with torch.no_grad():
+            self.objective.conclude(net, lesson)
+        scalars["agreement"] = self._agreement(context, fresh)
+        return UpdateCost(
+            seconds=time.perf_counter() - started,
+            generated_tokens=lesson.generated_tokens,
+            forward_tokens=lesson.forward_tokens + self._references.forward_tokens,
+            scalars={name: value for name, value in scalars.items() if np.isfinite(value)},
+        )
+
+    @override
+    def score(self, context: UpdateContext, indices: IntArray) -> FloatArray:
+        found = np.empty(len(indices))
+        for start in range(0, len(indices), _CHUNK):
+            part = indices[start : start + _CHUNK]
+            found[start : start + _CHUNK] = self._score(context, part, keep=False)
+        found[context.store.num_scored(CONDITIONED)[indices] == 0] = np.nan
+        return found
+
+    @override
+    def timed_score(self, context: UpdateContext, indices: IntArray) -> TimedScores:
+        before = self._references.forward_tokens
+        timed = super().timed_score(context, indices)
+        return timed._replace(forward_tokens=self._references.forward_tokens - before)
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        net = {} if self._net is None else {n: v.clone() for n, v in self._net.state_dict().items()}
+        width = 0 if self._net is None else self._net.width
+        return {"version": _VERSION, "width": width, "net": net, "objective": self.objective.state_dict()}
+
+    @override
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["version"] != _VERSION:
+            raise ValueError(f"learned scorer of version {state['version']} cannot be read; expected {_VERSION}.")
+        self._net = None
+        if state["net"]:
+            self._net = ScoringNet(state["width"], self.hidden, np.random.default_rng(0))
+            self._net.load_state_dict(state["net"])
+        self.objective.load_state_dict(state["objective"])
+
+    def _score(self, context: UpdateContext, indices: IntArray, keep: bool = True) -> FloatArray:
+        assert self._net is not None, "an update comes before scores"
+        vectors = self._references.of(context, indices, keep)
+        with torch.no_grad():
+            scores: FloatArray = self.objective.difficulty(self._net, vectors, indices).double().numpy()
+        return scores
+
+    def _agreement(self, context: UpdateContext, indices: IntArray) -> float:
+        """Rank correlation with the fresh losses; NaN where either does not vary."""
+        losses = context.table.scores[self.loss][indices]
+        if len(indices) < 3 or np.ptp(losses) == 0:
+            return float("nan")
+        scores = self._score(context, indices)
+        return float("nan") if np.ptp(scores) == 0 else float(spearmanr(scores, losses).statistic)

@@ -1,0 +1,1 @@
+"""The DoIT ability-growth study, and policies that use growth."""

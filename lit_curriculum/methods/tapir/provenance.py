@@ -1,0 +1,167 @@
+"""Where every example of a TAPIR run comes from, and what it cost, as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lit_curriculum.data.append import new_example
+from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
+from lit_curriculum.methods.tapir.roles import Judgement, ProvenanceRow, TaskItem, Usage
+from lit_curriculum.methods.tapir.rounds import FoundTask, Roles, model_of, task_of, version_of
+from lit_curriculum.types import Example, ExampleStore, FloatArray, IntArray
+
+
+def answer_raw(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int, ProvenanceRow]:
+    """Rows of round 0 that replace raw examples, answered by the teacher.
+
+    Gap and training target then have one source. An example whose answer is cut off, refused or what the data say
+    already stays as it is.
+
+    Args:
+        roles: The teacher is asked; its costs are counted.
+        store: The data.
+        indices: Raw examples.
+
+    Returns:
+        By the index of the example that each replaces.
+    """
+    examples = [store[int(i)] for i in indices]
+    questions = {e.instruction: TaskItem(id=e.id, instruction=e.instruction) for e in examples}
+    answers = dict(zip(questions, roles.teacher.answer(list(questions.values())), strict=True))
+    for answer in answers.values():
+        roles.costs.add("teacher", answer.usage, int(not answer.complete))
+    rows: dict[int, ProvenanceRow] = {}
+    for index, example in zip(indices.tolist(), examples, strict=True):
+        answer = answers[example.instruction]
+        if not answer.complete or answer.text == example.response:
+            continue
+        rows[index] = ProvenanceRow(
+            id=f"{example.id}/teacher",
+            parent_id=example.id,
+            instruction=example.instruction,
+            output=answer.text,
+            task=task_of(example) or "",
+            prompt_version=version_of(roles.teacher),
+            model=model_of(roles.teacher),
+            cost_calls=answer.usage.calls,
+            cost_prompt_tokens=answer.usage.prompt_tokens,
+            cost_completion_tokens=answer.usage.completion_tokens,
+        )
+    return rows
+
+
+def to_example(row: ProvenanceRow, replaces: int | None) -> Example:
+    """The training example of a row; its question is the instruction with the input field behind it.
+
+    Args:
+        row: From a round.
+        replaces: Index of the example whose place it takes; none for a new instruction.
+    """
+    meta: dict[str, Any] = {"origin": row.origin, "round": row.round, "parent": row.parent_id, "task": row.task}
+    if replaces is not None:
+        meta["replaces"] = replaces
+    question = f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
+    return new_example(row.id, question, row.output, row.task or None, f"tapir:{row.round}", meta)
+
+
+def row_state(row: ProvenanceRow) -> dict[str, Any]:
+    """The row as plain values, for a checkpoint."""
+    return {**asdict(row), "judge_raw": list(row.judge_raw)}
+
+
+def row_from_state(state: Mapping[str, Any]) -> ProvenanceRow:
+    """The row that :func:`row_state` was made of."""
+    return ProvenanceRow(**{**state, "judge_raw": tuple(state["judge_raw"])})
+
+
+def provenance_rows(
+    store: ExampleStore,
+    appended: Sequence[ProvenanceRow],
+    judged: Mapping[int, tuple[str, Judgement]],
+    found: Mapping[int, FoundTask],
+    metric: ModelFittingDifficulty,
+    weights: FloatArray,
+    judge_version: str,
+) -> list[ProvenanceRow]:
+    """One row for every example, in the order of the indices.
+
+    Args:
+        store: All examples.
+        appended: The rows of the last of them.
+        judged: The student's answer and its scores, by index.
+        found: Tasks of rows for which the data name none, by index.
+        metric: Makes the difficulty of two scores.
+        weights: [N] sum of the loss weights with which the stage at hand takes each example.
+        judge_version: Of the judge that the scores come from.
+    """
+    rows = []
+    num_raw = len(store) - len(appended)
+    for index in range(len(store)):
+        example = store[index]
+        task = task_of(example) or ""
+        row = ProvenanceRow(id=example.id, instruction=example.instruction, output=example.response, task=task)
+        if index >= num_raw:
+            row = appended[index - num_raw]
+        if index in found:
+            row = replace(_paid(row, found[index].usage), task=found[index].task, task_prob=found[index].probability)
+        if index in judged:
+            text, judgement = judged[index]
+            teacher, student = judgement.score_teacher, judgement.score_student
+            row = replace(
+                _paid(row, judgement.usage),
+                student_output=text,
+                score_teacher=teacher,
+                score_student=student,
+                gap=float(metric.gap(np.array([teacher]), np.array([student]))[0]),
+                judge_raw=judgement.raw,
+                judge_version=judge_version,
+            )
+        rows.append(replace(row, weight=float(weights[index])))
+    return rows
+
+
+def write_provenance(folder: Path, rows: Sequence[ProvenanceRow]) -> None:
+    """Write ``provenance.jsonl`` and ``provenance.parquet``; a number that is not known is null."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = [{k: None if v != v else v for k, v in row_state(r).items()} for r in rows]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plain)
+    _whole(folder / "provenance.jsonl").write_text(lines, encoding="utf-8")
+    pq.write_table(pa.Table.from_pylist(plain), _whole(folder / "provenance.parquet"))
+    for name in ("provenance.jsonl", "provenance.parquet"):
+        _whole(folder / name).replace(folder / name)
+
+
+def write_costs(folder: Path, by_role: Mapping[str, Mapping[str, int]]) -> None:
+    """Write ``costs.json`` and the same as a table, ``costs.md``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "costs.json").write_text(json.dumps(by_role, indent=1) + "\n", encoding="utf-8")
+    columns = ("calls", "prompt_tokens", "completion_tokens", "retries", "failures")
+    lines = [
+        "| role | calls | prompt tokens | completion tokens | retries | failures |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(f"| {role} | " + " | ".join(f"{entry[c]:,}" for c in columns) + " |" for role, entry in by_role.items()),
+    ]
+    (folder / "costs.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _paid(row: ProvenanceRow, usage: Usage) -> ProvenanceRow:
+    """The row with more that it has cost."""
+    return replace(
+        row,
+        cost_calls=row.cost_calls + usage.calls,
+        cost_prompt_tokens=row.cost_prompt_tokens + usage.prompt_tokens,
+        cost_completion_tokens=row.cost_completion_tokens + usage.completion_tokens,
+    )
+
+
+def _whole(path: Path) -> Path:
+    """Where a file is written before it takes its name."""
+    return path.with_name(f".{path.name}.partial")

@@ -1,0 +1,1 @@
+"""The teacher side of TAPIR: judge, expander, refiner and task classifier."""

@@ -1,0 +1,210 @@
+"""A pair judge over a chat model: both orders, averaged.
+
+References:
+    TAPIR (arXiv 2405.13448), section 3: the teacher scores its own and the student's answer from 1 to 10.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from typing_extensions import override
+
+from lit_curriculum.chat.chat import ChatClient, ChatReply, ChatRequest, Usage
+from lit_curriculum.chat.local_client import LocalClient
+from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement, PairJudge
+from lit_curriculum.methods.tapir.teacher.prompting import load_prompt
+from lit_curriculum.utils.float64 import to_float64
+
+Scores = tuple[float, float]
+_LINE = re.compile(r"^\s*\**Score ([AB])\s*:\**\s*(\d+(?:\.\d+)?)\s*(?:/\s*10)?\s*\**\s*\.?\s*$", re.MULTILINE)
+
+
+def parse_scores(text: str) -> Scores | None:
+    """Scores of answers A and B, or none where the text does not hold exactly one line for each, from 1 to 10."""
+    found = [(name, float(value)) for name, value in _LINE.findall(text)]
+    if sorted(name for name, _ in found) != ["A", "B"] or not all(1.0 <= value <= 10.0 for _, value in found):
+        return None
+    scores = dict(found)
+    return scores["A"], scores["B"]
+
+
+class PromptJudge(PairJudge):
+    """Asks a chat model to rate two answers in both orders, so that a constant bias to one place cancels in the mean.
+
+    An answer that can't be read is asked for again with other seeds; where that fails too the item is marked
+    invalid and counted in :attr:`num_invalid`. It never gets a made-up score.
+
+    Args:
+        client: The chat model.
+        prompt: Prompt of the package, or a file with the places ``instruction``, ``answer_a``, ``answer_b``.
+        orders: 2 asks in both orders, 1 only with the teacher's answer first.
+        max_tokens: Tokens of one judgement at most.
+        retries: Further attempts at an unreadable judgement.
+        retry_temperature: Temperature of these; a greedy model would repeat itself.
+        seed: Of the first attempt.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    def __init__(
+        self,
+        client: ChatClient,
+        prompt: str = "judge",
+        orders: int = 2,
+        max_tokens: int = 512,
+        retries: int = 2,
+        retry_temperature: float = 0.7,
+        seed: int = 0,
+    ) -> None:
+        if orders not in (1, 2):
+            raise ValueError(f"judge.orders must be 1 or 2, got {orders}.")
+        if retries < 0:
+            raise ValueError(f"judge.retries must be at least 0, got {retries}.")
+        self.client = client
+        self.prompt = load_prompt(prompt, {"instruction", "answer_a", "answer_b"})
+        self.orders = orders
+        self.max_tokens = max_tokens
+        self.retries = retries
+        self.retry_temperature = retry_temperature
+        self.seed = seed
+        self.num_invalid = 0
+        """Items set aside so far."""
+        self.num_unreadable = 0
+        """Judgements that could not be read so far, those of later attempts included."""
+
+    @property
+    @override
+    def version(self) -> str:
+        return f"{self.prompt.version} orders={self.orders} {self.client.model}"
+
+    @override
+    def judge(self, items: Sequence[JudgeItem]) -> list[Judgement]:
+        slots = [(number, swapped) for number in range(len(items)) for swapped in range(self.orders)]
+        scores: dict[tuple[int, int], Scores | None] = dict.fromkeys(slots)
+        replies: dict[tuple[int, int], ChatReply] = {}
+        usage = [Usage() for _ in items]
+        open_slots = slots
+        for attempt in range(self.retries + 1):
+            requests = [self._request(items[number], bool(swapped), attempt) for number, swapped in open_slots]
+            for slot, reply in zip(open_slots, self.client.chat_many(requests, "judge"), strict=True):
+                replies[slot] = reply
+                usage[slot[0]] += reply.usage
+                parsed = None if reply.finish_reason == "error" else parse_scores(reply.text)
+                scores[slot] = parsed if parsed is None or not slot[1] else parsed[::-1]
+            open_slots = [slot for slot in open_slots if scores[slot] is None]
+            self.num_unreadable += len(open_slots)
+            if not open_slots:
+                break
+        judgements = [
+            _average([scores[n, s] for s in range(self.orders)], [replies[n, s].text for s in range(self.orders)], cost)
+            for n, cost in enumerate(usage)
+        ]
+        self.num_invalid += sum(not j.valid for j in judgements)
+        return judgements
+
+    def _request(self, item: JudgeItem, swapped: bool, attempt: int) -> ChatRequest:
+        first, second = (item.candidate, item.reference) if swapped else (item.reference, item.candidate)
+        return self.prompt.request(
+            {"instruction": item.instruction, "answer_a": first, "answer_b": second},
+            temperature=self.retry_temperature if attempt else 0.0,
+            max_tokens=self.max_tokens,
+            seed=self.seed + attempt,
+        )
+
+
+def _average(scores: Sequence[Scores | None], raw: Sequence[str], usage: Usage) -> Judgement:
+    """Mean over orders of (teacher, student); invalid where one order is missing, as half a pair would be biased."""
+    read = [s for s in scores if s is not None]
+    valid = len(read) == len(scores)
+    teacher, student = (sum(column) / len(column) for column in zip(*read, strict=True)) if valid else (math.nan,) * 2
+    return Judgement(score_teacher=teacher, score_student=student, valid=valid, raw=tuple(raw), usage=usage)
+
+
+_DIGITS = range(1, 10)
+
+
+class LikelihoodJudge(PairJudge):
+    """Asks for two scores from 1 to 9 and takes the expected value of each, in both orders, averaged.
+
+    The model's reply is begun for it (``Score A:``); what counts are its probabilities of the nine digits. The most
+    likely one stands in the reply when the second score is read. Scores are no whole numbers, and nothing is ever
+    unreadable, which says nothing about how good they are.
+
+    Args:
+        client: A model in this process.
+        prompt: Prompt of the package, or a file with the places ``instruction``, ``answer_a``, ``answer_b``; it has to
+            ask for a line ``Score A: N`` and a line ``Score B: N``.
+
+    Raises:
+        ValueError: at the first item, the tokenizer writes digits as parts of other tokens.
+    """
+
+    def __init__(self, client: LocalClient, prompt: str = "judge_scores") -> None:
+        self.client = client
+        self.prompt = load_prompt(prompt, {"instruction", "answer_a", "answer_b"})
+
+    @property
+    @override
+    def version(self) -> str:
+        return f"{self.prompt.version} expected digits {self.client.model}"
+
+    @override
+    def judge(self, items: Sequence[JudgeItem]) -> list[Judgement]:
+        return [self._judge(item) for item in items]
+
+    def _judge(self, item: JudgeItem) -> Judgement:
+        first, tokens = self._scores(item.instruction, item.reference, item.candidate)
+        second, more = self._scores(item.instruction, item.candidate, item.reference)
+        return Judgement(
+            score_teacher=(first[0] + second[1]) / 2,
+            score_student=(first[1] + second[0]) / 2,
+            valid=True,
+            raw=tuple(f"Score A: {a:.4f}\nScore B: {b:.4f}" for a, b in (first, second)),
+            usage=Usage(calls=2, prompt_tokens=tokens + more),
+        )
+
+    def _scores(self, instruction: str, answer_a: str, answer_b: str) -> tuple[tuple[float, float], int]:
+        """Expected scores of A and B, and the tokens that were read."""
+        model, tokenizer = self.client.load()
+        values = {"instruction": instruction, "answer_a": answer_a, "answer_b": answer_b}
+        request = self.prompt.request(values, temperature=0.0, max_tokens=1)
+        turns = [{"role": m.role, "content": m.content} for m in request.messages]
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        found: list[float] = []
+        known: list[int] = []
+        cache: Any = None
+        for name in "AB":
+            text += f"Score {name}: "
+            ids, digits = self._digit_tokens(text)
+            if ids[: len(known)] != known:
+                known, cache = [], None
+            fresh = torch.tensor([ids[len(known) :]], device=model.device)
+            with torch.inference_mode():
+                output = model(input_ids=fresh, past_key_values=cache, use_cache=True)
+            known, cache = ids, output.past_key_values
+            shares = to_float64(output.logits[0, -1, digits]).softmax(dim=-1).tolist()
+            found.append(sum(d * p for d, p in zip(_DIGITS, shares, strict=True)))
+            text += f"{_DIGITS[shares.index(max(shares))]}\n"
+        return (found[0], found[1]), len(known)
+
+    def _digit_tokens(self, text: str) -> tuple[list[int], list[int]]:
+        """The tokens of ``text`` before a digit, and the token of each digit after it.
+
+        Raises:
+            ValueError: a digit is not one token of its own there.
+        """
+        _, tokenizer = self.client.load()
+        rows = [tokenizer(f"{text}{d}", add_special_tokens=False)["input_ids"] for d in _DIGITS]
+        before = {tuple(row[:-1]) for row in rows}
+        if len(before) != 1 or len({row[-1] for row in rows}) != len(rows):
+            raise ValueError(
+                f"client.source: the tokenizer of {self.client.source} does not write every digit as one token, so its "
+                f"scores cannot be read off probabilities; use PromptJudge."
+            )
+        return list(before.pop()), [int(row[-1]) for row in rows]

@@ -1,0 +1,107 @@
+"""Policies in a row: one chooses, the others weigh and order what it chose."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+from typing_extensions import override
+
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.methods.wrappers.wrapper import PolicyWrapper
+from lit_curriculum.types import ExampleStore, IntArray, Plan, Subset
+
+_OWNER = "curriculum.policy"
+
+
+class ChainedPolicy(PolicyWrapper):
+    """What a policy chooses for a stage is all the data that the next one knows of, and so on.
+
+    So a selection can be trained on in the order of a pattern, or with weights by loss, or both: weights of all links
+    are multiplied and go along with their examples, and the last link has the last word on the order. All read one
+    table. As scores are computed before anything is chosen, a link that asks for scores gets them for all data.
+
+    Args:
+        policy: The first link, which chooses; stages, budget and state are its own.
+        then: The other links. They keep every entry that they are given and no state, since what they are given is
+            other data in every stage.
+
+    Raises:
+        ValueError: ``then`` is empty, or one of its links keeps a state, leaves something out or repeats it.
+
+    References:
+        After the train type "lego" of DataFlex 1.1.0, which chains selection, weights and order at a boundary.
+    """
+
+    def __init__(self, policy: CurriculumPolicy, then: Sequence[CurriculumPolicy]) -> None:
+        super().__init__(policy)
+        if not then:
+            raise ValueError(f"{_OWNER}.then of ChainedPolicy is empty; name a policy, or use the first one by itself.")
+        self.then = list(then)
+
+    @property
+    @override
+    def required_metrics(self) -> tuple[str, ...]:
+        return tuple(
+            dict.fromkeys(metric for policy in (self.policy, *self.then) for metric in policy.required_metrics)
+        )
+
+    @override
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        self._examples, self._num_stages = examples, num_stages
+        self.policy.setup(examples, num_stages)
+        for number, policy in enumerate(self.then):
+            policy.setup(examples, num_stages)
+            if policy.state_dict():
+                raise ValueError(
+                    f"{_OWNER}.then[{number}] {type(policy).__name__} keeps a state, but is given other data in every "
+                    f"stage; put it into {_OWNER}.policy."
+                )
+
+    @override
+    def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
+        asked = [policy.candidates(table, stage) for policy in (self.policy, *self.then)]
+        return np.unique(np.concatenate(asked))
+
+    @override
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        plan = self.policy.step(table, stage, generator)
+        for policy in self.then:
+            plan = self._link(policy, plan, table, stage, generator)
+        return plan
+
+    @override
+    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
+        links = ", ".join(type(policy).__name__ for policy in self.then)
+        return [f"{reason}; then {links}" for reason in self.policy.explain(table, plan)]
+
+    def _link(
+        self, policy: CurriculumPolicy, given: Plan, table: DifficultyTable, stage: int, generator: np.random.Generator
+    ) -> Plan:
+        """``given`` in the order of ``policy``, with its weights too."""
+        part = table.part(given.indices)
+        own = copy.deepcopy(policy)
+        own.setup(Subset(self._examples, given.indices), self._num_stages)
+        # A part of which nothing is known yet, where of other examples something is, is at its beginning.
+        begins = _knows_nothing(part, policy.required_metrics) and not _knows_nothing(table, policy.required_metrics)
+        found = own.step(part, 0 if begins else stage, generator)
+        if not np.array_equal(np.sort(found.indices), np.arange(len(given))):
+            raise ValueError(
+                f"{type(policy).__name__} in {_OWNER}.then has to train once on each of the {len(given)} examples that "
+                f"were chosen, but takes {len(np.unique(found.indices))} of them in {len(found)} entries; give it "
+                f"fraction: 1.0, or put it into {_OWNER}.policy."
+            )
+        weights = [p for p in (None if given.weights is None else given.weights[found.indices], found.weights)
+                   if p is not None]  # fmt: skip
+        scalars = {f"{type(policy).__name__}/{name}": value for name, value in found.scalars.items()}
+        return Plan(
+            indices=given.indices[found.indices],
+            weights=np.prod(weights, axis=0, dtype=np.float32) if weights else None,
+            scalars={**given.scalars, **scalars},
+        )
+
+
+def _knows_nothing(table: DifficultyTable, metrics: Sequence[str]) -> bool:
+    return not any(np.isfinite(table.scores[metric]).any() for metric in metrics)

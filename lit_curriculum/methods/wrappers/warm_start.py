@@ -1,0 +1,84 @@
+"""A first phase under one policy, so that what comes after can ask a model that has learnt something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import ExampleStore, IntArray, Plan
+
+_OWNER = "curriculum.policy"
+
+
+class WarmStartPolicy(CurriculumPolicy):
+    """The first stages go by one policy and all others by another, which counts its own stages from 0.
+
+    With k-means draws first and static IFD after it is Cherry's procedure with its pre-experience (arXiv 2308.12032,
+    section 2.1), with a random share first and gradients after it is LESS with its warm-up (arXiv 2402.04333,
+    section 4.1). In both papers training begins anew from the pretrained weights afterwards; here the model goes on.
+    Policies that reckon with the age of scores (``ReuseRecent``, ``BudgetedRefresh``) go around this one, not inside.
+
+    Args:
+        first: Policy of the first stages.
+        policy: Policy of the others.
+        stages: Number of stages of the first policy.
+
+    Raises:
+        ValueError: ``stages`` is below 1, or (in ``setup``) the run has no stage left for the second policy.
+    """
+
+    def __init__(self, first: CurriculumPolicy, policy: CurriculumPolicy, stages: int = 1) -> None:
+        if stages < 1:
+            raise ValueError(f"{_OWNER}.stages must be at least 1, got {stages}.")
+        self.first, self.policy, self.stages = first, policy, stages
+        self._last = first
+
+    @property
+    def required_metrics(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.first.required_metrics, *self.policy.required_metrics)))
+
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        if num_stages <= self.stages:
+            raise ValueError(
+                f"{_OWNER}.stages={self.stages} of a run of {num_stages} stages leave none for the second policy; "
+                "raise trainer.max_epochs."
+            )
+        self.first.setup(examples, self.stages)
+        self.policy.setup(examples, num_stages - self.stages)
+
+    def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
+        policy, own_stage = self._of(stage)
+        return policy.candidates(table, own_stage)
+
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        self._last, own_stage = self._of(stage)
+        return self._last.step(table, own_stage, generator)
+
+    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
+        rest = self.policy.stage_sizes(num_examples, num_stages - self.stages)
+        return [*self.first.stage_sizes(num_examples, self.stages), *rest]
+
+    def total_examples(self, num_examples: int, num_stages: int) -> int:
+        first = self.first.total_examples(num_examples, self.stages)
+        return first + self.policy.total_examples(num_examples, num_stages - self.stages)
+
+    def finished(self, stage: int) -> bool:
+        return stage >= self.stages and self.policy.finished(stage - self.stages)
+
+    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
+        return self._last.explain(table, plan)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"first": self.first.state_dict(), "policy": self.policy.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.first.load_state_dict(state["first"])
+        self.policy.load_state_dict(state["policy"])
+
+    def _of(self, stage: int) -> tuple[CurriculumPolicy, int]:
+        """The policy of ``stage`` and the stage as it counts."""
+        return (self.first, stage) if stage < self.stages else (self.policy, stage - self.stages)

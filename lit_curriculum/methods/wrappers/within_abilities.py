@@ -1,0 +1,141 @@
+"""The same policy inside each ability by itself, so that a score is only compared with scores of its own kind."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan, Subset
+
+_OWNER = "curriculum.policy"
+UNLABELLED = "(none)"
+"""Name of the group of examples that have no ability."""
+
+
+class _Group(NamedTuple):
+    """The examples of one ability, and the policy that chooses among them."""
+
+    members: IntArray
+    """[G] indices, ascending: data grow at the end, and so does a group."""
+    policy: CurriculumPolicy
+
+
+class WithinAbilitiesPolicy(CurriculumPolicy):
+    """Every ability (or source) of a mixture is chosen from by a policy of its own, all with the same options.
+
+    One score over a mixture of unlike sources can leave a whole source out, because its responses are short or its
+    prompts say little. Here each ability gets the share that the policy inside takes of any data. A stage mixes what
+    was chosen: each ability is spread evenly over the stage, in the order that its own policy gave it.
+
+    Args:
+        policy: What is copied for each ability. A ``fraction`` is one of each ability, a ``count`` too.
+
+    Raises:
+        ValueError: the data have one ability, or the policy refuses the examples or the scores of one.
+    """
+
+    def __init__(self, policy: CurriculumPolicy) -> None:
+        self.policy = policy
+        self._groups: dict[str, _Group] = {}
+
+    @property
+    def required_metrics(self) -> tuple[str, ...]:
+        return self.policy.required_metrics
+
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        labels = np.array([ability or UNLABELLED for ability in examples.abilities])
+        names = sorted(set(labels.tolist()))
+        if len(names) < 2:
+            raise ValueError(
+                f"{_OWNER}: WithinAbilitiesPolicy chooses inside each ability, but all {len(examples)} examples are of "
+                f"{names[0]}; give the rows a field 'ability', name theirs in data.ability_field, "
+                f"or use {type(self.policy).__name__} by itself."
+            )
+        before, self._groups = self._groups, {}
+        for name in names:
+            members = np.flatnonzero(labels == name)
+            policy = before[name].policy if name in before else copy.deepcopy(self.policy)
+            with _named(name, members):
+                policy.setup(Subset(examples, members), num_stages)
+            self._groups[name] = _Group(members, policy)
+
+    def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
+        found = [g.members[g.policy.candidates(table.part(g.members), stage)] for g in self._groups.values()]
+        return np.concatenate(found)
+
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        plans: dict[str, Plan] = {}
+        for name, group in self._groups.items():
+            if not group.policy.finished(stage):
+                with _named(name, group.members):
+                    plans[name] = group.policy.step(table.part(group.members), stage, generator)
+        indices = np.concatenate([self._groups[name].members[plan.indices] for name, plan in plans.items()])
+        # The i-th of M stands somewhere in the i-th of M equal parts of the stage.
+        places = [(np.arange(len(plan)) + generator.random(len(plan))) / max(len(plan), 1) for plan in plans.values()]
+        order = np.argsort(np.concatenate(places), kind="stable")
+        weights = None
+        if any(plan.weights is not None for plan in plans.values()):
+            ones = (np.ones(len(plan), np.float32) if plan.weights is None else plan.weights for plan in plans.values())
+            weights = np.concatenate(list(ones))[order]
+        scalars = {f"{key}/{name}": value for name, plan in plans.items() for key, value in plan.scalars.items()}
+        return Plan(indices=indices[order], weights=weights, scalars=scalars)
+
+    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
+        assert num_examples == sum(len(g.members) for g in self._groups.values()), "setup has seen other data"
+        sizes = [g.policy.stage_sizes(len(g.members), num_stages) for g in self._groups.values()]
+        return [sum(stage) for stage in zip(*sizes, strict=True)]
+
+    def total_examples(self, num_examples: int, num_stages: int) -> int:
+        return sum(g.policy.total_examples(len(g.members), num_stages) for g in self._groups.values())
+
+    def finished(self, stage: int) -> bool:
+        return all(group.policy.finished(stage) for group in self._groups.values())
+
+    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
+        words = [""] * len(plan)
+        for name, group, places, local in self._parts(plan):
+            for place, text in zip(places, group.policy.explain(table.part(group.members), local), strict=True):
+                words[place] = f"{name}: {text}"
+        return words
+
+    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        found: dict[str, BoolArray] = {}
+        for group in self._groups.values():
+            for reason, kept_out in group.policy.left_out(table.part(group.members)).items():
+                found.setdefault(reason, np.zeros(table.num_examples, dtype=np.bool_))[group.members] |= kept_out
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: group.policy.state_dict() for name, group in self._groups.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if set(state) != set(self._groups):
+            raise ValueError(
+                f"the checkpoint's policy chose among the abilities {sorted(state)}, the data have "
+                f"{sorted(self._groups)}; resume with the data that the run was started with."
+            )
+        for name, group in self._groups.items():
+            group.policy.load_state_dict(state[name])
+
+    def _parts(self, plan: Plan) -> Iterator[tuple[str, _Group, IntArray, Plan]]:
+        """For each ability its name, its group, its places in ``plan``, and that part as the group's own plan."""
+        for name, group in self._groups.items():
+            places = np.flatnonzero(np.isin(plan.indices, group.members))
+            local = np.searchsorted(group.members, plan.indices[places])
+            weights = None if plan.weights is None else plan.weights[places]
+            yield name, group, places, Plan(indices=local, weights=weights)
+
+
+@contextmanager
+def _named(ability: str, members: IntArray) -> Iterator[None]:
+    """What a policy refuses, it refuses of this ability."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"ability {ability!r}, {len(members)} examples: {error}") from error

@@ -1,0 +1,71 @@
+"""A policy around a policy: asks for fewer scores, or others, and leaves the choice to the one inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.reasons import Verdicts
+from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.types import ExampleStore, IntArray, Plan
+
+
+class PolicyWrapper(CurriculumPolicy):
+    """Does all as the policy inside does; subclasses override what they change.
+
+    Args:
+        policy: The policy inside.
+    """
+
+    def __init__(self, policy: CurriculumPolicy) -> None:
+        self.policy = policy
+
+    @property
+    def required_metrics(self) -> tuple[str, ...]:
+        return self.policy.required_metrics
+
+    def setup(self, examples: ExampleStore, num_stages: int) -> None:
+        self.policy.setup(examples, num_stages)
+
+    def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
+        return self.policy.candidates(table, stage)
+
+    def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
+        return self.policy.step(table, stage, generator)
+
+    def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
+        return self.policy.stage_sizes(num_examples, num_stages)
+
+    def total_examples(self, num_examples: int, num_stages: int) -> int:
+        return self.policy.total_examples(num_examples, num_stages)
+
+    def finished(self, stage: int) -> bool:
+        return self.policy.finished(stage)
+
+    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
+        return self.policy.explain(table, plan)
+
+    def verdicts(self, table: DifficultyTable, plan: Plan) -> Verdicts:
+        return self.policy.verdicts(table, plan)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"policy": self.policy.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.policy.load_state_dict(state["policy"])
+
+
+def check_read(owner: str, metric: str, policy: CurriculumPolicy) -> None:
+    """Refuse a metric that the policy inside does not read.
+
+    Raises:
+        ValueError: names both.
+    """
+    if metric not in policy.required_metrics:
+        raise ValueError(
+            f"{owner}.metric={metric!r} is not read by {type(policy).__name__}, which reads {list(policy.required_metrics)}; "
+            "name one of these."
+        )

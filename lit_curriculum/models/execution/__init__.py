@@ -1,0 +1,1 @@
+"""How batches are run through a causal language model."""

@@ -1,0 +1,66 @@
+"""What the processes of a run tell each other while they score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and how many there are."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def all_reduce_min(value: float, device: torch.device) -> float:
+    """The smallest of all ranks' values."""
+    return -all_reduce_max(-value, device)
+
+
+def all_reduce_max(value: float, device: torch.device) -> float:
+    """The largest of all ranks' values."""
+    if rank_and_world()[1] == 1:
+        return value
+    box = torch.tensor([value], dtype=torch.float64, device=device)
+    dist.all_reduce(box, dist.ReduceOp.MAX)
+    return float(box)
+
+
+def broadcast_object(value: T, device: torch.device) -> T:
+    """Rank zero's value, on every rank."""
+    if rank_and_world()[1] == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, device=device)
+    return box[0]
+
+
+def scatter(items: Sequence[S], run: Callable[[list[S]], list[T]], together: bool) -> list[T]:
+    """What ``run`` makes of ``items``, one result each: every rank runs its share, and all ranks get all results.
+
+    Args:
+        items: The same on all ranks.
+        run: Makes a list of results from a list of items.
+        together: Every rank runs everything, as weights that are split over the ranks demand.
+    """
+    rank, world_size = rank_and_world()
+    if world_size == 1 or together:
+        return run(list(items))
+    shares: list[list[T]] = [[] for _ in range(world_size)]
+    dist.all_gather_object(shares, run(list(items[rank::world_size])))
+    return [shares[k % world_size][k // world_size] for k in range(len(items))]
+
+
+def all_reduce_sum(table: Tensor) -> Tensor:
+    """Sum of all ranks' tables; exact where every element is zero on all ranks but one."""
+    if rank_and_world()[1] > 1:
+        dist.all_reduce(table)
+    return table

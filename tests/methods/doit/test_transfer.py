@@ -1,0 +1,83 @@
+"""Transfer and transference on records whose truth was planted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lit_curriculum.methods.doit.allocation import log_linear_allocation
+from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.transfer import transfer_matrix, transference
+from tests.methods.doit.test_growth_records import record
+
+RUNGS = (4, 16, 64, 256)
+PLANTED = {("a", "a"): 0.1, ("a", "b"): 0.05, ("b", "a"): 0.0, ("b", "b"): 0.15}
+
+
+def measured(arm: str, ability: str, rung: int, p: float, seed: int = 0, items: int = 400) -> GrowthRecord:
+    """A share p of the items is right, the same luck of an item everywhere."""
+    luck = np.random.default_rng([seed, ord(ability)]).permutation((np.arange(items) + 0.5) / items)
+    hits = luck < p
+    return record(rung=rung, correct=int(hits.sum()), total=items, split="test", seed=seed, ability=ability, arm=arm,
+                  selected=True, chance_sum=0.2 * items, outcomes="".join("01"[int(h)] for h in hits),
+                  item_nll=tuple(2.0 - p + 0.1 * luck))  # fmt: skip
+
+
+def study() -> list[GrowthRecord]:
+    """Chance is 0.2; scores are in points above chance, over 0.8."""
+    alone = [
+        measured(f"alone:{a}", b, n, 0.2 + 0.8 * (0.1 + slope * i), seed)
+        for (a, b), slope in PLANTED.items() for i, n in enumerate(RUNGS) for seed in (0, 1)
+    ]  # fmt: skip
+    base = [measured("base", ability, 0, 0.2, seed) for ability in "ab" for seed in (0, 1)]
+    everything = [measured("curated", ability, 256, 0.8, seed) for ability in "ab" for seed in (0, 1)]
+    without = [measured("without:a", "a", 256, 0.5, seed) for seed in (0, 1)]
+    return alone + base + everything + without + [measured("without:b", "b", 256, 0.2, seed) for seed in (0, 1)]
+
+
+def test_the_planted_matrix_comes_back_with_intervals_around_it() -> None:
+    found = transfer_matrix(study(), num_resamples=200)
+    assert (found.sources, found.targets) == (("a", "b"), ("a", "b"))
+    for i, a in enumerate("ab"):
+        for j, b in enumerate("ab"):
+            entry = found.matrix[i][j]
+            assert entry.value == pytest.approx(PLANTED[a, b], abs=5e-3)
+            assert entry.low <= entry.value <= entry.high
+    assert found.matrix[0][1].low > 0  # the gain of b from a is told from none
+    assert found.received() == {"a": found.matrix[1][0].value, "b": found.matrix[0][1].value}
+    losses = transfer_matrix(study(), "nll", num_resamples=50)
+    assert losses.matrix[0][1].value == pytest.approx(0.8 * 0.05)
+
+
+def test_rows_are_worth_what_they_do_for_all() -> None:
+    found = transfer_matrix(study(), num_resamples=20)
+    slopes = found.marginal_slopes()
+    assert slopes["a"] == pytest.approx(0.15, abs=0.01)
+    assert slopes["b"] == pytest.approx(0.15, abs=0.01)
+    assert found.marginal_slopes({"b": 1.0})["a"] == pytest.approx(0.05, abs=5e-3)
+    counts = log_linear_allocation(found.marginal_slopes({"a": 2.0, "b": 1.0}), 100, {"a": 0, "b": 0},
+                                   {"a": 100, "b": 100})  # fmt: skip
+    assert counts["a"] / counts["b"] == pytest.approx(0.25 / 0.15, rel=0.1)
+
+
+def test_transference_is_the_share_of_the_gain_that_others_bring() -> None:
+    found = transference(study(), num_resamples=100)
+    assert found["a"].value == pytest.approx(0.5)  # (0.5 - 0.2) / (0.8 - 0.2)
+    assert found["b"].value == pytest.approx(0.0)
+    assert found["a"].low <= 0.5 <= found["a"].high
+    flat = [measured(arm, "a", 256, 0.5) for arm in ("base", "without:a", "curated")]
+    assert math.isnan(transference(flat, num_resamples=10)["a"].value)
+
+
+def test_missing_cells_are_named() -> None:
+    records = study()
+    with pytest.raises(ValueError, match="no cell trained on one ability alone; add the arm alone"):
+        transfer_matrix([r for r in records if r.arm == "base"])
+    with pytest.raises(ValueError, match="'a' was trained on alone at 1 rungs"):
+        transfer_matrix([r for r in records if r.rung == 4])
+    with pytest.raises(ValueError, match="untrained model was not measured; add the arm base"):
+        transference([r for r in records if r.arm != "base"])
+    with pytest.raises(ValueError, match="no ability was left out of training; add the arm without"):
+        transference([r for r in records if not r.arm.startswith("without")])
