@@ -38,7 +38,7 @@ from .difficulty.mtld import MTLD as MTLD
 from .difficulty.nll import ConversationNLL as ConversationNLL
 from .difficulty.nll import NegativeLogLikelihood as NegativeLogLikelihood
 from .difficulty.nll import Perplexity as Perplexity
-from .difficulty.stateful import LearnedMetric as LearnedMetric
+from .difficulty.learned import LearnedMetric as LearnedMetric
 from .difficulty.table import DifficultyTable as DifficultyTable
 from .difficulty.words import WordSplitter as WordSplitter
 from .loop.callback import CurriculumCallback as CurriculumCallback
