@@ -33,12 +33,12 @@ from .difficulty.engine import ScoringEngine as ScoringEngine
 # Metrics
 from .difficulty.ifd import InstructionFollowingDifficulty as InstructionFollowingDifficulty
 from .difficulty.ifd import LossRatioIFD as LossRatioIFD
+from .difficulty.learned import LearnedMetric as LearnedMetric
 from .difficulty.length import Length as Length
 from .difficulty.mtld import MTLD as MTLD
 from .difficulty.nll import ConversationNLL as ConversationNLL
 from .difficulty.nll import NegativeLogLikelihood as NegativeLogLikelihood
 from .difficulty.nll import Perplexity as Perplexity
-from .difficulty.learned import LearnedMetric as LearnedMetric
 from .difficulty.table import DifficultyTable as DifficultyTable
 from .difficulty.words import WordSplitter as WordSplitter
 from .loop.callback import CurriculumCallback as CurriculumCallback
@@ -129,7 +129,6 @@ from .methods.tapir.teacher.refiner import PromptTeacher as PromptTeacher
 # Wrappers
 from .methods.wrappers.budget import BudgetedRefresh as BudgetedRefresh
 from .methods.wrappers.chained import ChainedPolicy as ChainedPolicy
-from .methods.wrappers.recent import ReuseRecent as ReuseRecent
 from .methods.wrappers.warm_start import WarmStartPolicy as WarmStartPolicy
 from .methods.wrappers.within_abilities import WithinAbilitiesPolicy as WithinAbilitiesPolicy
 from .methods.wrappers.wrapper import PolicyWrapper as PolicyWrapper

@@ -53,10 +53,6 @@ class CurriculumPolicy(ABC):
         one, and the sum is right.
         """
 
-    def total_examples(self, num_examples: int, num_stages: int) -> int:
-        """Examples trained on in the whole run, repeats counted."""
-        return sum(self.stage_sizes(num_examples, num_stages))
-
     def finished(self, stage: int) -> bool:
         """Whether nothing is left to train on before stage ``stage``; the run ends then. Never by default."""
         del stage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import comb
 from typing import Any, Literal, get_args
@@ -81,15 +81,3 @@ def set_chance(num_gold: int, num_options: int = 4) -> float:
     A guesser who does not know the size has 1/15 with four options; DoIT's code uses the form here.
     """
     return 1.0 / comb(num_options, num_gold)
-
-
-def mean_score(scores: Mapping[str, float], tasks: Sequence[str]) -> float:
-    """Plain mean over exactly these tasks: once over the ten of DoIT's training, once over all thirteen.
-
-    Raises:
-        ValueError: a task has no score, so that the mean would be of something else.
-    """
-    missing = [task for task in tasks if task not in scores]
-    if missing or not tasks:
-        raise ValueError(f"no mean over {len(tasks)} tasks: {', '.join(missing) or 'none is named'} has no score.")
-    return sum(scores[task] for task in tasks) / len(tasks)

@@ -40,19 +40,19 @@ def fix_horizon(schedule: HorizonAware, total_steps: int | None) -> None:
     """Tell ``schedule`` the length of the run, unless its options have.
 
     Args:
-        schedule: It may say by attributes ``total_steps`` and ``needs_horizon`` that it knows or does not care.
+        schedule: Its attribute ``total_steps``, where set, is kept.
         total_steps: The number of optimizer steps, if it is known.
 
     Raises:
-        MisconfigurationException: nothing says how long the run is, and the schedule needs to know.
+        MisconfigurationException: the length of the run is unknown.
     """
     if getattr(schedule, "total_steps", None) is not None:
         return
     if total_steps is not None:
         schedule.set_horizon(total_steps)
-    elif getattr(schedule, "needs_horizon", True):
+    else:
         raise MisconfigurationException(
-            f"model.lr_schedule: {type(schedule).__name__} needs the length of the run, which nothing tells; "
+            f"model.lr_schedule: {type(schedule).__name__} needs the length of the run, which is unknown; "
             f"set trainer.max_steps, or trainer.max_epochs with a data module whose loader has a length."
         )
 

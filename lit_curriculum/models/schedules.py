@@ -1,4 +1,4 @@
-"""Learning-rate schedules over an exact horizon: warm-up to the full rate, then cosine, linear or no decay.
+"""Learning-rate schedules over an exact horizon: warm-up to the full rate, then cosine or linear decay.
 
 With T optimizer steps in the run, W of them warm-up, and t = 0 .. T - 1 the step that is about to be made, the rate is
 the optimizer's own times
@@ -63,11 +63,6 @@ class HorizonSchedule(LRScheduler):
         if total_steps is not None:
             self.set_horizon(total_steps)
 
-    @property
-    def needs_horizon(self) -> bool:
-        """Whether the rate depends on the length of the run."""
-        return True
-
     def set_horizon(self, total_steps: int) -> None:
         """Fix the number of optimizer steps in the run and set the rate of the step that comes next.
 
@@ -86,19 +81,19 @@ class HorizonSchedule(LRScheduler):
 
     def factor(self, step: int) -> float:
         """Share of the full rate at which the step number ``step`` (from 0) is made."""
-        if self.total_steps is None and self.needs_horizon:
-            # The base class asks for the first rate before anybody can have told the horizon.
+        if self.total_steps is None:
+            # The base class asks for the first rate before the horizon can be known.
             assert step == 0, f"{type(self).__name__} was stepped before set_horizon was called"
             return 1.0
         return self._within(step, self.total_steps)
 
-    def _within(self, step: int, num_steps: int | None) -> float:
+    def _within(self, step: int, num_steps: int) -> float:
         """Share of the full rate at step ``step`` of a schedule of ``num_steps`` steps."""
         warmup = self._num_warmup(num_steps)
         if step < warmup:
             return (step + 1) / warmup
         peak = max(warmup - 1, 0)
-        remaining = 1 if num_steps is None else max(num_steps - 1 - peak, 1)
+        remaining = max(num_steps - 1 - peak, 1)
         return self.final_fraction + (1.0 - self.final_fraction) * self._decay(min((step - peak) / remaining, 1.0))
 
     def get_lr(self) -> list[float | Tensor]:
@@ -118,10 +113,9 @@ class HorizonSchedule(LRScheduler):
             )
             self.set_horizon(horizon)
 
-    def _num_warmup(self, num_steps: int | None) -> int:
+    def _num_warmup(self, num_steps: int) -> int:
         if self.warmup_steps is not None:
             return self.warmup_steps
-        assert num_steps is not None
         # The small constant keeps 0.03 * 100 at 3 where the product comes out a rounding error above it; and the
         # last step is never part of the warm-up, so that it is made at the final rate however short the run.
         return min(math.ceil(self.warmup_fraction * num_steps - 1e-9), num_steps - 1)
@@ -157,34 +151,6 @@ class WarmupLinear(HorizonSchedule):
 
     def _decay(self, progress: float) -> float:
         return 1.0 - progress
-
-
-class WarmupConstant(HorizonSchedule):
-    """Linear warm-up, then the full rate to the end.
-
-    Args:
-        optimizer: Its rates are the ones reached after warm-up.
-        warmup_fraction: Share of the run's steps that are warm-up, rounded up; in [0, 1).
-        warmup_steps: Number of warm-up steps; where given, the length of the run need not be known.
-        total_steps: Optimizer steps in the run; left out where :meth:`set_horizon` is called later.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        warmup_fraction: float = 0.03,
-        warmup_steps: int | None = None,
-        total_steps: int | None = None,
-    ) -> None:
-        super().__init__(optimizer, warmup_fraction, warmup_steps, final_fraction=1.0, total_steps=total_steps)
-
-    @property
-    def needs_horizon(self) -> bool:
-        return self.warmup_steps is None
-
-    def _decay(self, progress: float) -> float:
-        del progress
-        return 1.0
 
 
 class WarmupCosineCycles(WarmupCosine):

@@ -12,8 +12,8 @@ import pytest
 from lit_curriculum.chat.cache import CachedClient, ReplyCache, request_key
 from lit_curriculum.chat.chat import ChatRequest, DistillStoppedError
 from lit_curriculum.chat.costs import Budget, render_costs
-from lit_curriculum.chat.scripted import ScriptedClient
 from lit_curriculum.types import Message
+from tests.chat.scripted_client import ScriptedClient
 
 
 def request(text: str, seed: int = 0) -> ChatRequest:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lit_curriculum import CampusPolicy, GrowthPacePolicy, IterITPolicy, SelfPacedPolicy, UniformPolicy
+from lit_curriculum import BudgetedRefresh, CampusPolicy, GrowthPacePolicy, IterITPolicy, SelfPacedPolicy, UniformPolicy
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.wrappers.recent import ReuseRecent
 from lit_curriculum.types import make_generator
 from tests.conftest import ListStore
 
@@ -31,7 +30,7 @@ def verdicts(policy: CurriculumPolicy, store: ListStore, scores: dict[str, np.nd
 def test_iterit_names_what_is_too_hard_and_what_has_no_score(toy_store: ListStore) -> None:
     ifd = np.linspace(0.5, 1.2, 40)
     ifd[3] = np.nan
-    words = verdicts(ReuseRecent(IterITPolicy(fraction=None, count=5), "ifd"), toy_store, {"ifd": ifd})
+    words = verdicts(BudgetedRefresh(IterITPolicy(fraction=None, count=5), "ifd"), toy_store, {"ifd": ifd})
     assert words[3] == "no score by ifd"
     assert {w for w, v in zip(words, ifd, strict=True) if v >= 1} == {"ifd at or above max_complexity 1"}
     below = [w for w, v in zip(words, ifd, strict=True) if v < 1]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lit_curriculum.evaluation.items import EvalItem, mean_score, set_chance
+from lit_curriculum.evaluation.items import EvalItem, set_chance
 from lit_curriculum.evaluation.tasks.doit import doit
 from lit_curriculum.evaluation.tasks.load import load_items
 from lit_curriculum.types import Message
@@ -81,15 +81,6 @@ def test_rows_that_do_not_fit_are_refused_by_line(record: dict[str, Any], messag
 @pytest.mark.parametrize(("size", "chance"), [(1, 1 / 4), (2, 1 / 6), (3, 1 / 4), (4, 1.0)])
 def test_chance_of_a_set(size: int, chance: float) -> None:
     assert set_chance(size) == pytest.approx(chance)
-
-
-def test_means_over_ten_and_over_thirteen_are_not_halved() -> None:
-    scores = {f"in{i}": 0.4 for i in range(10)} | {f"out{i}": 0.8 for i in range(3)}
-    inside = [f"in{i}" for i in range(10)]
-    assert mean_score(scores, inside) == pytest.approx(0.4)
-    assert mean_score(scores, list(scores)) == pytest.approx((10 * 0.4 + 3 * 0.8) / 13)
-    with pytest.raises(ValueError, match="gone has no score"):
-        mean_score(scores, [*inside, "gone"])
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

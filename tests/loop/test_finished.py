@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_curriculum import (
+    BudgetedRefresh,
     CampusPolicy,
     CurriculumCallback,
     CurriculumObserver,
@@ -17,7 +18,6 @@ from lit_curriculum import (
     LearnedScorer,
     Length,
     NegativeLogLikelihood,
-    ReuseRecent,
     StageReport,
 )
 from lit_curriculum.types import Example
@@ -93,10 +93,10 @@ def test_too_few_stages_are_refused_with_the_number_needed(tmp_path: Path, toy_e
 
 def test_a_policy_inside_another_ends_too() -> None:
     policy = CampusPolicy(["length", "loss"], learned=[], num_bands=3)
-    wrapped = ReuseRecent(policy, "loss")
+    wrapped = BudgetedRefresh(policy, "loss")
     ScriptedRun(policy).run(1)
     assert not wrapped.finished(1)
     policy = CampusPolicy(["length", "loss"], learned=[], num_bands=3)
-    wrapped = ReuseRecent(policy, "loss")
+    wrapped = BudgetedRefresh(policy, "loss")
     trace = ScriptedRun(policy).run()
     assert wrapped.finished(len(trace))

@@ -1,4 +1,4 @@
-"""Losses of training become scores of the next stage, and spare the model as many questions."""
+"""Training losses become scores of the next stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lit_curriculum import CurriculumCallback, CurriculumObserver, OrderedPolicy, ReuseRecent, StageReport
+from lit_curriculum import CurriculumCallback, CurriculumObserver, OrderedPolicy, StageReport
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
 from lit_curriculum.types import Batch, Example
 from tests.toy import ToyData, ToyModule, toy_trainer
@@ -47,10 +47,8 @@ class Watch(Callback, CurriculumObserver):
 
 
 def curriculum() -> CurriculumCallback:
-    policy = OrderedPolicy("nll", direction="hard_to_easy", fraction=0.3, rescore="each_stage")
-    return CurriculumCallback(
-        ReuseRecent(policy, "nll", reuse="trained"), {"nll": NegativeLogLikelihood()}, training_loss_metric="nll"
-    )
+    policy = OrderedPolicy("nll", direction="hard_to_easy", fraction=0.3)
+    return CurriculumCallback(policy, {"nll": NegativeLogLikelihood()}, training_loss_metric="nll")
 
 
 def run(tmp_path: Path, examples: list[Example], *more: Callback, ckpt: Path | None = None) -> tuple[LossModule, Watch]:
@@ -60,16 +58,15 @@ def run(tmp_path: Path, examples: list[Example], *more: Callback, ckpt: Path | N
     return module, watch
 
 
-def test_what_was_trained_on_is_not_scored_again(tmp_path: Path, toy_examples: list[Example]) -> None:
+def test_training_losses_enter_the_table_without_scoring(tmp_path: Path, toy_examples: list[Example]) -> None:
     module, watch = run(tmp_path, toy_examples)
     trained = watch.reports[0].plan.indices
     assert len(watch.reports[0].candidates) == 40
-    assert set(watch.reports[1].candidates.tolist()) == set(range(40)) - set(trained.tolist())
+    assert len(watch.reports[1].candidates) == 0
     assert (watch.scored_at[1][trained] == 0).all()
     losses = {i: v for batch in module.seen[:3] for i, v in batch.items()}
     assert sorted(losses) == sorted(trained.tolist())
     np.testing.assert_allclose(watch.scores[1][trained], [losses[i] for i in trained.tolist()], rtol=1e-6)
-    assert watch.reports[1].plan.scalars["scores_reused"] == len(trained)
     assert (watch.scored_at[2][watch.reports[1].plan.indices] == 1).all()
 
 
@@ -89,10 +86,10 @@ def test_a_run_stopped_inside_a_stage_goes_on_with_the_same_scores(tmp_path: Pat
     np.testing.assert_array_equal(resumed.reports[-1].plan.indices, straight.reports[-1].plan.indices)
 
 
-def test_another_policy_inside_is_refused_on_resume(tmp_path: Path, toy_examples: list[Example]) -> None:
+def test_other_policy_options_are_refused_on_resume(tmp_path: Path, toy_examples: list[Example]) -> None:
     saver = ModelCheckpoint(tmp_path / "ckpt", every_n_train_steps=1, save_top_k=-1, filename="{step}")
     run(tmp_path, toy_examples, saver)
-    other = ReuseRecent(OrderedPolicy("nll", fraction=0.3, rescore="each_stage"), "nll", reuse="trained")
+    other = OrderedPolicy("nll", fraction=0.3)
     callback = CurriculumCallback(other, {"nll": NegativeLogLikelihood()}, training_loss_metric="nll")
     trainer = toy_trainer(tmp_path, 3, callbacks=[callback])
     with pytest.raises(ValueError, match=r"another run: curriculum.policy options was .*'hard_to_easy'"):

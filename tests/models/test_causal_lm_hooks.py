@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.loading import make_config, random_model
 from lit_curriculum.models.lora import LoRA
-from lit_curriculum.models.schedules import WarmupConstant, WarmupCosine
+from lit_curriculum.models.schedules import WarmupCosine
 from tests.models.tiny_runs import CONFIG, VOCABULARY, Batches, make_batch, make_module, make_trainer, sgd, weights
 
 
@@ -79,8 +79,6 @@ def test_schedule_without_a_horizon_is_refused(tmp_path: Path) -> None:
     loader = DataLoader([make_batch(0, [2])], batch_size=None)  # type: ignore[arg-type]
     with pytest.raises(MisconfigurationException, match=r"model.lr_schedule: WarmupCosine needs the length of the run"):
         make_trainer(tmp_path).fit(make_module(lr_schedule=WarmupCosine), loader)
-    counted = make_module(lr_schedule=lambda optimizer: WarmupConstant(optimizer, warmup_steps=3))
-    make_trainer(tmp_path).fit(counted, loader)
     other = make_module(lr_schedule=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1))
     make_trainer(tmp_path).fit(other, loader)
 

@@ -12,7 +12,6 @@ from torch.optim import SGD, Optimizer
 
 from lit_curriculum.models.schedules import (
     HorizonSchedule,
-    WarmupConstant,
     WarmupCosine,
     WarmupCosineCycles,
     WarmupLinear,
@@ -45,10 +44,8 @@ def _reference_rates(shape: str, total: int, warmup: int, final: float, rate: fl
     curves: dict[str, Callable[[float], float]] = {
         "cosine": lambda x: (1 + math.cos(math.pi * x)) / 2,
         "linear": lambda x: 1 - x,
-        "constant": lambda x: 1.0,
     }
-    low = 1.0 if shape == "constant" else final
-    falling = [rate * (low + (1 - low) * curves[shape](x)) for x in points]
+    falling = [rate * (final + (1 - final) * curves[shape](x)) for x in points]
     return rising + (falling[1:] if warmup else falling)
 
 
@@ -60,7 +57,6 @@ def test_schedules_equal_the_reference(total: int, fraction: float, final: float
     makers: dict[str, Callable[[Optimizer], HorizonSchedule]] = {
         "cosine": lambda o: WarmupCosine(o, fraction, final_fraction=final),
         "linear": lambda o: WarmupLinear(o, fraction, final_fraction=final),
-        "constant": lambda o: WarmupConstant(o, fraction),
     }
     for shape, make in makers.items():
         optimizer = make_optimizer()
@@ -70,7 +66,7 @@ def test_schedules_equal_the_reference(total: int, fraction: float, final: float
         assert seen == pytest.approx(_reference_rates(shape, total, warmup, final, 0.5), abs=1e-12)
         assert seen[0] > 0.0
         if total > 1:
-            assert seen[-1] == 0.5 * (1.0 if shape == "constant" else final)
+            assert seen[-1] == 0.5 * final
             # A few steps more than planned stay at the end of the curve.
             assert rates(optimizer, schedule, 2) == [seen[-1]] * 2
 
@@ -86,14 +82,6 @@ def test_warmup_steps_stand_in_place_of_the_fraction() -> None:
     optimizer = make_optimizer()
     seen = rates(optimizer, WarmupLinear(optimizer, 0.9, warmup_steps=4, total_steps=12), 12)
     assert seen == pytest.approx(_reference_rates("linear", 12, 4, 0.0, 0.5))
-
-
-def test_constant_rate_after_counted_warmup_needs_no_horizon() -> None:
-    optimizer = make_optimizer()
-    schedule = WarmupConstant(optimizer, warmup_steps=2)
-    assert not schedule.needs_horizon
-    assert WarmupConstant(make_optimizer()).needs_horizon
-    assert rates(optimizer, schedule, 4) == [0.25, 0.5, 0.5, 0.5]
 
 
 def test_tensor_rate_is_filled_in_place() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
 from lit_curriculum.curriculum.quotas import water_fill
 
 Score = Callable[[float], float]
@@ -75,34 +73,3 @@ def allocate(
         extra = water_fill({a: caps[a] - n for a, n in counts.items()}, left)
         counts = {a: n + extra[a] for a, n in counts.items()}
     return counts
-
-
-def log_linear_allocation(
-    slopes: Mapping[str, float], budget: int, floors: Mapping[str, int], caps: Mapping[str, int]
-) -> dict[str, float]:
-    """The optimum for scores a + b log n: rows in proportion to b, clipped to floors and caps, the rest re-shared.
-
-    Args:
-        slopes: Weighted slope w_a b_a of each ability; those not above zero get their floor.
-        budget: Rows in all.
-        floors: Rows at least.
-        caps: Rows at most.
-
-    Raises:
-        ValueError: no allocation meets floors, caps and budget, or no ability that gains can take the rest.
-    """
-    check_bounds(floors, caps, budget)
-    counts = {a: float(floors[a]) for a in sorted(slopes)}
-    names = [a for a in counts if slopes[a] > 0]
-    if sum(caps[a] if a in names else floors[a] for a in counts) < budget:
-        raise ValueError(f"the abilities that gain cannot take a budget of {budget} rows; raise their caps.")
-    b = np.array([slopes[a] for a in names])
-    low = np.array([floors[a] for a in names], dtype=float)
-    high = np.array([caps[a] for a in names], dtype=float)
-    wanted = budget - sum(counts[a] for a in counts if a not in names)
-    # One multiplier serves all: n_a = clip(m b_a); the sum rises with m, so halving finds it.
-    small, large = 0.0, float(high.max(initial=1.0) / b.min(initial=1.0))
-    for _ in range(200):
-        middle = (small + large) / 2
-        small, large = (middle, large) if np.clip(middle * b, low, high).sum() < wanted else (small, middle)
-    return counts | {a: float(n) for a, n in zip(names, np.clip(large * b, low, high), strict=True)}

@@ -20,7 +20,7 @@ class WarmStartPolicy(CurriculumPolicy):
     With k-means draws first and static IFD after it is Cherry's procedure with its pre-experience (arXiv 2308.12032,
     section 2.1), with a random share first and gradients after it is LESS with its warm-up (arXiv 2402.04333,
     section 4.1). In both papers training begins anew from the pretrained weights afterwards; here the model goes on.
-    Policies that reckon with the age of scores (``ReuseRecent``, ``BudgetedRefresh``) go around this one, not inside.
+    Policies that reckon with the age of scores (``BudgetedRefresh``) go around this one, not inside.
 
     Args:
         first: Policy of the first stages.
@@ -61,10 +61,6 @@ class WarmStartPolicy(CurriculumPolicy):
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
         rest = self.policy.stage_sizes(num_examples, num_stages - self.stages)
         return [*self.first.stage_sizes(num_examples, self.stages), *rest]
-
-    def total_examples(self, num_examples: int, num_stages: int) -> int:
-        first = self.first.total_examples(num_examples, self.stages)
-        return first + self.policy.total_examples(num_examples, num_stages - self.stages)
 
     def finished(self, stage: int) -> bool:
         return stage >= self.stages and self.policy.finished(stage - self.stages)

@@ -91,9 +91,6 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
         sizes = [g.policy.stage_sizes(len(g.members), num_stages) for g in self._groups.values()]
         return [sum(stage) for stage in zip(*sizes, strict=True)]
 
-    def total_examples(self, num_examples: int, num_stages: int) -> int:
-        return sum(g.policy.total_examples(len(g.members), num_stages) for g in self._groups.values())
-
     def finished(self, stage: int) -> bool:
         return all(group.policy.finished(stage) for group in self._groups.values())
 

@@ -39,9 +39,6 @@ class PolicyWrapper(CurriculumPolicy):
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
         return self.policy.stage_sizes(num_examples, num_stages)
 
-    def total_examples(self, num_examples: int, num_stages: int) -> int:
-        return self.policy.total_examples(num_examples, num_stages)
-
     def finished(self, stage: int) -> bool:
         return self.policy.finished(stage)
 

@@ -49,7 +49,6 @@ def test_every_example_is_equally_likely(toy_store: ListStore) -> None:
 
 def test_sizes_are_known_before_training() -> None:
     assert UniformPolicy(fraction=0.25).stage_sizes(40, 3) == [10, 10, 10]
-    assert UniformPolicy(fraction=None, count=7).total_examples(40, 2) == 14
 
 
 def test_state_keeps_the_fixed_subset(toy_store: ListStore) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from lit_curriculum.methods.doit.allocation import allocate, log_linear_allocation
+from lit_curriculum.methods.doit.allocation import allocate
 from lit_curriculum.methods.doit.study.allocate import allocate_by_growth, concave_envelope
 from lit_curriculum.methods.doit.study.fits import Curve
 from lit_curriculum.methods.doit.study.sensitivity import AbilityGrowth, Interval
@@ -42,21 +42,6 @@ def test_greedy_is_optimal_on_small_concave_cases() -> None:
         assert all(floors[a] <= counts[a] <= caps[a] for a in "abc")
         found = sum(scores[a](counts[a]) for a in "abc")
         assert found == pytest.approx(_reference_best(scores, budget, floors, caps))
-
-
-def test_the_closed_form_is_proportional_and_agrees_with_greedy() -> None:
-    slopes = {"a": 0.3, "b": 0.1, "c": 0.0}
-    wide = log_linear_allocation(slopes, 400, dict.fromkeys(slopes, 0), dict.fromkeys(slopes, 1000))
-    assert wide == pytest.approx({"a": 300, "b": 100, "c": 0})
-    floors, caps = {"a": 1, "b": 1, "c": 20}, {"a": 150, "b": 1000, "c": 1000}
-    clipped = log_linear_allocation(slopes, 400, floors, caps)
-    assert clipped == pytest.approx({"a": 150, "b": 230, "c": 20})
-    greedy = allocate(
-        {a: partial(lambda b, n: b * math.log(max(n, 1e-9)), slopes[a]) for a in slopes}, 400, floors, caps
-    )
-    assert {a: greedy[a] for a in slopes} == pytest.approx(clipped, abs=1)
-    with pytest.raises(ValueError, match="cannot take a budget of 400"):
-        log_linear_allocation({"a": 1.0, "b": 0.0}, 400, {"a": 0, "b": 0}, {"a": 10, "b": 1000})
 
 
 def test_where_nothing_gains_the_rest_is_shared_equally() -> None:

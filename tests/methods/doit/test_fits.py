@@ -9,7 +9,6 @@ import pytest
 
 from lit_curriculum.methods.doit.study.fits import (
     Curve,
-    crossover,
     fit_log_linear,
     fit_logistic,
     fit_loss,
@@ -19,7 +18,6 @@ from lit_curriculum.methods.doit.study.fits import (
 )
 from lit_curriculum.methods.doit.study.proxies import complexity_proxy, rank_correlation, transference_proxy
 from lit_curriculum.methods.doit.study.records import GrowthRecord
-from lit_curriculum.methods.doit.study.regression import volume_size_method
 from lit_curriculum.methods.doit.study.sensitivity import (
     Interval,
     analyse,
@@ -83,14 +81,9 @@ def test_a_rectified_loss_comes_back() -> None:
     assert [curve(n) for n in N] == pytest.approx(loss.tolist(), abs=1e-3)
 
 
-def test_crossover_and_saturation() -> None:
+def test_saturation() -> None:
     first = Curve(family="log_linear", params=(0.1, 0.1), chance=0.0, aicc=0.0)
     second = Curve(family="log_linear", params=(0.3, 0.02), chance=0.0, aicc=0.0)
-    meeting = crossover(first, second, 1, 1000)
-    assert meeting == pytest.approx(4**2.5)
-    assert first(meeting) == pytest.approx(second(meeting))
-    assert crossover(first, second, 1, 8) is None
-    assert crossover(first, first, 1, 8) is None
     assert saturation(second, 0.05, N) == pytest.approx(1.0)
     assert saturation(first, 0.05, N) is None
     rising = Curve(family="logistic", params=(0.9, 4.0, 2.5), chance=0.0, aicc=0.0)
@@ -149,22 +142,6 @@ def test_missing_rungs_and_items_are_refused() -> None:
         analyse(records[:2], num_resamples=10)
     with pytest.raises(ValueError, match="not measured on the same items"):
         analyse([*planted(0.1, 20)[:-1], planted(0.1, 10)[-1]], num_resamples=10)
-
-
-def test_the_binomial_regression_finds_volume_size_and_method() -> None:
-    rng = np.random.default_rng(0)
-    records = []
-    for x in range(6):
-        for size in (1.0, 2.0, 4.0):
-            for arm in ("curated", "synthetic"):
-                logit = -2 + 0.5 * x + 0.3 * math.log2(size) - 0.4 * (arm == "synthetic")
-                hits = int(rng.binomial(4000, 1 / (1 + math.exp(-logit))))
-                records.append(record(rung=4**x, correct=hits, total=4000, params=size, arm=arm))
-    found = volume_size_method(records)
-    for name, value in {"volume": 0.5, "size": 0.3, "synthetic": -0.4, "volume:size": 0.0}.items():
-        assert found[name].low - 0.05 < value < found[name].high + 0.05, name
-    with pytest.raises(ValueError, match="measured at one volume"):
-        volume_size_method(records[:6])
 
 
 def test_proxies_are_what_they_say() -> None:

@@ -81,7 +81,7 @@ def make_run(tmp_path: Path, name: str, epochs: int) -> CurriculumCLI:
     args += [*small_data(tmp_path), f"--trainer.max_epochs={epochs}", "--trainer.enable_progress_bar=false"]
     args += [f"--trainer.default_root_dir={tmp_path / name}", "--trainer.num_sanity_val_steps=1"]
     args += [f"--trainer.logger.init_args.save_dir={tmp_path / name}", "--trainer.enable_model_summary=false"]
-    args += ["--model.lr_schedule=lit_curriculum.models.schedules.WarmupConstant"]
+    args += ["--model.lr_schedule=torch.optim.lr_scheduler.ConstantLR"]
     cli = CurriculumCLI(args, run=False)
     cli.trainer.callbacks.append(AbilityGrowthTracker(ood=["noise"]))  # type: ignore[attr-defined]
     return cli

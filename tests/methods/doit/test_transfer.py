@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from lit_curriculum.methods.doit.allocation import log_linear_allocation
 from lit_curriculum.methods.doit.study.records import GrowthRecord
 from lit_curriculum.methods.doit.study.transfer import transfer_matrix, transference
 from tests.methods.doit.test_growth_records import record
@@ -49,17 +48,6 @@ def test_the_planted_matrix_comes_back_with_intervals_around_it() -> None:
     assert found.received() == {"a": found.matrix[1][0].value, "b": found.matrix[0][1].value}
     losses = transfer_matrix(study(), "nll", num_resamples=50)
     assert losses.matrix[0][1].value == pytest.approx(0.8 * 0.05)
-
-
-def test_rows_are_worth_what_they_do_for_all() -> None:
-    found = transfer_matrix(study(), num_resamples=20)
-    slopes = found.marginal_slopes()
-    assert slopes["a"] == pytest.approx(0.15, abs=0.01)
-    assert slopes["b"] == pytest.approx(0.15, abs=0.01)
-    assert found.marginal_slopes({"b": 1.0})["a"] == pytest.approx(0.05, abs=5e-3)
-    counts = log_linear_allocation(found.marginal_slopes({"a": 2.0, "b": 1.0}), 100, {"a": 0, "b": 0},
-                                   {"a": 100, "b": 100})  # fmt: skip
-    assert counts["a"] / counts["b"] == pytest.approx(0.25 / 0.15, rel=0.1)
 
 
 def test_transference_is_the_share_of_the_gain_that_others_bring() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lit_curriculum.chat.scripted import ScriptedClient
 from lit_curriculum.methods.tapir.teacher.classifier import LinearTaskClassifier, PromptClassifier, load_taxonomy
+from tests.chat.scripted_client import ScriptedClient
 
 TEXTS = [f"add the numbers {i} and {i + 1}" for i in range(20)] + [f"write a poem about day {i}" for i in range(20)]
 LABELS = ["Math"] * 20 + ["Writing"] * 20

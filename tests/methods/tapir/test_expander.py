@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lit_curriculum.chat.chat import ChatRequest
-from lit_curriculum.chat.scripted import ScriptedClient
 from lit_curriculum.methods.tapir.roles import TaskItem, Usage
 from lit_curriculum.methods.tapir.teacher.expander import NearDuplicates, PromptExpander, rouge_l, rouge_words
+from tests.chat.scripted_client import ScriptedClient
 
 SEED = TaskItem(id="s", instruction="Write a short poem about the wide sea", task="Writing")
 

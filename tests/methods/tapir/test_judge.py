@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lit_curriculum.chat.chat import ChatRequest
-from lit_curriculum.chat.scripted import ScriptedClient
 from lit_curriculum.methods.tapir.roles import JudgeItem
 from lit_curriculum.methods.tapir.teacher.judge import PromptJudge, parse_scores
 from lit_curriculum.methods.tapir.teacher.prompting import load_prompt
+from tests.chat.scripted_client import ScriptedClient
 
 ITEMS = [JudgeItem("Say {it}.", "the longer answer", "short"), JudgeItem("Again", "x", "yyyy")]
 

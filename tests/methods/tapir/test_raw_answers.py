@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from lit_curriculum.chat.scripted import ScriptedClient
 from lit_curriculum.methods.tapir.provenance import answer_raw
 from lit_curriculum.methods.tapir.rounds import Roles
 from lit_curriculum.methods.tapir.teacher.procedural import ProceduralJudge
 from lit_curriculum.methods.tapir.teacher.refiner import PromptTeacher
+from tests.chat.scripted_client import ScriptedClient
 from tests.conftest import ListStore, make_example
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lit_curriculum.chat.chat import ChatRequest
-from lit_curriculum.chat.scripted import ScriptedClient
 from lit_curriculum.methods.tapir.roles import TaskItem
 from lit_curriculum.methods.tapir.teacher.classifier import load_taxonomy
 from lit_curriculum.methods.tapir.teacher.refiner import PromptRefiner, PromptTeacher, RefineMode
+from tests.chat.scripted_client import ScriptedClient
 
 TASKS = ("Math", "Code Debug", "Roleplay", "History")
 ITEMS = [TaskItem(id=t, instruction=f"about {t}", output=f"old {t}", task=t) for t in TASKS]

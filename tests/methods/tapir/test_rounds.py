@@ -11,7 +11,6 @@ import pytest
 
 from lit_curriculum import TapirPolicy
 from lit_curriculum.chat.chat import ChatRequest, DistillStoppedError
-from lit_curriculum.chat.scripted import ScriptedClient
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
 from lit_curriculum.methods.tapir.policy import Pools
 from lit_curriculum.methods.tapir.provenance import provenance_rows
@@ -22,6 +21,7 @@ from lit_curriculum.methods.tapir.teacher.classifier import PromptClassifier
 from lit_curriculum.methods.tapir.teacher.expander import PromptExpander
 from lit_curriculum.methods.tapir.teacher.procedural import ProceduralJudge
 from lit_curriculum.methods.tapir.teacher.refiner import PromptRefiner, PromptTeacher
+from tests.chat.scripted_client import ScriptedClient
 from tests.conftest import ListStore, make_example
 
 QUESTIONS = ["Add two and three please", "Name the largest whale alive", "Write a poem about snow"]

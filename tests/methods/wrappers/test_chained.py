@@ -92,7 +92,6 @@ def test_all_links_ask_for_scores_and_the_first_has_the_rest() -> None:
     assert chain.candidates(DifficultyTable(8, chain.required_metrics), 0).tolist() == list(range(8))
     assert chain.candidates(_table(), 1).tolist() == list(range(8)), "the last link scores again"
     assert list(chain.stage_sizes(8, 3)) == [5, 5, 5]
-    assert chain.total_examples(8, 3) == 15
     plan = chain.step(_table([1.0, 0.0, 2.0, 4.0, 9.0, 3.0, 5.0, 9.0]), 1, make_generator(0, 1, "policy"))
     assert plan.indices.tolist() == [0, 2, 5, 3, 6]
     assert all(r.endswith("; then OrderedPolicy, OrderedPolicy") for r in chain.explain(_table(), plan))

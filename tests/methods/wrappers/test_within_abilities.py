@@ -7,9 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lit_curriculum import IterITPolicy, OrderedPolicy, UniformPolicy, WithinAbilitiesPolicy
+from lit_curriculum import BudgetedRefresh, IterITPolicy, OrderedPolicy, UniformPolicy, WithinAbilitiesPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.wrappers.recent import ReuseRecent
 from lit_curriculum.types import Plan, make_generator
 from tests.conftest import ListStore
 
@@ -34,7 +33,6 @@ def test_every_ability_gives_its_own_hardest_in_its_own_order(toy_store: ListSto
     assert [i for i in plan.indices.tolist() if 20 <= i < 32] == list(range(31, 25, -1))
     assert [i for i in plan.indices.tolist() if i >= 32] == [39, 38, 37, 36]
     assert list(policy.stage_sizes(40, 2)) == [20, 20]
-    assert policy.total_examples(40, 2) == 40
     halves = [np.isin(plan.indices[part], np.arange(20)).sum() for part in (slice(0, 10), slice(10, 20))]
     assert all(4 <= count <= 6 for count in halves)  # spread over the stage, not in blocks
 
@@ -128,11 +126,12 @@ def test_one_ability_a_small_one_and_other_abilities_are_refused(toy_store: List
         policy.load_state_dict({"a": {}, "c": {}})
 
 
-def test_it_goes_inside_the_policies_that_ask_for_fewer_scores(toy_store: ListStore) -> None:
+def test_it_goes_inside_a_wrapper(toy_store: ListStore) -> None:
     inside = WithinAbilitiesPolicy(OrderedPolicy("nll", "easy_to_hard", fraction=0.5))
-    policy = ReuseRecent(inside, "nll", max_age=5)
+    policy = BudgetedRefresh(inside, "nll", pick="easiest")
     policy.setup(_mixture(toy_store, {"a": 20, "b": 20}), 3)
     table = DifficultyTable(40, ["nll"])
     assert len(policy.candidates(table, 0)) == 40
     table.update("nll", np.arange(40), np.arange(40.0), 0)
-    assert len(policy.candidates(table, 1)) == 0
+    plan = policy.step(table, 0, make_generator(0, 0, "policy"))
+    assert sorted(plan.indices.tolist()) == [*range(10), *range(20, 30)]

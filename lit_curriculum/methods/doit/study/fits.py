@@ -186,12 +186,3 @@ def saturation(curve: Curve, epsilon: float, rungs: FloatArray) -> float | None:
             break
         found = float(n)
     return found
-
-
-def crossover(first: Curve, second: Curve, low: float, high: float) -> float | None:
-    """Where two log-linear curves of equal chance meet, n = 4^((a2 - a1)/(b1 - b2)); none outside [low, high]."""
-    (a1, b1), (a2, b2) = first.params, second.params
-    if b1 == b2:
-        return None
-    exponent = (a2 - a1) / (b1 - b2)
-    return 4.0**exponent if math.log(low, 4) <= exponent <= math.log(high, 4) else None

@@ -30,17 +30,6 @@ class Transfer:
     matrix: tuple[tuple[Interval, ...], ...]
     """A row for each source, an entry for each target."""
 
-    def marginal_slopes(self, weights: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Source -> sum over targets of w_b T_ab: what its rows are worth, transfer counted; w_b is 1 by default.
-
-        With :func:`~lit_curriculum.methods.doit.allocation.log_linear_allocation` these share out a budget.
-        """
-        worth = [1.0 if weights is None else weights.get(b, 0.0) for b in self.targets]
-        return {
-            a: math.fsum(w * t.value for w, t in zip(worth, row, strict=True))
-            for a, row in zip(self.sources, self.matrix, strict=True)
-        }
-
     def received(self) -> dict[str, float]:
         """Target -> mean T_ab over the sources that are not the target: the cheap proxy of transference."""
         return {
