@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,23 +12,20 @@ from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.ordering import content_ranks, highest_first
 from lit_curriculum.curriculum.size import StageSize
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
-from lit_curriculum.methods.baselines.top import check_scored, within
+from lit_curriculum.methods.baselines.top import below_limit, check_scored
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
-
-Fresh = Literal["each_stage", "once"]
 
 _OWNER = "curriculum.policy"
 
 
 class CoveragePolicy(CurriculumPolicy):
-    """A choice by a rule of diversity among the examples of highest priority, in a new random order each stage.
+    """Choose once by a rule of diversity among the examples of highest priority; shuffle them anew each stage.
 
-    The priority of an example is the product of the scores by the metrics named. Those without a score, or with a
-    product outside ``at_least`` and ``below``, are left out; of the others the highest ``shortlist`` are handed to the
-    rule. A rule may choose fewer than asked for; the stage is shorter then. What a rule sees stands in the order of
-    content hashes, so the choice depends on no file order.
+    The priority of an example is the product of its scores by the metrics named. Examples without a score, or with a
+    product not below ``below``, are left out. The rule chooses from the ``shortlist`` of highest priority. It may
+    choose fewer than asked for; the stage is shorter then. A rule sees the examples in the order of their content
+    hashes, so the choice does not depend on file order.
 
     Args:
         diversity: The rule.
@@ -37,9 +34,7 @@ class CoveragePolicy(CurriculumPolicy):
         count: Number of examples that a stage trains on.
         tokens: Number of tokens that a stage trains on.
         shortlist: Share of the data, by highest priority, that the rule chooses from; null for all of it.
-        at_least: Only priorities from here on, or null.
         below: Only priorities strictly below, or null; 1 for IFD.
-        fresh: Whether the choice is made ``once`` or ``each_stage``, with scores by the current model.
 
     Raises:
         ValueError: an option is out of range, or (in ``step``) there are no scores yet or no example is left.
@@ -53,19 +48,16 @@ class CoveragePolicy(CurriculumPolicy):
         count: int | None = None,
         tokens: int | None = None,
         shortlist: float | None = None,
-        at_least: float | None = None,
         below: float | None = None,
-        fresh: Fresh = "once",
     ) -> None:
         self.size = StageSize(fraction, count, tokens)
-        check_choice(f"{_OWNER}.fresh", fresh, get_args(Fresh))
         if shortlist is not None and not 0.0 < shortlist <= 1.0:
             raise ValueError(f"{_OWNER}.shortlist must be in (0, 1], got {shortlist}.")
         if shortlist is not None and not priority:
             raise ValueError(f"{_OWNER}.shortlist={shortlist} needs a score; name one in {_OWNER}.priority.")
         self.diversity, self.priority = diversity, list(priority or [])
-        self.fraction, self.count, self.tokens, self.shortlist = fraction, count, tokens, shortlist
-        self.at_least, self.below, self.fresh = at_least, below, fresh
+        self.fraction, self.count, self.tokens = fraction, count, tokens
+        self.shortlist, self.below = shortlist, below
         self._chosen: IntArray = np.empty(0, dtype=np.int64)
 
     @property
@@ -81,15 +73,14 @@ class CoveragePolicy(CurriculumPolicy):
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
         wanted = np.zeros(table.num_examples, dtype=np.bool_)
-        for metric in self.priority:
-            again = stage > 0 and self.fresh == "each_stage"
-            wanted |= ~table.unscorable(metric) if again else table.never_scored(metric)
-        # Data that grow bring new ones along, and these count where the choice is made anew.
-        return np.flatnonzero(wanted) if stage == 0 or self.fresh == "each_stage" else np.empty(0, dtype=np.int64)
+        if stage == 0:
+            for metric in self.priority:
+                wanted |= table.never_scored(metric)
+        return np.flatnonzero(wanted)
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
         scalars: dict[str, float] = {}
-        if stage == 0 or self.fresh == "each_stage":
+        if stage == 0:
             pool = self._pool(table, stage)
             size = self.size.most(pool.indices, table.num_examples)
             order = pool.indices[self.diversity.choose(pool, size, generator)]
@@ -113,11 +104,11 @@ class CoveragePolicy(CurriculumPolicy):
                     f"example {worst.id} ({worst.source}); name metrics that never are."
                 )
             priority = scores.prod(axis=0)
-            eligible = within(priority, self.at_least, self.below)
+            eligible = below_limit(priority, self.below)
         if not len(eligible):
             raise ValueError(
                 f"no example is left to choose from at stage {stage}: all {n} priorities by {self.priority} are "
-                f"missing or outside {_OWNER}.at_least={self.at_least} and {_OWNER}.below={self.below}; change these."
+                f"missing or not below {_OWNER}.below={self.below}; raise it."
             )
         if self.shortlist is not None and priority is not None:
             kept = highest_first(priority[eligible], self._tie_rank[eligible])

@@ -31,8 +31,8 @@ class OnlineMixturePolicy(SourceMixturePolicy):
     - ``skill_it``: p_i in proportion to p0_i exp(eta sum over the last W stages of sum_j A_ij L_j), with L_j the loss
       of source j on its probe; the first stage takes L = 1.
 
-    Rows are drawn as by :class:`~lit_curriculum.methods.baselines.source_mixture.SourceMixturePolicy`, whose shares are the
-    initial ones; with ``temperature: .inf``, the default, they are equal, as in both papers.
+    Rows are drawn as by :class:`~lit_curriculum.methods.baselines.source_mixture.SourceMixturePolicy`. The initial
+    shares are equal, as in both papers.
 
     Args:
         metric: Name of the loss in the difficulty table, in nats per token.
@@ -43,8 +43,6 @@ class OnlineMixturePolicy(SourceMixturePolicy):
         window: Skill-It's W, in stages.
         graph: Skill-It's A, source -> {source whose loss falls by training on it: how much}; null for no links, A = 1.
         probe: Rows of each source that are kept out of training and scored before each stage.
-        shares: Initial shares; null for those by temperature.
-        temperature: Of the initial shares.
         fraction: Entries of a stage as a share of the data; null where ``count`` is given.
         count: Entries of a stage.
 
@@ -66,12 +64,10 @@ class OnlineMixturePolicy(SourceMixturePolicy):
         window: int = 3,
         graph: dict[str, dict[str, float]] | None = None,
         probe: int = 64,
-        shares: dict[str, float] | None = None,
-        temperature: float = float("inf"),
         fraction: float | None = 1.0,
         count: int | None = None,
     ) -> None:
-        super().__init__(shares, temperature, None, fraction, count)
+        super().__init__(None, float("inf"), None, fraction, count)
         check_choice(f"{_OWNER}.update", update, get_args(Update))
         if (update == "doremi") != (reference is not None):
             raise ValueError(
@@ -80,8 +76,6 @@ class OnlineMixturePolicy(SourceMixturePolicy):
             )
         if graph is not None and update == "doremi":
             raise ValueError(f"{_OWNER}.graph is of update=skill_it; doremi has none.")
-        if shares is not None and min(shares.values(), default=0.0) <= 0.0:
-            raise ValueError(f"{_OWNER}.shares must all be above 0, since updates multiply them, got {shares}.")
         if not rate > 0.0:
             raise ValueError(f"{_OWNER}.rate must be above 0, got {rate}.")
         if not 0.0 <= smoothing <= 1.0:
@@ -101,11 +95,6 @@ class OnlineMixturePolicy(SourceMixturePolicy):
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         super().setup(examples, num_stages)
-        if self.shares is not None and set(self.shares) != set(self.sources):
-            raise ValueError(
-                f"{_OWNER}.shares must name every source, since updates multiply them; the data have "
-                f"{', '.join(self.sources)}."
-            )
         self._tokens = examples.num_scored(CONDITIONED).astype(np.float64)
         self._graph = np.eye(len(self.sources))
         if self.graph is not None:

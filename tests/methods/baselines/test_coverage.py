@@ -67,10 +67,10 @@ def test_priorities_multiply_and_a_short_list_comes_first(toy_store: ListStore) 
     assert sorted(run(everything, toy_store, table).indices.tolist()) == [18, 19, 20, 21]
     listed = CoveragePolicy(FacilityLocation(), ["a"], fraction=0.1, shortlist=0.25)
     assert set(run(listed, toy_store, table).indices.tolist()) <= set(range(30, 40))
-    limited = CoveragePolicy(FacilityLocation(), ["a"], fraction=0.5, at_least=3.0, below=9.0)
+    limited = CoveragePolicy(FacilityLocation(), ["a"], fraction=0.5, below=9.0)
     plan = run(limited, toy_store, table)
-    assert sorted(plan.indices.tolist()) == list(range(2, 8))
-    assert plan.scalars == {"pool": 6.0, "selected": 6.0}
+    assert sorted(plan.indices.tolist()) == list(range(8))
+    assert plan.scalars == {"pool": 8.0, "selected": 8.0}
 
 
 def test_unscorable_examples_are_left_out(toy_store: ListStore) -> None:
@@ -80,7 +80,7 @@ def test_unscorable_examples_are_left_out(toy_store: ListStore) -> None:
     assert sorted(plan.indices.tolist()) == [i for i in range(40) if i not in (3, 7)]
 
 
-def test_a_choice_is_made_once_or_each_stage(toy_store: ListStore) -> None:
+def test_a_choice_is_made_once_and_shuffled_each_stage(toy_store: ListStore) -> None:
     once = CoveragePolicy(ClusterDraw(4), ["a"], fraction=0.2)
     fresh = DifficultyTable(40, ["a"])
     assert len(once.candidates(fresh, 0)) == 40
@@ -89,9 +89,6 @@ def test_a_choice_is_made_once_or_each_stage(toy_store: ListStore) -> None:
     first, second = run(once, toy_store, table), run(once, toy_store, table, 1)
     assert set(first.indices.tolist()) == set(second.indices.tolist())
     assert first.indices.tolist() != second.indices.tolist()
-    each = CoveragePolicy(ClusterDraw(4), ["a"], fraction=0.2, fresh="each_stage")
-    assert len(each.candidates(table, 1)) == 40
-    assert set(run(each, toy_store, table).indices.tolist()) != set(run(each, toy_store, table, 1).indices.tolist())
 
 
 def test_state_continues_a_choice(toy_store: ListStore) -> None:
@@ -109,7 +106,7 @@ def test_state_continues_a_choice(toy_store: ListStore) -> None:
 
 
 def test_options_out_of_range_are_refused(toy_store: ListStore) -> None:
-    rule = FacilityLocation(NgramVectors(8))
+    rule = FacilityLocation(NgramVectors())
 
     def make(**options: Any) -> CoveragePolicy:
         return CoveragePolicy(rule, **options)
@@ -118,10 +115,8 @@ def test_options_out_of_range_are_refused(toy_store: ListStore) -> None:
         make(priority=["a"], shortlist=2.0)
     with pytest.raises(ValueError, match=r"shortlist=0.5 needs a score; name one in curriculum.policy.priority"):
         make(shortlist=0.5)
-    with pytest.raises(ValueError, match=r"option curriculum.policy.fresh must be one of each_stage, once"):
-        make(fresh="twice")
     table = scored(toy_store, a=[-1.0] * 40, b=[1.0] * 40)
     with pytest.raises(ValueError, match=r"multiplies a and b, but one of these is negative for example toy-0 \(toy"):
         run(make(priority=["a", "b"]), toy_store, table)
-    with pytest.raises(ValueError, match=r"all 40 priorities by \['a'\] are missing or outside .*at_least=0"):
-        run(make(priority=["a"], at_least=0.0), toy_store, table)
+    with pytest.raises(ValueError, match=r"all 40 priorities by \['a'\] are missing or not below .*below=-2"):
+        run(make(priority=["a"], below=-2.0), toy_store, table)

@@ -219,10 +219,6 @@ def test_what_cannot_work_is_refused() -> None:
         OnlineMixturePolicy("loss", "doremi")
     with pytest.raises(ValueError, match=r"curriculum.policy.graph is of update=skill_it; doremi has none"):
         OnlineMixturePolicy("loss", "doremi", "reference", graph={})
-    with pytest.raises(ValueError, match=r"curriculum.policy.shares must all be above 0, since updates multiply them"):
-        OnlineMixturePolicy("loss", "skill_it", shares={"a": 1.0, "b": 0.0})
-    with pytest.raises(ValueError, match=r"curriculum.policy.shares must name every source, since updates multiply"):
-        _online(_store(), "skill_it", shares={"a": 1.0, "b": 1.0})
     with pytest.raises(ValueError, match=r"curriculum.policy.rate must be above 0, got 0"):
         OnlineMixturePolicy("loss", "skill_it", rate=0.0)
     with pytest.raises(ValueError, match=r"curriculum.policy.smoothing must be in \[0, 1\], got 2"):

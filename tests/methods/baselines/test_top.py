@@ -45,14 +45,13 @@ def test_which_end_is_chosen_whatever_is_hard() -> None:
 def test_limits_and_shorter_stages() -> None:
     assert chosen(below=2.0) == [0, 3, 4]
     assert chosen(below=2.0, count=1) == [3]
-    assert chosen(at_least=0.5, which="lowest") == [0, 1, 3]
-    plan = plan_of(at_least=1.0, below=4.0)
-    assert sorted(plan.indices.tolist()) == [1, 3]
+    plan = plan_of(below=1.0)
+    assert sorted(plan.indices.tolist()) == [0, 4]
     assert plan.scalars == {
-        "selected": 2.0, "eligible": 2.0, "unscorable": 1.0, "lowest_selected": 1.0, "highest_selected": 2.0
+        "selected": 2.0, "eligible": 2.0, "unscorable": 1.0, "lowest_selected": 0.25, "highest_selected": 0.5
     }  # fmt: skip
-    with pytest.raises(ValueError, match=r"all 6 scores by 'x' are missing or outside .*at_least=5.0 .*below=None"):
-        plan_of(at_least=5.0)
+    with pytest.raises(ValueError, match=r"all 6 scores by 'x' are missing or not below .*below=0"):
+        plan_of(below=0.0)
 
 
 def test_the_middle_by_rank_from_its_definition() -> None:
@@ -78,10 +77,9 @@ def test_the_order_is_new_each_stage_and_ties_go_by_content() -> None:
 
 def test_candidates() -> None:
     fresh = DifficultyTable(6, ["x"])
-    once, again = TopMetricPolicy("x"), TopMetricPolicy("x", rescore="each_stage")
-    assert len(once.candidates(fresh, 0)) == len(again.candidates(fresh, 0)) == 6
+    once = TopMetricPolicy("x")
+    assert len(once.candidates(fresh, 0)) == 6
     assert len(once.candidates(table(), 1)) == 0
-    assert again.candidates(table(), 1).tolist() == [0, 1, 3, 4, 5]
     with pytest.raises(ValueError, match=r"'x' has not scored 6 of 6 examples when stage 0 is .*metrics.x score from"):
         once.step(fresh, 0, make_generator(0, 0, "policy"))
 
@@ -89,5 +87,3 @@ def test_candidates() -> None:
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"option curriculum.policy.which must be one of highest, lowest, middle"):
         TopMetricPolicy("x", which="best")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"option curriculum.policy.rescore must be one of never, each_stage"):
-        TopMetricPolicy("x", rescore="often")  # type: ignore[arg-type]

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from lit_curriculum.difficulty.words import TextField, WordSplitter, check_choice, field_text
+from lit_curriculum.difficulty.words import WordSplitter, field_text
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.types import IntArray
 
 if TYPE_CHECKING:
     from datasketch import MinHash
+
+_PERMUTATIONS = 128
+"""Hash functions of a signature."""
 
 
 class MinHashFilter(Diversity):
@@ -27,8 +30,6 @@ class MinHashFilter(Diversity):
     Args:
         threshold: Jaccard index from which on two texts are near-duplicates, in (0, 1].
         ngram: Words of a shingle (n).
-        permutations: Hash functions of a signature.
-        text: ``instruction``, ``response`` or ``both``.
 
     Raises:
         ValueError: an option is out of range, or datasketch is not installed.
@@ -38,36 +39,32 @@ class MinHashFilter(Diversity):
         Makes Language Models Better", arXiv 2107.06499, section 4.2.
     """
 
-    def __init__(
-        self, threshold: float = 0.8, ngram: int = 3, permutations: int = 128, text: TextField = "both"
-    ) -> None:
+    def __init__(self, threshold: float = 0.8, ngram: int = 3) -> None:
         if not 0.0 < threshold <= 1.0:
             raise ValueError(f"option diversity.threshold must be in (0, 1], got {threshold}.")
-        for option, value, least in (("ngram", ngram, 1), ("permutations", permutations, 2)):
-            if value < least:
-                raise ValueError(f"option diversity.{option} must be at least {least}, got {value}.")
-        check_choice("diversity.text", text, ("instruction", "response", "both"))
+        if ngram < 1:
+            raise ValueError(f"option diversity.ngram must be at least 1, got {ngram}.")
         if importlib.util.find_spec("datasketch") is None:
             raise ValueError("MinHashFilter needs the package datasketch: pip install 'lit-curriculum[dedup]'")
-        self.threshold, self.ngram, self.permutations, self.text = threshold, ngram, permutations, text
+        self.threshold, self.ngram = threshold, ngram
         self._words = WordSplitter()
 
     @property
     @override
     def name(self) -> str:
-        return f"minhash({self.threshold:g},{self.ngram},{self.permutations},{self.text})"
+        return f"minhash({self.threshold:g},{self.ngram},{_PERMUTATIONS},both)"
 
     @override
     def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
         from datasketch import MinHashLSH
 
         # Candidates cost little and are decided exactly, so the index may rather find too many than too few.
-        index = MinHashLSH(min(self.threshold, 0.95), self.permutations, weights=(0.1, 0.9))
+        index = MinHashLSH(min(self.threshold, 0.95), _PERMUTATIONS, weights=(0.1, 0.9))
         shingles: dict[int, frozenset[str]] = {}
         for place in pool.order(generator).tolist():
             if len(shingles) == size:
                 break
-            own = self.shingles(field_text(pool.store[int(pool.indices[place])], self.text))
+            own = self.shingles(field_text(pool.store[int(pool.indices[place])], "both"))
             signature = self._signature(own)
             if any(jaccard(own, shingles[other]) >= self.threshold for other in index.query(signature)):
                 continue
@@ -83,7 +80,7 @@ class MinHashFilter(Diversity):
     def _signature(self, shingles: frozenset[str]) -> MinHash:
         from datasketch import MinHash
 
-        signature = MinHash(self.permutations, seed=1)
+        signature = MinHash(_PERMUTATIONS, seed=1)
         signature.update_batch([shingle.encode() for shingle in sorted(shingles)])
         return signature
 

@@ -16,6 +16,7 @@ from lit_curriculum.methods.iterit.novelty import ngram_counts, tfidf
 from lit_curriculum.types import ExampleStore, IntArray, LanguageModel, TokenNLL
 
 Vectors = NDArray[np.float32]
+_TFIDF_DIMENSIONS = 128
 _FIELDS = ("instruction", "response", "both")
 
 
@@ -42,15 +43,12 @@ class ExampleVectors(ABC):
 class NgramVectors(ExampleVectors):
     """Signed hashes of token n-grams of prompt and response apart (Weinberger et al. 2009, arXiv 0902.2206).
 
-    No network and no words are needed: the embedded default.
-
-    Args:
-        buckets: Length of the vector of prompt or response; D is twice that.
-        max_ngram: Longest n-gram in tokens.
+    Uni- and bigrams of tokens go into 256 buckets each of prompt and response. The embedded default: no network and
+    no words are needed.
     """
 
-    def __init__(self, buckets: int = 256, max_ngram: int = 2) -> None:
-        self._features = HashedNgrams(buckets, max_ngram)
+    def __init__(self) -> None:
+        self._features = HashedNgrams(256, 2)
 
     @property
     @override
@@ -66,35 +64,30 @@ class NgramVectors(ExampleVectors):
 
 
 class TfidfVectors(ExampleVectors):
-    """TF-IDF of word n-grams, reduced by a truncated singular value decomposition (latent semantic analysis).
+    """TF-IDF of words, reduced to 128 dimensions by a truncated singular value decomposition.
 
     Args:
         text: ``instruction``, ``response`` or ``both``.
-        dimensions: D; fewer where the data have fewer examples or n-grams.
-        max_ngram: Longest n-gram in words.
 
     Raises:
         ValueError: an option is out of range.
     """
 
-    def __init__(self, text: TextField = "both", dimensions: int = 128, max_ngram: int = 1) -> None:
+    def __init__(self, text: TextField = "both") -> None:
         check_choice("vectors.text", text, _FIELDS)
-        for option, value in (("dimensions", dimensions), ("max_ngram", max_ngram)):
-            if value < 1:
-                raise ValueError(f"option vectors.{option} must be at least 1, got {value}.")
-        self.text, self.dimensions, self.max_ngram = text, dimensions, max_ngram
+        self.text = text
 
     @property
     @override
     def name(self) -> str:
-        return f"tfidf-svd-{self.text}-{self.dimensions}-{self.max_ngram}"
+        return f"tfidf-svd-{self.text}-{_TFIDF_DIMENSIONS}-1"
 
     @override
     def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
-        counts = ngram_counts([field_text(store[int(i)], self.text) for i in indices], self.max_ngram)
+        counts = ngram_counts([field_text(store[int(i)], self.text) for i in indices], 1)
         if min(counts.shape) < 2 or not counts.nnz:
             return np.zeros((len(indices), 1), dtype=np.float32)
-        reduce = TruncatedSVD(min(self.dimensions, min(counts.shape) - 1), random_state=0)
+        reduce = TruncatedSVD(min(_TFIDF_DIMENSIONS, min(counts.shape) - 1), random_state=0)
         found: Vectors = reduce.fit_transform(tfidf(counts)).astype(np.float32)
         return found
 
