@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lit_curriculum.curriculum.reasons import stage_reasons
 from lit_curriculum.data.problems import ProblemReport
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.loop.hooks import StageReport
@@ -58,7 +59,7 @@ def state_of(report: StageReport) -> StageState:
     """All examples as of the decision for a stage."""
     table, plan = report.table, report.plan
     n = table.num_examples
-    verdicts = report.policy.verdicts(table, plan)
+    reasons = stage_reasons(report.policy, table, plan)
     candidate = np.zeros(n, np.bool_)
     candidate[report.candidates] = True
     place = np.full(n, -1, np.int32)
@@ -70,8 +71,8 @@ def state_of(report: StageReport) -> StageState:
         candidate=candidate,
         times=np.bincount(plan.indices, minlength=n).astype(np.int32),
         place=place,
-        reason=verdicts.codes,
-        reasons=verdicts.texts,
+        reason=reasons.codes,
+        reasons=reasons.texts,
     )
 
 

@@ -18,6 +18,7 @@ from lit_curriculum.commands.configured import (
     refuse_learned,
     training_examples,
 )
+from lit_curriculum.curriculum.reasons import entry_reasons
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.score_store import read_scores
 from lit_curriculum.difficulty.table import DifficultyTable
@@ -66,7 +67,7 @@ def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
                 f"the policy reads the metric {name!r}, but {there}; score the data with it (lit-curriculum score)."
             )
     plan = policy.step(table, 0, make_generator(curriculum.seed, 0, "policy"))
-    _write(own.out, _lines(examples, table, plan, policy.explain(table, plan)))
+    _write(own.out, _lines(examples, table, plan, entry_reasons(policy, table, plan)))
     print(f"selected {len(plan)} of {len(examples)} examples with {type(policy).__name__}: {own.out}")
 
 

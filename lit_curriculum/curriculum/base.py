@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lit_curriculum.curriculum.reasons import Verdicts, places_and_scores, verdicts
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
@@ -58,26 +57,18 @@ class CurriculumPolicy(ABC):
         del stage
         return False
 
-    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
-        """For each entry of ``plan`` [M], in words, why it is there; by default its place and the scores read."""
-        return places_and_scores(type(self).__name__, self.required_metrics, table, plan)
+    def selection_note(self) -> str:
+        """How the last :meth:`step` chose, in a few words that hold for all chosen examples; by default the name."""
+        return type(self).__name__
 
-    def how(self) -> str:
-        """What there is to say of all examples that the last :meth:`step` chose; nothing by default."""
-        return ""
+    def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        """Reason -> [N] examples that it kept out of the last :meth:`step`, which saw ``table``; none by default.
 
-    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
-        """Reason -> [N] the examples that it kept out of the last :meth:`step`, which saw ``table``; none by default.
-
-        Having no score and being worse than others need not be named. The first that holds counts. The words had
-        better stay the same from stage to stage: the ledger keeps what changed.
+        A missing score and a worse score than others' need no entry. The first reason that holds counts. Keep the
+        texts the same from stage to stage: the ledger stores what changes.
         """
         del table
         return {}
-
-    def verdicts(self, table: DifficultyTable, plan: Plan) -> Verdicts:
-        """For all examples, in words that many share, why each is in the ``plan`` just made or is not."""
-        return verdicts(type(self).__name__, self.required_metrics, table, plan, self.how(), self.left_out(table))
 
     def state_dict(self) -> dict[str, Any]:
         """What cannot be recomputed from options, data and table. Nothing by default."""

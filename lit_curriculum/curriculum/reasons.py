@@ -1,65 +1,62 @@
-"""Why an example was chosen, in words; and why the others were not, in words that many share."""
+"""Reasons for and against examples, for selection files and the ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import BoolArray, Plan
+from lit_curriculum.types import Plan
 
 PREFERRED = "others were preferred"
 NOT_DRAWN = "not drawn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Verdicts:
-    """Why each of all examples is in a plan, or is not."""
+class StageReasons:
+    """One reason for each example, chosen or not."""
 
     codes: NDArray[np.int32]
-    """[N] which of :attr:`texts` holds."""
+    """[N] position of the example's reason in :attr:`texts`."""
     texts: list[str]
 
 
-def verdicts(
-    policy: str, reads: Sequence[str], table: DifficultyTable, plan: Plan, how: str, grounds: Mapping[str, BoolArray]
-) -> Verdicts:
-    """One reason for each of all examples: chosen, the first of ``grounds``, no score, or others were better.
+def stage_reasons(policy: CurriculumPolicy, table: DifficultyTable, plan: Plan) -> StageReasons:
+    """Explain for all examples why they are in the plan that ``policy`` has just made, or why they are not.
+
+    The first that holds counts: chosen, one of the policy's exclusion reasons, no score, others were preferred.
 
     Args:
-        policy: Name of the policy.
-        reads: Names of the metrics that it reads.
+        policy: The policy, right after its :meth:`~lit_curriculum.curriculum.base.CurriculumPolicy.step`.
         table: Scores of N examples.
-        plan: What was chosen.
-        how: What the policy adds about those that it chose.
-        grounds: Reason -> [N] the examples that it keeps out.
+        plan: What it returned.
     """
+    metrics = policy.required_metrics
     chosen = np.zeros(table.num_examples, dtype=np.bool_)
     chosen[plan.indices] = True
-    found = {f"chosen by {policy}{how and ': '}{how}": chosen, **grounds}
-    found |= {f"no score by {metric}": table.unscorable(metric) for metric in reads}
-    found[PREFERRED if reads else NOT_DRAWN] = np.ones_like(chosen)
-    return Verdicts(codes=np.argmax(np.stack(list(found.values())), axis=0).astype(np.int32), texts=list(found))
+    found = {f"chosen by {policy.selection_note()}": chosen, **policy.exclusion_reasons(table)}
+    found |= {f"no score by {metric}": table.unscorable(metric) for metric in metrics}
+    found[PREFERRED if metrics else NOT_DRAWN] = np.ones_like(chosen)
+    return StageReasons(codes=np.argmax(np.stack(list(found.values())), axis=0).astype(np.int32), texts=list(found))
 
 
-def places_and_scores(policy: str, reads: Sequence[str], table: DifficultyTable, plan: Plan) -> list[str]:
-    """For each entry of ``plan``: its place, and score and rank by hardness of every metric that the policy reads.
+def entry_reasons(policy: CurriculumPolicy, table: DifficultyTable, plan: Plan) -> list[str]:
+    """Explain each entry of ``plan``: its place, and its score and rank by hardness for every required metric.
 
     Args:
-        policy: Name of the policy.
-        reads: Names of the metrics.
+        policy: The policy, right after its :meth:`~lit_curriculum.curriculum.base.CurriculumPolicy.step`.
         table: Scores of N examples.
-        plan: M entries.
+        plan: What it returned, M entries.
 
     Returns:
         M sentences.
     """
-    size = len(plan)
-    reasons = [f"{policy}: place {place + 1} of {size}" for place in range(size)]
-    for metric in reads:
+    note = policy.selection_note()
+    reasons = [f"{note}: place {place} of {len(plan)}" for place in range(1, len(plan) + 1)]
+    for metric in policy.required_metrics:
         hardness = table.hardness(metric)
         order = np.argsort(-hardness, kind="stable")  # NaN last
         rank = np.empty(len(order), dtype=np.int64)

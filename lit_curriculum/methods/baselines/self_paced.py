@@ -76,7 +76,7 @@ class SelfPacedPolicy(SingleMetricPolicy):
         }
         return Plan(indices=np.concatenate(passes)[: self._size], scalars=scalars)
 
-    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+    def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
         above: BoolArray = table.hardness(self.metric) > self._threshold
         return {f"{self.metric} above the threshold": above}
 

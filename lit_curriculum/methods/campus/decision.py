@@ -1,4 +1,4 @@
-"""What CAMPUS says of a decision: numbers for the log, and words for every example."""
+"""A decision of the CAMPUS scheduler, and its numbers for the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import IntArray, Plan
+from lit_curriculum.types import IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,27 +82,3 @@ def scalars(
         for (i, one), (j, other) in combinations(enumerate(metrics), 2):
             found[f"rank_correlation/{one}~{other}"] = float(np.corrcoef(places[i], places[j])[0, 1])
     return found
-
-
-def reasons(
-    decision: Decision,
-    metrics: Sequence[str],
-    bands: Sequence[tuple[int, int]],
-    choice: str,
-    table: DifficultyTable,
-    plan: Plan,
-) -> list[str]:
-    """For each entry of ``plan`` [M], in words, why it is there."""
-    metric = metrics[decision.chosen]
-    place = {index: number for number, index in enumerate(decision.taught.tolist(), start=1)}
-    measured = [
-        f"{name} {ppl:.4g}" for name, ppl in zip(metrics, decision.perplexities, strict=True) if not np.isnan(ppl)
-    ]
-    why = f"; perplexities of the bands: {', '.join(measured)}" if measured else ""
-    score = table.scores[metric]
-    return [
-        f"CampusPolicy: schedule {metric} by {choice}, band {decision.clocks[decision.chosen] + 1} of {len(bands)}, "
-        f"place {place[index]} of {len(decision.taught)} from easy to hard, {metric} "
-        f"{f'{score[index]:.6g}' if np.isfinite(score[index]) else 'no score'}{why}"
-        for index in plan.indices.tolist()
-    ]

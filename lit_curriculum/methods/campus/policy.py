@@ -14,7 +14,7 @@ from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.curriculum.pacing import PacingIndex, cut_bands, scopes
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.methods.campus.decision import Decision, reasons, scalars
+from lit_curriculum.methods.campus.decision import Decision, scalars
 from lit_curriculum.methods.campus.schedules import (
     BandedRun,
     BandMeasure,
@@ -287,14 +287,10 @@ class CampusPolicy(CurriculumPolicy):
         logged |= {"trained_examples": float(self._trained), "budget_examples": float(self._budget)}
         return Plan(indices=generator.permutation(taught) if self.shuffle else taught, scalars=logged)
 
-    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
-        assert self._decision is not None, "explain was called before step"
-        return reasons(self._decision, self.metrics, self._now.run.bands, self.choice, table, plan)
-
-    def how(self) -> str:
-        assert self._decision is not None, "how was called before step"
+    def selection_note(self) -> str:
+        assert self._decision is not None, "selection_note was called before step"
         number = self._decision.chosen
-        return f"schedule {self.metrics[number]}, band {self._decision.clocks[number] + 1}"
+        return f"CampusPolicy: schedule {self.metrics[number]}, band {self._decision.clocks[number] + 1}"
 
     def state_dict(self) -> dict[str, Any]:
         return {

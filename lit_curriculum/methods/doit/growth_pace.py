@@ -161,7 +161,7 @@ class GrowthPacePolicy(CurriculumPolicy):
             floors[a] = min(caps[a], int(np.floor(low * self._size + 1e-9)))
         return floors, caps
 
-    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+    def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
         probe = np.zeros(table.num_examples, dtype=np.bool_)
         probe[np.concatenate(list(self.probes.values()))] = True
         return {"a probe, scored and never trained on": probe}

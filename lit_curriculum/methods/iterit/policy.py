@@ -227,7 +227,7 @@ class IterITPolicy(CurriculumPolicy):
             self._shuffle_seed = int(generator.integers(2**62))
         return np.random.default_rng(self._shuffle_seed).permutation(chosen)
 
-    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+    def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
         too_hard: BoolArray = self._complexity(table) >= self.max_complexity
         return {f"{self.complexity} at or above max_complexity {self.max_complexity:g}": too_hard}
 

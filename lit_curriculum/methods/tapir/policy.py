@@ -259,7 +259,7 @@ class TapirPolicy(CurriculumPolicy):
         }  # fmt: skip
         return Plan(indices=rows[order], weights=weights[order] if self.mode == "weight" else None, scalars=scalars)
 
-    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+    def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
         return {"another row stands in its place": self.replaced}
 
     def _rows_of_stage(self, num_raw: int) -> int:

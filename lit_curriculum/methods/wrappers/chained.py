@@ -73,9 +73,8 @@ class ChainedPolicy(PolicyWrapper):
         return plan
 
     @override
-    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
-        links = ", ".join(type(policy).__name__ for policy in self.then)
-        return [f"{reason}; then {links}" for reason in self.policy.explain(table, plan)]
+    def selection_note(self) -> str:
+        return f"{self.policy.selection_note()}, then {', '.join(type(policy).__name__ for policy in self.then)}"
 
     def _link(
         self, policy: CurriculumPolicy, given: Plan, table: DifficultyTable, stage: int, generator: np.random.Generator

@@ -9,7 +9,7 @@ import numpy as np
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import ExampleStore, IntArray, Plan
+from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
 _OWNER = "curriculum.policy"
 
@@ -65,8 +65,11 @@ class WarmStartPolicy(CurriculumPolicy):
     def finished(self, stage: int) -> bool:
         return stage >= self.stages and self.policy.finished(stage - self.stages)
 
-    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
-        return self._last.explain(table, plan)
+    def selection_note(self) -> str:
+        return self._last.selection_note()
+
+    def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        return self._last.exclusion_reasons(table)
 
     def state_dict(self) -> dict[str, Any]:
         return {"first": self.first.state_dict(), "policy": self.policy.state_dict()}

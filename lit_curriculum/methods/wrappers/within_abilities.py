@@ -94,17 +94,10 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
     def finished(self, stage: int) -> bool:
         return all(group.policy.finished(stage) for group in self._groups.values())
 
-    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
-        words = [""] * len(plan)
-        for name, group, places, local in self._parts(plan):
-            for place, text in zip(places, group.policy.explain(table.part(group.members), local), strict=True):
-                words[place] = f"{name}: {text}"
-        return words
-
-    def left_out(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+    def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
         found: dict[str, BoolArray] = {}
         for group in self._groups.values():
-            for reason, kept_out in group.policy.left_out(table.part(group.members)).items():
+            for reason, kept_out in group.policy.exclusion_reasons(table.part(group.members)).items():
                 found.setdefault(reason, np.zeros(table.num_examples, dtype=np.bool_))[group.members] |= kept_out
         return found
 
@@ -119,14 +112,6 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
             )
         for name, group in self._groups.items():
             group.policy.load_state_dict(state[name])
-
-    def _parts(self, plan: Plan) -> Iterator[tuple[str, _Group, IntArray, Plan]]:
-        """For each ability its name, its group, its places in ``plan``, and that part as the group's own plan."""
-        for name, group in self._groups.items():
-            places = np.flatnonzero(np.isin(plan.indices, group.members))
-            local = np.searchsorted(group.members, plan.indices[places])
-            weights = None if plan.weights is None else plan.weights[places]
-            yield name, group, places, Plan(indices=local, weights=weights)
 
 
 @contextmanager

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.reasons import Verdicts
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import ExampleStore, IntArray, Plan
+from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
 
 class PolicyWrapper(CurriculumPolicy):
@@ -42,11 +41,11 @@ class PolicyWrapper(CurriculumPolicy):
     def finished(self, stage: int) -> bool:
         return self.policy.finished(stage)
 
-    def explain(self, table: DifficultyTable, plan: Plan) -> list[str]:
-        return self.policy.explain(table, plan)
+    def selection_note(self) -> str:
+        return self.policy.selection_note()
 
-    def verdicts(self, table: DifficultyTable, plan: Plan) -> Verdicts:
-        return self.policy.verdicts(table, plan)
+    def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
+        return self.policy.exclusion_reasons(table)
 
     def state_dict(self) -> dict[str, Any]:
         return {"policy": self.policy.state_dict()}

@@ -17,6 +17,7 @@ from lit_curriculum import (
     TopMetricPolicy,
     UniformPolicy,
 )
+from lit_curriculum.curriculum.reasons import entry_reasons
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.loss_weighting import relative_weights
 from lit_curriculum.types import Plan, make_generator
@@ -94,7 +95,8 @@ def test_all_links_ask_for_scores_and_the_first_has_the_rest() -> None:
     assert list(chain.stage_sizes(8, 3)) == [5, 5, 5]
     plan = chain.step(_table([1.0, 0.0, 2.0, 4.0, 9.0, 3.0, 5.0, 9.0]), 1, make_generator(0, 1, "policy"))
     assert plan.indices.tolist() == [0, 2, 5, 3, 6]
-    assert all(r.endswith("; then OrderedPolicy, OrderedPolicy") for r in chain.explain(_table(), plan))
+    assert all(": place " in r and r.startswith(chain.selection_note()) for r in entry_reasons(chain, _table(), plan))
+    assert chain.selection_note().endswith(", then OrderedPolicy, OrderedPolicy")
 
 
 def test_the_choice_does_not_depend_on_file_order() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lit_curriculum import BudgetedRefresh, IterITPolicy, OrderedPolicy, UniformPolicy, WithinAbilitiesPolicy
+from lit_curriculum.curriculum.reasons import stage_reasons
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import Plan, make_generator
 from tests.conftest import ListStore
@@ -37,13 +38,10 @@ def test_every_ability_gives_its_own_hardest_in_its_own_order(toy_store: ListSto
     assert all(4 <= count <= 6 for count in halves)  # spread over the stage, not in blocks
 
 
-def test_reasons_name_the_ability_and_its_own_ranks(toy_store: ListStore) -> None:
+def test_reasons_of_chosen_and_excluded_examples(toy_store: ListStore) -> None:
     table = DifficultyTable(40, ["nll"])
     policy, plan = _hardest(table, _mixture(toy_store, {"a": 20, "b": 20}))
-    said = dict(zip(plan.indices.tolist(), policy.explain(table, plan), strict=True))
-    assert said[19].startswith("a: OrderedPolicy: place 1 of 10; nll 19, hardest 1 of 20")
-    assert said[38].startswith("b: OrderedPolicy: place 2 of 10; nll 38, hardest 2 of 20")
-    words = policy.verdicts(table, plan)
+    words = stage_reasons(policy, table, plan)
     assert words.texts[words.codes[19]] == "chosen by WithinAbilitiesPolicy"
     assert words.texts[words.codes[0]] == "others were preferred"
 
@@ -67,7 +65,7 @@ def test_iterit_leaves_no_ability_out_that_it_would_leave_out_alone(toy_store: L
     assert low[alone] < 5
     assert low[within] == 5
     assert plan.scalars["selected/low"] == plan.scalars["selected/high"] == 5
-    assert np.flatnonzero(within.left_out(table)["ifd at or above max_complexity 1"]).tolist() == [39]
+    assert np.flatnonzero(within.exclusion_reasons(table)["ifd at or above max_complexity 1"]).tolist() == [39]
 
 
 def test_a_resumed_one_goes_on_with_the_short_list_of_each_ability(toy_store: ListStore) -> None:
