@@ -34,6 +34,7 @@ from experiments.common import SILENT, print_rows, write_results
 from lit_curriculum import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.utils.files import atomic_path
 
 METHODS: dict[str, Method] = {m.name: m for m in (*rows_selection.ROWS, *rows_ordering.ROWS)}
 UNITS = {
@@ -133,10 +134,9 @@ def make_proxy(folder: Path, seed: int, setting: Setting) -> Path:
                           f"--trainer.default_root_dir={folder.parent}", "--model.init_seed=1000",
                           "--model.config.max_position_embeddings=128"], seed, setting)  # fmt: skip
         cli.trainer.fit(cli.model, cli.datamodule)
-        draft = Path(tempfile.mkdtemp(dir=folder.parent))
-        cli.datamodule.tokenizer.save_pretrained(draft)
-        cli.model.model.save_pretrained(draft)
-        draft.rename(folder)
+        with atomic_path(folder) as draft:
+            cli.datamodule.tokenizer.save_pretrained(draft)
+            cli.model.model.save_pretrained(draft)
     return folder
 
 

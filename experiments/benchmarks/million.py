@@ -34,6 +34,7 @@ from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 from lit_curriculum.difficulty.score_store import ScoreKey, read_scores, write_scores
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import CONDITIONED, Example, ExampleStore, FloatArray, Message, Plan, make_generator
+from lit_curriculum.utils.files import atomic_path
 
 METRICS = ("ifd", "nll")
 NUM_WORDS = 20_000
@@ -95,12 +96,11 @@ def _file(num: int, work: Path) -> Path:
     """A JSONL file of all examples, written where it is not there yet."""
     path = work / f"examples-{num}.jsonl"
     if not path.exists():
-        source, draft = Generated(num), path.with_suffix(".tmp")
-        with draft.open("w", encoding="utf-8") as file:
+        source = Generated(num)
+        with atomic_path(path) as draft, draft.open("w", encoding="utf-8") as file:
             for i in range(num):
                 turns = source[i].messages
                 file.write(json.dumps({"instruction": turns[0].content, "output": turns[1].content}) + "\n")
-        draft.replace(path)
     return path
 
 

@@ -47,6 +47,7 @@ from lit_curriculum.methods.tapir.teacher.procedural import (
 )
 from lit_curriculum.models.schedules import WarmupCosine
 from lit_curriculum.types import CONDITIONED
+from lit_curriculum.utils.files import atomic_path
 
 TARGETS = {
     "sort": 0.2, "add": 0.2, "reverse": 0.1, "brackets": 0.1, "copy": 0.08, "parity": 0.08, "lookup": 0.08,
@@ -164,11 +165,9 @@ def student(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     """The weights of S_0, trained once for each seed."""
     path = given.out / "students" / f"{seed}.pt"
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
         module, _, _ = fit(given, seed, UniformPolicy(), given.student_stages, 2e-3, None, [])
-        partly = path.with_suffix(f".partial-{given.shard}")
-        torch.save(module.state_dict(), partly)
-        partly.replace(path)
+        with atomic_path(path) as draft:
+            torch.save(module.state_dict(), draft)
     loaded: dict[str, Any] = torch.load(path, weights_only=True)
     return loaded
 

@@ -105,9 +105,7 @@ def embedded(folder: Path, epochs: int, seed: int) -> tuple[list[TrueRow], list[
         )  # fmt: skip
         cli.trainer.fit(cli.model, cli.datamodule)
         # Only when all passes are done: what a stopped run leaves must not be taken for the trained model.
-        draft = weights.with_suffix(".partial")
-        cli.trainer.save_checkpoint(draft)
-        draft.replace(weights)
+        cli.trainer.save_checkpoint(weights)
     for out, checkpoint in ((before, []), (after, [f"--checkpoint={weights}"])):
         if not (out / "scores.parquet").exists():
             _command(["score", *layers, *options, f"--config={METRICS}", f"--out={out}", *checkpoint])

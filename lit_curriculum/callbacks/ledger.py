@@ -34,6 +34,7 @@ from lit_curriculum.report.ledger import (
     stages_in,
 )
 from lit_curriculum.types import CONDITIONED, Plan
+from lit_curriculum.utils.files import write_atomic
 
 _PARENTS = 4  # how far above a checkpoint the folder of its run is looked for
 
@@ -176,9 +177,7 @@ class LedgerWriter(Callback, CurriculumObserver):
                 for name, m in report.metrics.items()
             },
         }  # fmt: skip
-        draft = self._folder / f".{INFO}.tmp"
-        draft.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
-        draft.replace(self._folder / INFO)
+        write_atomic(self._folder / INFO, json.dumps(info, indent=1) + "\n")
 
     def _take_over(self, trainer: Trainer, stage: int) -> bool:
         """Have the parts before ``stage`` of the run that is continued; false where it has left none."""

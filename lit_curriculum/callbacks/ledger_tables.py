@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.loop.hooks import StageReport
 from lit_curriculum.report.ledger import STAGE_META, StageState
 from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, FloatArray, IntArray, Plan, join_turns
+from lit_curriculum.utils.files import atomic_path
 
 IDENTITY = ("id", "content_hash", "source", "ability")
 
@@ -195,19 +195,12 @@ def write_part(path: Path, batches: Sequence[pa.RecordBatch] | Iterator[pa.Recor
     encodings = {"index": "DELTA_BINARY_PACKED", "places.list.element": "DELTA_BINARY_PACKED"}
     encodings |= {n: "BYTE_STREAM_SPLIT" for n in schema.names if n.startswith("score.") or n == "loss"}
     encodings = {n: e for n, e in encodings.items() if n.split(".list")[0] in schema.names}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with pq.ParquetWriter(
-            draft, schema, compression="zstd", use_dictionary=few, column_encoding=encodings
-        ) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with (
+        atomic_path(path, fsync=True) as draft,
+        pq.ParquetWriter(draft, schema, compression="zstd", use_dictionary=few, column_encoding=encodings) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def _shortened(text: str, chars: int) -> str:

@@ -20,6 +20,7 @@ from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
 from lit_curriculum.loop.resume import options_of
 from lit_curriculum.types import CONDITIONED
+from lit_curriculum.utils.files import write_atomic
 
 FORMAT = 1
 _PACKAGES = ("lit-curriculum", "torch", "lightning", "transformers")
@@ -164,12 +165,8 @@ class RunCard(Callback, CurriculumObserver):
             "stages": [asdict(s) for s in self.stages],
             "validations": self.validations,
         }
-        folder = self._folder
-        assert folder is not None, "a run was set up before it is described"
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / ".run.json.partial"
-        partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(folder / "run.json")
+        assert self._folder is not None, "a run was set up before it is described"
+        write_atomic(self._folder / "run.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
 
 
 def describe_run(trainer: Trainer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from lit_curriculum.callbacks.ledger_tables import example_columns
 from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.utils.files import atomic_path
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -40,15 +41,13 @@ class SelectionLog(Callback, CurriculumObserver):
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         if not trainer.is_global_zero:
             return
-        folder = self._folder
-        folder.mkdir(parents=True, exist_ok=True)
         store = curriculum_data(trainer).train_store
         indices, weights = report.plan.indices, report.plan.weights
         described = example_columns(store, indices)
         rows = zip(*described.values(), strict=True)
         scores = {name: values[indices].tolist() for name, values in report.table.scores.items()}
-        partial = folder / f".stage-{report.stage}.partial"
-        with partial.open("w", encoding="utf-8") as file:
+        path = self._folder / f"stage-{report.stage}.jsonl"
+        with atomic_path(path) as draft, draft.open("w", encoding="utf-8") as file:
             for place, (index, row) in enumerate(zip(indices.tolist(), rows, strict=True)):
                 line = {
                     "place": place,
@@ -58,4 +57,3 @@ class SelectionLog(Callback, CurriculumObserver):
                     "scores": {m: v[place] if math.isfinite(v[place]) else None for m, v in scores.items()},
                 }
                 file.write(_encode(line) + "\n")
-        partial.replace(folder / f"stage-{report.stage}.jsonl")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.score_store import read_scores
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import Example, ExampleStore, Plan, make_generator
+from lit_curriculum.utils.files import atomic_path
 
 
 def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
@@ -95,12 +95,6 @@ def _line(example: Example, decision: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, lines: Iterator[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            for line in lines:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with atomic_path(path) as draft, draft.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")

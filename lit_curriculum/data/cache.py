@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -20,6 +18,7 @@ from lit_curriculum.data.encode import Encoder
 from lit_curriculum.data.problems import ProblemKind, ProblemPolicy, ProblemReport
 from lit_curriculum.data.store import DATA, INFO, PROBLEMS, EncodedStore
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Example, Message
+from lit_curriculum.utils.files import atomic_path, write_atomic
 from lit_curriculum.utils.progress import Display, disable_dataset_progress
 
 
@@ -41,15 +40,9 @@ def requested_store(request: Any, cache_dir: Path, build: Callable[[], EncodedSt
         if folder.exists():
             return EncodedStore([folder])
     store = build()
-    note.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed when written, so that another process never reads half a name.
-    with tempfile.NamedTemporaryFile("w", dir=note.parent, prefix=".", delete=False, encoding="utf-8") as file:
-        file.write(store.fingerprint)
-    Path(file.name).replace(note)
+    write_atomic(note, store.fingerprint)
     return store
 
-
-log = logging.getLogger(__name__)
 
 _ROWS = 1000  # rows written, tokenised and stored together
 _TEXT_SCHEMA = pa.schema(
@@ -104,9 +97,8 @@ def build_store(
     """
     home = cache_dir / "encoded"
     home.mkdir(parents=True, exist_ok=True)
-    # In the same folder, so that the last step is a rename within one file system.
-    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=home))
-    try:
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=home) as name:
+        work = Path(name)
         fingerprint = _write_texts(examples, work / "texts.arrow", encoder, policy, report)
         final = home / fingerprint
         if final.exists():
@@ -117,20 +109,12 @@ def build_store(
         with disable_dataset_progress():
             encoded = _encode(work, encoder, policy, report, num_proc)
             _require_examples(report, option)
-            (work / fingerprint).mkdir()
-            encoded.save_to_disk(work / fingerprint / DATA)
-        report.save(work / fingerprint / PROBLEMS)
-        info = {"fingerprint": fingerprint, "encoding": encoder.fingerprint, "identity": encoder.identity}
-        (work / fingerprint / INFO).write_text(json.dumps(info, indent=1), encoding="utf-8")
-        try:
-            (work / fingerprint).replace(final)
-        except OSError:
-            if not final.exists():
-                raise
-            log.info("another process has encoded the same data meanwhile; its copy is used.")
+            with atomic_path(final) as draft:
+                encoded.save_to_disk(draft / DATA)
+                report.save(draft / PROBLEMS)
+                info = {"fingerprint": fingerprint, "encoding": encoder.fingerprint, "identity": encoder.identity}
+                (draft / INFO).write_text(json.dumps(info, indent=1), encoding="utf-8")
         return EncodedStore([final])
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _write_texts(

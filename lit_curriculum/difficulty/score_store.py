@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
+from lit_curriculum.utils.files import atomic_path
 
 _META = b"lit_curriculum.scores"
 _FIXED = ("id", "content_hash", "source", "ability")
@@ -222,15 +222,9 @@ def _batches(
 
 
 def _write_whole(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch] | list[pa.RecordBatch]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with pq.ParquetWriter(draft, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with atomic_path(path) as draft, pq.ParquetWriter(draft, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def merge_scores(parts: Sequence[StoredScores]) -> StoredScores:

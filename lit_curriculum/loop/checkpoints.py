@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing_extensions import override
 
 from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.loop.resume import CONTINUABLE
+from lit_curriculum.utils.files import atomic_path
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -27,17 +27,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        # An open file, since torch would put the name of a path into the checkpoint.
+        with atomic_path(Path(path), fsync=True) as draft, draft.open("wb") as file:
+            torch.save(checkpoint, file)
 
     @override
     def load_checkpoint(

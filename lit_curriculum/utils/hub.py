@@ -12,9 +12,7 @@ import importlib.util
 import logging
 import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lit_curriculum.utils.files import atomic_path
 from lit_curriculum.utils.progress import is_interactive
 
 if TYPE_CHECKING:
@@ -158,18 +157,9 @@ def _converted(file: Path) -> Path:
     if importlib.util.find_spec("gguf") is None:
         raise ValueError(f"reading {file.name} needs the package gguf: pip install 'lit-curriculum[gguf]'")
     _log.info("converting %s once into %s", file.name, target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
-    try:
-        _convert(file, temporary)
-        try:
-            temporary.replace(target)
-        except OSError:
-            # Another process has finished the same conversion in the meantime.
-            if not (target / "config.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_path(target) as draft:
+        draft.mkdir()
+        _convert(file, draft)
     return target
 
 

@@ -17,6 +17,7 @@ from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
 from lit_curriculum.methods.tapir.roles import Judgement, ProvenanceRow, TaskItem, Usage
 from lit_curriculum.methods.tapir.rounds import FoundTask, Roles, model_of, task_of, version_of
 from lit_curriculum.types import Example, ExampleStore, FloatArray, IntArray
+from lit_curriculum.utils.files import atomic_path, write_atomic
 
 
 def answer_raw(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int, ProvenanceRow]:
@@ -130,13 +131,11 @@ def provenance_rows(
 
 def write_provenance(folder: Path, rows: Sequence[ProvenanceRow]) -> None:
     """Write ``provenance.jsonl`` and ``provenance.parquet``; a number that is not known is null."""
-    folder.mkdir(parents=True, exist_ok=True)
     plain = [{k: None if v != v else v for k, v in row_state(r).items()} for r in rows]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plain)
-    _whole(folder / "provenance.jsonl").write_text(lines, encoding="utf-8")
-    pq.write_table(pa.Table.from_pylist(plain), _whole(folder / "provenance.parquet"))
-    for name in ("provenance.jsonl", "provenance.parquet"):
-        _whole(folder / name).replace(folder / name)
+    with atomic_path(folder / "provenance.parquet") as draft:
+        pq.write_table(pa.Table.from_pylist(plain), draft)
+        write_atomic(folder / "provenance.jsonl", lines)
 
 
 def write_costs(folder: Path, by_role: Mapping[str, Mapping[str, int]]) -> None:
@@ -160,8 +159,3 @@ def _paid(row: ProvenanceRow, usage: Usage) -> ProvenanceRow:
         cost_prompt_tokens=row.cost_prompt_tokens + usage.prompt_tokens,
         cost_completion_tokens=row.cost_completion_tokens + usage.completion_tokens,
     )
-
-
-def _whole(path: Path) -> Path:
-    """Where a file is written before it takes its name."""
-    return path.with_name(f".{path.name}.partial")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from lit_curriculum.difficulty.batching import pack_by_tokens, sequence_digest
 from lit_curriculum.difficulty.runner import Progress
 from lit_curriculum.types import CONDITIONED, Batch, ExampleStore, IntArray
 from lit_curriculum.utils.distributed import all_reduce_sum, rank_and_world
+from lit_curriculum.utils.files import atomic_path
 
 Vectors = NDArray[np.float32]
 
@@ -94,9 +94,6 @@ def _check_finite(vectors: Tensor, store: ExampleStore, indices: IntArray) -> No
 
 
 def _write(path: Path, vectors: Vectors) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
+    # An open file, since NumPy would end a path with .npy.
+    with atomic_path(path) as draft, draft.open("wb") as file:
         np.save(file, vectors)
-    draft.replace(path)

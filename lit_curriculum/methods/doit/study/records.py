@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from lit_curriculum.utils.files import write_atomic
+
 ALONE, WITHOUT, BASE = "alone:", "without:", "base"
 """Arms that train on one ability alone, on all but one (each followed by its name), and on nothing."""
 
@@ -75,12 +77,9 @@ class GrowthRecord:
 
 def write_records(path: Path, records: Iterable[GrowthRecord]) -> None:
     """One JSON line a record; the file is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     # Item by item only where the cell is read from: the files stay small.
     lines = (json.dumps(asdict(r if r.selected else replace(r, outcomes="", item_nll=()))) for r in records)
-    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    part.replace(path)
+    write_atomic(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_records(path: Path) -> list[GrowthRecord]:
