@@ -24,14 +24,11 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_content_and_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "card.json"
     write_atomic(path, "old")
-    with pytest.raises(OSError, match="disk full"), atomic_path(path) as draft:
-        draft.write_text("half")
-        raise OSError("disk full")
+    with pytest.raises(OSError, match="disk full"):
+        _write_half(path, OSError("disk full"))
     assert path.read_text() == "old"
-    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "folder") as draft:
-        draft.mkdir()
-        (draft / "part").touch()
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _write_half(tmp_path / "folder", KeyboardInterrupt(), folder=True)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -70,3 +67,11 @@ def test_a_folder_does_not_replace_a_file(tmp_path: Path) -> None:
     with pytest.raises(OSError), atomic_path(tmp_path / "name") as draft:  # noqa: PT011
         draft.mkdir()
     assert (tmp_path / "name").is_file()
+
+
+def _write_half(path: Path, error: BaseException, folder: bool = False) -> None:
+    with atomic_path(path) as draft:
+        if folder:
+            draft.mkdir()
+        (draft / "part" if folder else draft).write_text("half")
+        raise error
