@@ -22,7 +22,7 @@ from lit_curriculum import (
     ScoringEngine,
 )
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, EncodedView, ExampleStore
-from tests.test_reference_ifd import SOURCE, read_rows
+from tests.reference_rows import SOURCE, read_rows
 
 STEP = int(os.environ.get("LIT_CURRICULUM_EXACTNESS_STEP", "4500"))
 """Every so manieth of 18,000 rows is scored; 160 takes half an hour on one core."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.test_ranks import start
+from tests.rank_processes import start
 
 pytestmark = pytest.mark.slow
 RUN = {"module": "tests.growth_rank_run"}

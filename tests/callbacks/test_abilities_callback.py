@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -16,28 +15,9 @@ from torch import Tensor
 
 from lit_curriculum.callbacks.abilities import AbilityMonitor
 from lit_curriculum.types import Batch, Example
+from tests.callbacks.scoring_toys import ScoringModule, ValidatedData
 from tests.conftest import ListStore, make_example
-from tests.toy import ToyData, ToyModule, toy_trainer
-
-
-class ScoringModule(ToyModule):
-    """Returns what the monitor reads."""
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
-        tokens = self.token_nll(batch)
-        counts = torch.zeros(len(batch), dtype=torch.int64)
-        hits = counts.clone().index_add(0, tokens.row, tokens.hit.long())
-        counts = counts.index_add(0, tokens.row, torch.ones_like(tokens.row))
-        sums = torch.zeros(len(batch)).index_add(0, tokens.row, tokens.nll)
-        return {"index": batch.index, "nll_sum": sums, "num_scored": counts, "exact": hits == counts}
-
-
-class ValidatedData(ToyData):
-    """Validates on its training examples, in batches of eight and a shorter last one."""
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        self.val_store = self.train_store
+from tests.toy import ToyData, toy_trainer
 
 
 def _examples() -> list[Example]:

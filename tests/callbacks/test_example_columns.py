@@ -9,7 +9,7 @@ import numpy as np
 from lit_curriculum.callbacks.ledger_tables import IDENTITY, example_columns, texts
 from lit_curriculum.data.store import EncodedStore
 from tests.conftest import ListStore
-from tests.data.test_store import build, make_examples
+from tests.data.toy_stores import build, make_examples
 
 
 def test_columns_of_a_store_on_disk_are_those_of_its_examples(tmp_path: Path) -> None:

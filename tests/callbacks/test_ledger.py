@@ -13,21 +13,19 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_curriculum import (
-    CurriculumCallback,
     CurriculumObserver,
     ExceptionCheckpoint,
     LedgerWriter,
-    Length,
     OrderedPolicy,
     SelfPacedPolicy,
     StageReport,
     UniformPolicy,
 )
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.report.ledger import EXAMPLES, PLANNED, TRAINED, Ledger, part, ranks, stages_in
 from lit_curriculum.types import Example
-from tests.loop.test_training_loss_runs import LossModule
+from tests.callbacks.ledger_runs import KillAt, curriculum, ordered
+from tests.loop.loss_runs import LossModule
 from tests.toy import ToyData, ToyModule, toy_trainer
 
 STAGES = 4
@@ -60,32 +58,8 @@ class Seen(Callback, CurriculumObserver):
             self.trained[-1] += list(zip(batch.index.tolist(), losses.tolist(), strict=True))
 
 
-class KillAt(Callback):
-    """Raises in a batch of a stage, or in the hook at the stage's end."""
-
-    def __init__(self, stage: int, batch: int | None) -> None:
-        self.stage, self.batch = stage, batch
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if (trainer.current_epoch, batch_idx) == (self.stage, self.batch):
-            raise RuntimeError("killed")
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.batch is None and trainer.current_epoch == self.stage:
-            raise RuntimeError("killed")
-
-
-def ordered() -> CurriculumPolicy:
-    return OrderedPolicy("nll", direction="hard_to_easy", fraction=0.3, rescore="each_stage")
-
-
 def self_paced() -> CurriculumPolicy:
     return SelfPacedPolicy("nll", initial_fraction=0.2, growth=1.02)
-
-
-def curriculum(policy: CurriculumPolicy) -> CurriculumCallback:
-    metrics = {"nll": NegativeLogLikelihood(), "length": Length(unit="characters")}
-    return CurriculumCallback(policy, metrics, seed=3)
 
 
 def fit(

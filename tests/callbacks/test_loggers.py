@@ -13,8 +13,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lit_curriculum import CurriculumMonitor, LedgerWriter
 from lit_curriculum.report.ledger import Ledger
 from lit_curriculum.types import Example
-from tests.callbacks.test_ledger import curriculum, ordered
-from tests.loop.test_training_loss_runs import LossModule
+from tests.callbacks.ledger_runs import curriculum, ordered
+from tests.loop.loss_runs import LossModule
 from tests.toy import ToyData, toy_trainer
 
 

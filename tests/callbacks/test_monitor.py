@@ -21,8 +21,8 @@ from lit_curriculum import CurriculumMonitor, ExceptionCheckpoint, LedgerWriter
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.report.ledger import Ledger, StageState
 from lit_curriculum.types import Example
-from tests.callbacks.test_ledger import KillAt, curriculum, ordered
-from tests.loop.test_training_loss_runs import LossModule
+from tests.callbacks.ledger_runs import KillAt, curriculum, ordered
+from tests.loop.loss_runs import LossModule
 from tests.toy import ToyData, toy_trainer
 
 CONFIGS = Path(__file__).parents[2] / "configs"

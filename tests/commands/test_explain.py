@@ -14,9 +14,9 @@ from lit_curriculum.cli import main
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
 from lit_curriculum.report.ledger import Ledger, ranks
 from lit_curriculum.types import Example
-from tests.callbacks.test_ledger import curriculum, ordered
+from tests.callbacks.ledger_runs import curriculum, ordered
 from tests.conftest import make_example
-from tests.loop.test_training_loss_runs import LossModule
+from tests.loop.loss_runs import LossModule
 from tests.toy import ToyData, toy_trainer
 
 

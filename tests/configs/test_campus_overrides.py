@@ -9,7 +9,7 @@ import pytest
 
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.commands.plan import make_plan
-from tests.configs.test_configs import CONFIGS, layers
+from tests.configs.config_layers import CONFIGS, layers
 
 NUM_TRAIN = 150
 LATER = {

@@ -16,10 +16,10 @@ from lit_curriculum.commands.plan import make_plan
 from lit_curriculum.methods.doit.command import cell_options
 from lit_curriculum.methods.doit.study.study import cells, load_study
 from lit_curriculum.report.ledger import Ledger
-from tests.configs.test_configs import CONFIGS, check_plan, layers
+from tests.configs.config_layers import CONFIGS, check_plan, layers
 from tests.data.toy_tokenizers import byte_level
 from tests.methods.baselines.tiny_scorer import save_scorer
-from tests.methods.doit.test_doit_datamodule import FILES
+from tests.methods.doit.doit_files import FILES
 
 WEIGHTS = 6_738_415_616  # of LLaMA 7B, by the published shapes
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.commands.plan import make_plan
 from lit_curriculum.report.ledger import Ledger
+from tests.configs.config_layers import CONFIGS, check_plan, layers
 from tests.methods.baselines.tiny_scorer import save_scorer
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 LAYERS = {
     folder: sorted(p.stem for p in (CONFIGS / folder).glob("*.yaml")) for folder in ("model", "data", "curriculum")
 }
@@ -47,11 +45,6 @@ SMALL = {
 }
 # Needs a copy of data that are not in the repository; tests/methods/doit/test_doit_datamodule.py makes a tiny one.
 NEEDS_DATA = {"doit"}
-
-
-def layers(model: str, data: str, curriculum: str, *last: str) -> list[str]:
-    names = ["base", f"model/{model}", f"data/{data}", f"curriculum/{curriculum}", *last]
-    return [f"--config={CONFIGS / name}.yaml" for name in names]
 
 
 def test_there_is_a_yaml_for_every_kind() -> None:
@@ -92,25 +85,6 @@ def test_every_curriculum_runs_two_stages_as_it_was_planned(curriculum: str, dat
     assert stages[:2] == ["stage-0.jsonl", "stage-1.jsonl"]
     assert len(stages) == 2 or curriculum in BANDED
     check_plan(plan, Ledger(tmp_path / "version_0"))
-
-
-def check_plan(plan: dict[str, Any], ledger: Ledger) -> None:
-    """The stages and steps that were planned are those that the run had, or the plan says that scores decide."""
-    there = [ledger.planned_info(s)["selected"] for s in ledger.stages]
-    ends = [ledger.trained_info(s)["last_step"] for s in ledger.stages]
-    steps = [b - a for a, b in itertools.pairwise([0, *ends])]
-    if not plan["sizes_depend_on_scores"]:
-        assert [s["examples"] for s in plan["stages"]] == there
-        assert [s["steps"] for s in plan["stages"]] == steps
-        assert plan["steps"] == ends[-1]
-    elif not plan["simulated_scores"]:
-        assert [s["simulated_examples"] for s in plan["stages"]] == there
-        assert [s["simulated_steps"] for s in plan["stages"]] == steps
-    first = plan["stages"][0]
-    assert first["tokens_to_score"] == ledger.planned_info(0)["scored_tokens"]
-    assert first["candidates"] == ledger.planned_info(0)["candidates"]
-    if not plan["simulated_scores"]:
-        assert [s["tokens"] for s in plan["stages"]] == [ledger.trained_info(s)["tokens"] for s in ledger.stages]
 
 
 @pytest.mark.parametrize("curriculum", sorted(NEEDS_WEIGHTS & set(LAYERS["curriculum"])))

@@ -19,7 +19,7 @@ from lit_curriculum.data.formats import to_example
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.types import CONDITIONED, Example
-from tests.data.test_store import assert_same, build, make_encoder, make_examples
+from tests.data.toy_stores import assert_same, build, make_encoder, make_examples
 
 
 def test_the_same_is_never_tokenised_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_a_killed_writer_leaves_nothing_that_is_used(tmp_path: Path) -> None:
 import sys, time
 from pathlib import Path
 from lit_curriculum.data.encode import Encoder
-from tests.data.test_store import build, make_examples
+from tests.data.toy_stores import build, make_examples
 Encoder.encode = lambda *_: (print("writing", flush=True), time.sleep(60))
 build(Path(sys.argv[1]), make_examples(3))
 """

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from lit_curriculum.data.encode import EncodedExample, EncodeOptions, Encoder, choose_max_length
 from lit_curriculum.data.template import ChatTemplate, resolve_template
 from lit_curriculum.types import EncodedView, Message
-from tests.data.test_template import talk
+from tests.data.toy_conversations import talk
 from tests.data.toy_tokenizers import ALTERNATING, CHATML_WITH_DEFAULT_SYSTEM, TRIMMING, byte_level, metaspace
 
 SPECIALS = ["<|im_start|>", "<|im_end|>"]  # ids 256 and 257 of the byte-level tokenizer

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lit_curriculum.data.template import SENTINEL, ChatTemplate, packaged_templates, resolve_template
 from lit_curriculum.types import Message
+from tests.data.toy_conversations import talk
 from tests.data.toy_tokenizers import (
     ALTERNATING,
     CHATML_WITH_DEFAULT_SYSTEM,
@@ -17,13 +18,6 @@ from tests.data.toy_tokenizers import (
     byte_level,
     metaspace,
 )
-
-ROLES = {"s": "system", "u": "user", "a": "assistant"}
-
-
-def talk(*turns: str) -> tuple[Message, ...]:
-    """Turns from strings such as ``u:Hello``."""
-    return tuple(Message(role=ROLES[t[0]], content=t[2:]) for t in turns)  # type: ignore[arg-type]
 
 
 def chat(text: str, tokenizer: PreTrainedTokenizerFast | None = None) -> ChatTemplate:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty
 from lit_curriculum.difficulty.runner import BatchRunner
 from lit_curriculum.types import Batch, TokenNLL
 from tests.conftest import ListStore, make_example
-from tests.difficulty.test_engine import BigramModel
+from tests.difficulty.bigram import BigramModel
+from tests.processes import free_port, join
 
 SIZES = (0, 1, 2, 5, 23)
 
@@ -35,18 +35,6 @@ def store() -> ListStore:
 def scores() -> list[list[float]]:
     engine = ScoringEngine({"ifd": InstructionFollowingDifficulty()}, token_budget=64)
     return [engine.score(BigramModel(), store(), np.arange(size)).values["ifd"].tolist() for size in SIZES]
-
-
-def join(rank: int, world_size: int, port: int) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=world_size)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def worker(rank: int, world_size: int, port: int, folder: str) -> None:

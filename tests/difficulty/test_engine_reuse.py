@@ -17,7 +17,7 @@ from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.token_budget import find_token_budget
 from lit_curriculum.types import Batch, IntArray, TokenNLL
 from tests.conftest import ListStore, make_example
-from tests.difficulty.test_engine import METRICS, BigramModel
+from tests.difficulty.bigram import METRICS, BigramModel
 
 
 def score(store: ListStore, indices: np.ndarray, folder: Path | None, model: BigramModel | None = None) -> Scores:

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_curriculum import CurriculumCallback, UniformPolicy
 from lit_curriculum.loop.checkpoints import AtomicCheckpointIO, ExceptionCheckpoint
-from tests.callbacks.test_ledger import KillAt
+from tests.callbacks.ledger_runs import KillAt
 from tests.toy import ToyData, ToyModule, toy_trainer
 
 

@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lit_curriculum import CurriculumCallback, CurriculumObserver, OrderedPolicy, StageReport
+from lit_curriculum import CurriculumCallback, OrderedPolicy
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
-from lit_curriculum.types import Batch, Example
+from lit_curriculum.types import Example
+from tests.loop.loss_runs import LossModule, StopAt, Watch
 from tests.toy import ToyData, ToyModule, toy_trainer
-
-
-class LossModule(ToyModule):
-    """Returns the losses of its examples, as CausalLMModule does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[dict[int, float]] = []
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        nll, row, _ = self.token_nll(batch)
-        sums = torch.zeros(len(batch)).index_add(0, row, nll)
-        counts = torch.zeros(len(batch)).index_add(0, row, torch.ones_like(nll))
-        means = (sums / counts.clamp(min=1)).detach()
-        self.seen.append(dict(zip(batch.index.tolist(), means.tolist(), strict=True)))
-        loss = super().training_step(batch, batch_idx)
-        return {"loss": loss, "index": batch.index, "nll_sum": sums.detach(), "num_scored": counts}
-
-
-class Watch(Callback, CurriculumObserver):
-    def __init__(self) -> None:
-        self.reports: list[StageReport] = []
-        self.scores: list[np.ndarray] = []
-        self.scored_at: list[np.ndarray] = []
-
-    def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        self.reports.append(report)
-        self.scores.append(report.table.scores["nll"].copy())
-        self.scored_at.append(report.table.scored_at["nll"].copy())
 
 
 def curriculum() -> CurriculumCallback:
@@ -68,12 +38,6 @@ def test_training_losses_enter_the_table_without_scoring(tmp_path: Path, toy_exa
     assert sorted(losses) == sorted(trained.tolist())
     np.testing.assert_allclose(watch.scores[1][trained], [losses[i] for i in trained.tolist()], rtol=1e-6)
     assert (watch.scored_at[2][watch.reports[1].plan.indices] == 1).all()
-
-
-class StopAt(Callback):
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
-        if trainer.global_step == 5:
-            raise KeyboardInterrupt
 
 
 def test_a_run_stopped_inside_a_stage_goes_on_with_the_same_scores(tmp_path: Path, toy_examples: list[Example]) -> None:

@@ -27,7 +27,7 @@ from lit_curriculum.loop.progress_bar import StageProgressBar, scoring_bar
 from lit_curriculum.types import Batch, Example
 from lit_curriculum.utils import progress
 from lit_curriculum.utils.progress import Display, is_interactive
-from tests.data.test_store import build, make_examples
+from tests.data.toy_stores import build, make_examples
 from tests.methods.baselines.tiny_scorer import save_scorer
 from tests.toy import ToyData, ToyModule, toy_trainer
 

@@ -18,7 +18,7 @@ from lit_curriculum import (
     NegativeLogLikelihood,
 )
 from lit_curriculum.types import Example
-from tests.loop.test_training_loss_runs import LossModule, StopAt, Watch
+from tests.loop.loss_runs import LossModule, StopAt, Watch
 from tests.toy import ToyData, toy_trainer
 
 

@@ -13,7 +13,7 @@ from lit_curriculum.difficulty.views import encoded_view, num_scored
 from lit_curriculum.methods.campus.policy import CampusPolicy
 from lit_curriculum.types import CONDITIONED, WHOLE, EncodedView, Example
 from tests.conftest import ListStore, make_example
-from tests.difficulty.test_engine import BigramModel, _reference_mean_nll
+from tests.difficulty.bigram import BigramModel, _reference_mean_nll
 from tests.methods.campus.campus_toys import ScriptedRun, Twin
 from tests.toy import ToyData, ToyModule, toy_trainer
 

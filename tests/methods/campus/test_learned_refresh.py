@@ -18,8 +18,8 @@ from lit_curriculum.methods.campus.scorer.objective import ReferenceFeatures, Sc
 from lit_curriculum.types import Batch
 from lit_curriculum.utils.distributed import scatter
 from tests.conftest import ListStore, make_example
-from tests.difficulty.test_engine_ranks import free_port, join
-from tests.methods.campus.test_learned_scorer import Scripted, context, planted_store, table_of
+from tests.methods.campus.scorer_toys import Scripted, context, planted_store, table_of
+from tests.processes import free_port, join
 
 
 class Counting(Scripted):

@@ -10,15 +10,9 @@ import pytest
 from lit_curriculum.methods.doit.study.contrasts import crossovers, meeting_point, method_gap, size_growth
 from lit_curriculum.methods.doit.study.findings import find
 from lit_curriculum.methods.doit.study.fits import Curve
-from lit_curriculum.methods.doit.study.records import GrowthRecord
 from lit_curriculum.methods.doit.study.sensitivity import analyse
-from tests.methods.doit.test_fits import planted
-from tests.methods.doit.test_transfer import study as transfer_study
-
-
-def of(arm: str, size: str, params: float, slope: float, start: float, seeds: int = 2) -> list[GrowthRecord]:
-    found = planted(slope, 400, start, seeds)
-    return [replace(r, arm=arm, size=size, params=params, cell=f"{arm}-{size}-{r.rung}-{r.seed}") for r in found]
+from tests.methods.doit.contrast_toys import of
+from tests.methods.doit.transfer_studies import study as transfer_study
 
 
 def test_the_slope_over_size_is_per_doubling() -> None:

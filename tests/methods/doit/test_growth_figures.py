@@ -23,8 +23,8 @@ from lit_curriculum.methods.doit.report import (
 from lit_curriculum.methods.doit.study.findings import Findings, find
 from lit_curriculum.methods.doit.study.records import GrowthRecord
 from lit_curriculum.report.figures import BLUE, GREY, mixture_figure
-from tests.methods.doit.test_contrasts import of
-from tests.methods.doit.test_transfer import study as transfer_study
+from tests.methods.doit.contrast_toys import of
+from tests.methods.doit.transfer_studies import study as transfer_study
 
 
 def records() -> list[GrowthRecord]:

@@ -24,7 +24,7 @@ from lit_curriculum.evaluation.measured import Measured, sample_items, split_ite
 from lit_curriculum.evaluation.tasks.from_examples import example_item
 from lit_curriculum.methods.doit.tracker_log import mixture_table, policy_scalars
 from lit_curriculum.types import Example, Message, Plan
-from tests.callbacks.test_abilities_callback import ScoringModule, ValidatedData
+from tests.callbacks.scoring_toys import ScoringModule, ValidatedData
 from tests.conftest import ListStore, make_example
 from tests.data.toy_tokenizers import byte_level
 from tests.methods.baselines.tiny_scorer import CHAT

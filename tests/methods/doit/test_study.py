@@ -17,7 +17,7 @@ from lit_curriculum.methods.doit.study.study import (
     run_study,
     stage_size,
 )
-from tests.methods.doit.test_growth_records import record
+from tests.methods.doit.growth_records import record
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "growth"
 

@@ -23,9 +23,7 @@ from lit_curriculum import (
     AbilityDataModule,
     CausalLMModule,
     CurriculumCallback,
-    CurriculumObserver,
     Length,
-    StageReport,
     TapirPolicy,
     TapirRounds,
     UniformPolicy,
@@ -48,14 +46,10 @@ from lit_curriculum.methods.tapir.teacher.procedural import (
     ability_of,
 )
 from lit_curriculum.methods.tapir.teacher.refiner import PromptRefiner, PromptTeacher
+from tests.methods.tapir.round_toys import TINY, Watch
 from tests.toy import ToyData, ToyModule, toy_trainer
 
 NUM_RAW, COUNT, POOLS = 60, 40, [70, 80, 90]
-TINY = {
-    "model_type": "llama", "vocab_size": 102, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "tie_word_embeddings": True,
-    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
 TARGETS = {"sort": 0.3, "add": 0.3, "copy": 0.2, "lookup": 0.2}
 
 
@@ -82,25 +76,6 @@ class FailingExpander(ProceduralExpander):
         if self.calls == self.fail_at:
             raise self.error("the budget of calls is spent")
         return super().expand(seeds, num, known, seed)
-
-
-class Watch(Callback, CurriculumObserver):
-    """Keeps plans by id, losses, and answers generated."""
-
-    def __init__(self) -> None:
-        self.plans: dict[int, list[str]] = {}
-        self.scalars: dict[int, dict[str, float]] = {}
-        self.sizes: dict[int, int] = {}
-        self.losses: list[float] = []
-
-    def on_stage_planned(self, trainer: Any, report: StageReport) -> None:
-        store = trainer.datamodule.train_store
-        self.plans[report.stage] = [store[int(i)].id for i in report.plan.indices]
-        self.scalars[report.stage] = dict(report.plan.scalars)
-        self.sizes[report.stage] = len(store)
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.losses.append(float(outputs["loss"]))
 
 
 class Run:

@@ -21,7 +21,7 @@ from lit_curriculum.methods.tapir.teacher.expander import PromptExpander
 from lit_curriculum.methods.tapir.teacher.judge import PromptJudge
 from lit_curriculum.methods.tapir.teacher.refiner import PromptRefiner, PromptTeacher
 from tests.chat.chat_server import ChatServer, serving
-from tests.methods.tapir.test_callback_rounds import TINY, Watch
+from tests.methods.tapir.round_toys import TINY, Watch
 from tests.toy import toy_trainer
 
 pytestmark = pytest.mark.slow
