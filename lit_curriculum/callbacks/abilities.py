@@ -24,7 +24,7 @@ class AbilityMonitor(Callback):
     Accuracy is the share of examples whose every response token is the model's most likely one given the right
     tokens before it. The scores come from sums over the whole validation data, all ranks together. The module's
     ``validation_step`` returns a mapping with ``index``, ``nll_sum``, ``num_scored`` and ``exact``, each [B], as
-    :class:`~lit_curriculum.models.CausalLMModule` does; the data module has a ``val_store``. An example's chance level
+    :class:`~lit_curriculum.CausalLMModule` does; the data module has a ``val_store``. An example's chance level
     is read from ``chance`` in its ``meta``. The sanity check is left out.
 
     Attributes:

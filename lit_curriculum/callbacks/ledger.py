@@ -40,8 +40,9 @@ _PARENTS = 4  # how far above a checkpoint the folder of its run is looked for
 
 
 class LedgerWriter(Callback, CurriculumObserver):
-    """Writes ``ledger/`` beside the run's log: who was scored, chosen, trained on, and why; see
-    :mod:`~lit_curriculum.report.ledger` for the files.
+    """Writes a run's ledger: the examples that were scored, chosen and trained on, with the reasons.
+
+    It is the folder ``ledger/`` beside the run's log; :mod:`~lit_curriculum.report.ledger` describes the files.
 
     A stage has two parts: what was decided, written before it, and what training showed, written when it has ended.
     Each is whole or absent, so a run that is killed leaves a ledger of all that it finished. A continued run takes

@@ -25,7 +25,7 @@ class SequenceLengthWarmup(Callback):
     From u = 1 on rows are whole. A row that is cut before its response trains on nothing. The progress is that of
     stages and their batches, so a resumed run cuts as the run that was never stopped. Losses that training leaves in
     the table (``curriculum.training_loss_metric``) are of what was left of the responses. To leave long examples out instead of
-    cutting them, use :class:`~lit_curriculum.curriculum.BabyStepsPolicy` in mode ``baby_steps``, by length.
+    cutting them, use :class:`~lit_curriculum.BabyStepsPolicy` in mode ``baby_steps``, by length.
 
     Args:
         initial_length: Tokens of a row at the start.

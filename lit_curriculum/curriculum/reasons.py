@@ -30,7 +30,7 @@ def stage_reasons(policy: CurriculumPolicy, table: DifficultyTable, plan: Plan) 
     The first that holds counts: chosen, one of the policy's exclusion reasons, no score, others were preferred.
 
     Args:
-        policy: The policy, right after its :meth:`~lit_curriculum.curriculum.base.CurriculumPolicy.step`.
+        policy: The policy, right after its :meth:`~lit_curriculum.CurriculumPolicy.step`.
         table: Scores of N examples.
         plan: What it returned.
     """
@@ -47,7 +47,7 @@ def entry_reasons(policy: CurriculumPolicy, table: DifficultyTable, plan: Plan) 
     """Explain each entry of ``plan``: its place, and its score and rank by hardness for every required metric.
 
     Args:
-        policy: The policy, right after its :meth:`~lit_curriculum.curriculum.base.CurriculumPolicy.step`.
+        policy: The policy, right after its :meth:`~lit_curriculum.CurriculumPolicy.step`.
         table: Scores of N examples.
         plan: What it returned, M entries.
 

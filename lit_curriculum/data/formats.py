@@ -1,4 +1,4 @@
-"""Turns a record of any common instruction format into an :class:`~lit_curriculum.types.Example`.
+"""Turns a record of any common instruction format into an :class:`~lit_curriculum.Example`.
 
 Three families are told apart by their field names:
 

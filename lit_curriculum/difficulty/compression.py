@@ -17,7 +17,7 @@ class CompressionRatio(TextMetric):
 
     Repetitive text says little that is new, so a lower ratio counts as harder. The few bytes that zlib adds to every
     text weigh on short ones: compare texts of similar length, or control for
-    :class:`~lit_curriculum.difficulty.length.Length`. An empty text has no score.
+    :class:`~lit_curriculum.Length`. An empty text has no score.
 
     Args:
         field: ``instruction``, ``response`` or ``both``.

@@ -29,7 +29,7 @@ class Length(TextMetric):
     Args:
         field: ``instruction``, ``response`` or ``both``.
         unit: ``words``, ``characters`` (Unicode code points) or ``tokens``.
-        words: Convention by which text becomes words; see :class:`~lit_curriculum.difficulty.words.WordSplitter`.
+        words: Convention by which text becomes words; see :class:`~lit_curriculum.WordSplitter`.
         cjk_words: What counts as a word in scripts without blanks: ``character`` or ``run``.
 
     Raises:

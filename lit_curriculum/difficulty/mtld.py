@@ -147,7 +147,7 @@ class MTLD(TextMetric):
 
     Args:
         field: The text: ``instruction``, ``response`` or ``both``.
-        words: Convention by which text becomes words; see :class:`~lit_curriculum.difficulty.words.WordSplitter`.
+        words: Convention by which text becomes words; see :class:`~lit_curriculum.WordSplitter`.
         cjk_words: What counts as a word in scripts without blanks: ``character`` or ``run``.
         threshold: See :func:`mtld`, like the next six.
         tie: ``below`` or ``at_or_below``.

@@ -36,7 +36,7 @@ class Run:
 
     Args:
         folder: The folder that holds ``run.json``.
-        card: What :class:`~lit_curriculum.callbacks.RunCard` wrote.
+        card: What :class:`~lit_curriculum.RunCard` wrote.
     """
 
     folder: Path

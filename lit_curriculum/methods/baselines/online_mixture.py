@@ -31,7 +31,7 @@ class OnlineMixturePolicy(SourceMixturePolicy):
     - ``skill_it``: p_i in proportion to p0_i exp(eta sum over the last W stages of sum_j A_ij L_j), with L_j the loss
       of source j on its probe; the first stage takes L = 1.
 
-    Rows are drawn as by :class:`~lit_curriculum.methods.baselines.source_mixture.SourceMixturePolicy`. The initial
+    Rows are drawn as by :class:`~lit_curriculum.SourceMixturePolicy`. The initial
     shares are equal, as in both papers.
 
     Args:

@@ -40,7 +40,7 @@ class PatternPolicy(OrderedPolicy):
         fraction: Share of the data that a stage trains on, from the front of the order; null where ``count`` is given.
         count: Number of examples that a stage trains on.
         rescore: Whether the metric is computed once (``never`` again) or with the current model ``each_stage``.
-        baseline: Name of a metric that is taken off (see :class:`~lit_curriculum.methods.baselines.ordered.OrderedPolicy`).
+        baseline: Name of a metric that is taken off (see :class:`~lit_curriculum.OrderedPolicy`).
         layers: Layers (L) of ``folding``, ``zigzag``, and of the transitions of ``stair`` and ``saw``.
         head: Share of the stage at its beginning that is a segment of its own.
         tail: The same at its end.

@@ -111,7 +111,7 @@ class CampusPolicy(CurriculumPolicy):
         loss: Name of the metric of mean response loss, from which bands' perplexities come.
         ppl_on: Take perplexities over ``response`` tokens or over ``all``, the prompt's included.
         ppl_all: Name of the metric of the mean loss of all tokens
-            (:class:`~lit_curriculum.difficulty.ConversationNLL`), for ``ppl_on: all``.
+            (:class:`~lit_curriculum.ConversationNLL`), for ``ppl_on: all``.
         num_bands: Bands of a schedule (T); null takes the most for which ``trainer.max_epochs`` always suffices.
         initial_scope: Share of the data in the first band (s1).
         power: Progress rate of the scope (p).

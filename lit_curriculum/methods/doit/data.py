@@ -41,7 +41,7 @@ class DoITDataModule(InstructionDataModule):
         synthetic: Also train on the pooled rows, under the ability ``synthetic``.
         val_part: Validation rows: ``valid``, ``test``, or ``both`` with their ``split`` in ``meta``, so that a growth
             study chooses checkpoints on the one and reports the other; null for none.
-        tokenizer: As for the next options, see :class:`~lit_curriculum.data.InstructionDataModule`.
+        tokenizer: As for the next options, see :class:`~lit_curriculum.InstructionDataModule`.
         template: Chat template.
         max_length: Largest number of tokens of an example.
         too_long: What to do about a response that does not fit; the paper keeps the head.

@@ -96,7 +96,7 @@ class EncodedTexts(ExampleVectors):
     """Instruction and response by a frozen encoder, one behind the other; what was encoded is kept for the run.
 
     Args:
-        encoder: Such as ``lit_curriculum.methods.baselines.scorers.sentence_encoder.SentenceEncoder``.
+        encoder: Such as ``lit_curriculum.SentenceEncoder``.
         text: ``instruction``, ``response``, or ``both`` side by side.
 
     Raises:

@@ -47,7 +47,7 @@ class ProxyMetric(TextMetric):
     goes on where it stopped, and the same data are not asked about twice.
 
     Args:
-        metric: Any metric of model losses, such as :class:`~lit_curriculum.difficulty.InstructionFollowingDifficulty`.
+        metric: Any metric of model losses, such as :class:`~lit_curriculum.InstructionFollowingDifficulty`.
         source: Folder, hub id or GGUF file of the scorer's weights and tokenizer.
         template: Chat template for the scorer (see :func:`~lit_curriculum.data.template.resolve_template`).
         turn_end: See :class:`~lit_curriculum.data.encode.EncodeOptions`, as for the next two.

@@ -48,7 +48,7 @@ class SelfReflection(TextMetric):
     Args:
         sources: Folders, hub ids or GGUF files of the models.
         prompts: Names of packaged prompts or ``.txt`` files, as in
-            :class:`~lit_curriculum.methods.baselines.scorers.digits.DigitExpectation`; K of them.
+            :class:`~lit_curriculum.DigitExpectation`; K of them.
         alpha: Weight of the disagreement of prompts.
         lowest: Lowest digit.
         highest: Highest digit.

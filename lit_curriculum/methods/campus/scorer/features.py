@@ -194,7 +194,7 @@ class TextFeatures(ScorerFeatures):
     What was encoded once is kept for the length of the run.
 
     Args:
-        encoder: Such as ``lit_curriculum.methods.baselines.scorers.sentence_encoder.SentenceEncoder``.
+        encoder: Such as ``lit_curriculum.SentenceEncoder``.
     """
 
     knows_tokens = False

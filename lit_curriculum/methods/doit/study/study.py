@@ -72,7 +72,7 @@ class GrowthStudy:
     delta: float = 0.02
     """Smallest slope per quadrupling that counts."""
     answers: AnswerMode = "teacher_forced"
-    """What counts as right; see :class:`~lit_curriculum.methods.doit.tracker.AbilityGrowthTracker`."""
+    """What counts as right; see :class:`~lit_curriculum.AbilityGrowthTracker`."""
     parsers: Mapping[str, str] = field(default_factory=dict)
     """Ability -> parser of its generated answers."""
     max_new_tokens: int | None = None
