@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 
 from experiments.common import SILENT
 from lit_curriculum import CurriculumCallback
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -27,7 +27,7 @@ from experiments.baselines.rows_selection import ROWS
 from experiments.baselines.run import configured, make_proxy
 from experiments.common import print_rows, write_results
 from lit_curriculum import CurriculumCallback
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.loop.scoring import LearnedMetrics, TableScorer
 from lit_curriculum.types import CONDITIONED, make_generator
 

@@ -33,7 +33,7 @@ from experiments.baselines.ranking import ranking
 from experiments.common import SILENT, print_rows, write_results
 from lit_curriculum import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.utils.files import atomic_path
 
 METHODS: dict[str, Method] = {m.name: m for m in (*rows_selection.ROWS, *rows_ordering.ROWS)}

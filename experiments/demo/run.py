@@ -23,7 +23,7 @@ from experiments.common import write_results
 from experiments.demo.tapir import RoundTrace, true_level
 from lit_curriculum import CurriculumCallback, CurriculumObserver, ScheduleTrace, StageReport, TapirPolicy
 from lit_curriculum.callbacks.abilities import AbilityMonitor
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood

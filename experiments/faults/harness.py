@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from experiments.faults.inject import HOOKS, KINDS, Fault, Ledger, install
 from lit_curriculum import ExceptionCheckpoint
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.loop.checkpoints import latest_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -19,7 +19,7 @@ from experiments.ablation import CellLog, Measures, compare
 from experiments.common import print_rows, write_results
 from lit_curriculum import CurriculumObserver, StageReport
 from lit_curriculum.callbacks.abilities import AbilityMonitor
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.report import figures
 
 CONFIGS = Path(__file__).parents[2] / "configs"

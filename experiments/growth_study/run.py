@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments.common import print_rows, write_results
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.methods.doit.command import train_cell
 from lit_curriculum.methods.doit.report import write_report
 from lit_curriculum.methods.doit.study.records import write_records

@@ -43,7 +43,7 @@ from experiments.iterit_ablation.rows import (
 )
 from experiments.iterit_ablation.turnover import Turnover
 from lit_curriculum.callbacks.abilities import AbilityMonitor
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 
 
 @dataclasses.dataclass(frozen=True)

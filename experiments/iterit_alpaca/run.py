@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from experiments.common import Row, write_results
 from lit_curriculum import CurriculumObserver, StageReport
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.report import figures
 
 UNITS = {

@@ -11,8 +11,8 @@ from experiments.common import Row, print_rows, write_results
 from experiments.true_difficulty import tables
 from experiments.true_difficulty.figure import draw
 from experiments.true_difficulty.sources import FILES, TWO_SIDED, TrueRow, write_rows
-from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.cli import main as command
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.data.abilities import generate
 from lit_curriculum.difficulty.score_store import StoredScores, read_scores
 from lit_curriculum.types import FloatArray

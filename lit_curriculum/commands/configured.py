@@ -1,35 +1,14 @@
-"""What the commands share: their own options apart from the run's configuration, and the parts of a configured run."""
+"""What commands check of metrics and stored scores before they use them."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
-
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import LightningCLI
+from collections.abc import Mapping
 
 from lit_curriculum import __version__
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.learned import LearnedMetric
 from lit_curriculum.difficulty.score_store import StoredScores
-from lit_curriculum.loop.callback import CurriculumCallback
-from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.types import ExampleStore
-
-MakeCLI = Callable[[Sequence[str], bool], LightningCLI]
-"""Builds model, data module, trainer and curriculum from (arguments, whether to run a subcommand)."""
-
-
-def own_options(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser for a command's own options; what it does not know is the configuration of the run."""
-    epilog = "All other options are those of lit-curriculum fit: layers of --config, then single values."
-    return argparse.ArgumentParser(f"lit-curriculum {name}", description=description, epilog=epilog, allow_abbrev=False)
-
-
-def curriculum_of(trainer: Trainer) -> CurriculumCallback:
-    """The configured curriculum."""
-    callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
-    return next(c for c in callbacks if isinstance(c, CurriculumCallback))
 
 
 def refuse_learned(metrics: Mapping[str, DifficultyMetric], command: str) -> None:
@@ -45,17 +24,6 @@ def refuse_learned(metrics: Mapping[str, DifficultyMetric], command: str) -> Non
                 f"lit-curriculum {command} has no score of it; leave it out of curriculum.metrics, or train with it "
                 "(lit-curriculum fit)."
             )
-
-
-def training_examples(trainer: Trainer, model: LightningModule, data: LightningDataModule) -> ExampleStore:
-    """The training data, read without starting the trainer."""
-    # So that the data module finds the model's tokenizer and context length as it does in a run.
-    trainer.strategy.connect(model)
-    model.trainer = data.trainer = trainer
-    trainer.datamodule = data  # type: ignore[attr-defined]
-    data.prepare_data()
-    data.setup("fit")
-    return curriculum_data(trainer).train_store
 
 
 def check_scores(stored: StoredScores, formulas: dict[str, str], examples: ExampleStore) -> None:

@@ -31,6 +31,7 @@ from lit_curriculum.models import checkpoint as checkpoints
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.export import load_module
 from lit_curriculum.utils import hub
+from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.progress import Show, display, no_display
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def evaluate_command(args: Sequence[str]) -> None:
     Raises:
         ValueError: a task is not given as FORMAT=FILE, or an option, a file or a judge is refused.
     """
-    given = _parser().parse_args(list(args))
+    given = _parser().parse_args(args)
     if given.merge:
         print(merge_evaluations(given.merge, given.out), end="")
         return
@@ -287,8 +288,8 @@ def _task(text: str, given: argparse.Namespace) -> list[EvalItem]:
     return items
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("lit-curriculum evaluate", description="Evaluate a model on files of tasks.")
+def _parser() -> CommandParser:
+    parser = CommandParser("evaluate", "Evaluate a model on files of tasks.")
     parser.add_argument("--model", help="folder, hub id, GGUF file, or .ckpt file of a run")
     parser.add_argument("--task", action="append", help="FORMAT=FILE or FORMAT=FOLDER; repeat for more tasks")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")

@@ -16,14 +16,9 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from lit_curriculum.commands.configured import (
-    MakeCLI,
-    check_scores,
-    curriculum_of,
-    own_options,
-    training_examples,
-)
+from lit_curriculum.commands.configured import check_scores
 from lit_curriculum.commands.forecast import Forecast, StageForecast
+from lit_curriculum.commands.run import CurriculumCLI, curriculum_of, training_examples
 from lit_curriculum.difficulty.score_store import read_scores
 from lit_curriculum.loop.checks import check_trainer, curriculum_data
 from lit_curriculum.loop.hooks import StagePreparer
@@ -32,6 +27,7 @@ from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.footprint import Footprint, footprint
 from lit_curriculum.models.optimization import fix_horizon
 from lit_curriculum.types import CONDITIONED, ExampleStore
+from lit_curriculum.utils.command_parser import CommandParser
 
 _MANY_CUT = 0.5
 
@@ -194,22 +190,22 @@ Facts = dict[str, Any]
 _MANY = 100_000  # examples above which stages are played only where that is asked for
 
 
-def plan_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
+def plan_command(args: Sequence[str]) -> None:
     """Print the plan of a run and write it to ``--out``; refuse what the run would refuse.
 
     Raises:
         ValueError: an option does not fit the data, the model or another option.
         MisconfigurationException: a flag of the Trainer would have something else trained on than is planned.
     """
-    parser = own_options("plan", "Say what a run would do and cost, before any weight is read.")
+    parser = CommandParser("plan", "Say what a run would do and cost, before any weight is read.", takes_run=True)
     parser.add_argument("--out", type=Path, default=None, help="JSON file to write the plan to")
     parser.add_argument("--scores", type=Path, default=None, help="DIR/scores.parquet of lit-curriculum score")
     parser.add_argument("--simulate", choices=("auto", "yes", "no"), default="auto",
                         help=f"play the stages with made-up scores; auto does up to {_MANY} examples")  # fmt: skip
-    own, rest = parser.parse_known_args(list(args))
+    own, rest = parser.parse_with_run(args)
     if not torch.cuda.is_available():
         rest.append("--trainer.accelerator=cpu")  # a plan for another machine: nothing is run here
-    cli = make_cli(rest, False)
+    cli = CurriculumCLI(rest, run=False)
     facts = make_plan(cli.trainer, cli.model, cli.datamodule, own.scores, own.simulate)
     if own.out is not None:
         own.out.parent.mkdir(parents=True, exist_ok=True)

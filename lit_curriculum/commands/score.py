@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import override
 
 from lit_curriculum import __version__
-from lit_curriculum.commands.configured import MakeCLI, curriculum_of, own_options, refuse_learned
+from lit_curriculum.commands.configured import refuse_learned
+from lit_curriculum.commands.run import CurriculumCLI, curriculum_of
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
@@ -33,6 +34,7 @@ from lit_curriculum.loop.progress_bar import scoring_bar
 from lit_curriculum.loop.scoring import score_alone
 from lit_curriculum.report.figures import save, score_histogram
 from lit_curriculum.types import ExampleStore, FloatArray, Subset
+from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.eval_mode import evaluation_mode
 
 
@@ -51,7 +53,7 @@ def shard(store: ExampleStore, number: int, of: int) -> Subset:
     return Subset(store, found)
 
 
-def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
+def score_command(args: Sequence[str]) -> None:
     """Score the training data with ``curriculum.metrics``; a run that was killed goes on where it stopped.
 
     Writes to ``--out``: ``scores.parquet``, ``scores.png``, ``score.json`` (what it cost) and ``journal/`` (the
@@ -62,15 +64,15 @@ def score_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     Raises:
         ValueError: no metric is configured, ``--shard`` names no part, or ``--out`` holds the journal of another model.
     """
-    parser = own_options("score", "Score the training data with the metrics of the curriculum.")
+    parser = CommandParser("score", "Score the training data with the metrics of the curriculum.", takes_run=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--checkpoint", default=None, help="score with the weights of this checkpoint of a run")
     parser.add_argument("--token_budget", default="device", help="padded tokens in a batch, auto or device")
     parser.add_argument("--autocast", choices=get_args(Autocast), default="none", help="type of the matrix products")
     parser.add_argument("--shard", default="1/1", help="I/N: only the I-th of N parts; lit-curriculum merge joins them")
-    own, rest = parser.parse_known_args(list(args))
+    own, rest = parser.parse_with_run(args)
     part = _part(own.shard)
-    cli = make_cli(rest, False)
+    cli = CurriculumCLI(rest, run=False)
     curriculum = curriculum_of(cli.trainer)
     metrics = curriculum.metrics
     if not metrics:

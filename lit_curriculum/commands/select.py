@@ -1,4 +1,4 @@
-"""``lit-curriculum select``: one stage of any policy, from scores on disk, as a file that any trainer reads."""
+"""Commands on stored scores: ``lit-curriculum merge`` joins files, ``lit-curriculum select`` chooses by them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,36 @@ from typing import Any
 
 import numpy as np
 
-from lit_curriculum.commands.configured import (
-    MakeCLI,
-    check_scores,
-    curriculum_of,
-    own_options,
-    refuse_learned,
-    training_examples,
-)
+from lit_curriculum.commands.configured import check_scores, refuse_learned
 from lit_curriculum.curriculum.reasons import entry_reasons
 from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.difficulty.score_store import read_scores
+from lit_curriculum.difficulty.score_store import merge_scores, read_scores
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import Example, ExampleStore, Plan, make_generator
+from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.files import atomic_path
 
 
-def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
+def merge_command(args: Sequence[str]) -> None:
+    """``lit-curriculum merge``: join files of scores of one model, encoding and set of formulas into one.
+
+    Raises:
+        ValueError: the files are of different models, encodings or formulas, or differ about an example.
+        FileNotFoundError: one is not there.
+    """
+    parser = CommandParser(
+        "merge", "Merge scores of shards (lit-curriculum score --shard 1/N, 2/N, ...) into one file."
+    )
+    parser.add_argument("parts", nargs="+", type=Path, help="DIR/scores.parquet of each shard, or DIR")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, such as scores.parquet")
+    given = parser.parse_args(args)
+    parts = [read_scores(part / "scores.parquet" if part.is_dir() else part) for part in given.parts]
+    merged = merge_scores(parts)
+    merged.save(given.out)
+    print(f"merged {len(merged)} examples of {len(parts)} files ({', '.join(merged.metrics)}): {given.out}")
+
+
+def select_command(args: Sequence[str]) -> None:
     """Write what ``curriculum.policy`` would train on in its first stage; no weights are read.
 
     Started as several processes, the first one does it and the others end at once.
@@ -36,11 +49,13 @@ def select_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     Raises:
         ValueError: the scores are not of these data, this encoding or these formulas.
     """
-    parser = own_options("select", "Write the examples that a policy chooses from stored scores.")
+    from lit_curriculum.commands.run import CurriculumCLI, curriculum_of, training_examples
+
+    parser = CommandParser("select", "Write the examples that a policy chooses from stored scores.", takes_run=True)
     parser.add_argument("--scores", type=Path, default=None, help="DIR/scores.parquet of lit-curriculum score")
     parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
-    own, rest = parser.parse_known_args(list(args))
-    cli = make_cli(rest, False)
+    own, rest = parser.parse_with_run(args)
+    cli = CurriculumCLI(rest, run=False)
     if not cli.trainer.is_global_zero:
         return  # there is one choice and one file, and nothing here that processes could share
     stored = None if own.scores is None else read_scores(own.scores)

@@ -18,7 +18,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from lit_curriculum import CurriculumMonitor, ExceptionCheckpoint, LedgerWriter
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.report.ledger import Ledger, StageState
 from lit_curriculum.types import Example
 from tests.callbacks.ledger_runs import KillAt, curriculum, ordered

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from lit_curriculum.cli import CurriculumCLI, main
+from lit_curriculum.cli import main
 from lit_curriculum.commands.plan import make_plan
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.difficulty.score_store import StoredScores, read_scores
 from lit_curriculum.report.ledger import Ledger
 from tests.commands.tiny_commands import METRICS, arguments, layer, make_place, score

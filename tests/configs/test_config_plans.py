@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from lit_curriculum.cli import CurriculumCLI, main
+from lit_curriculum.cli import main
 from lit_curriculum.commands.plan import make_plan
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.methods.doit.command import cell_options
 from lit_curriculum.methods.doit.study.study import cells, load_study
 from lit_curriculum.report.ledger import Ledger

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.cli import CurriculumCLI
 from lit_curriculum.commands.plan import make_plan
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.report.ledger import Ledger
 from tests.configs.config_layers import CONFIGS, check_plan, layers
 from tests.methods.baselines.tiny_scorer import save_scorer

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lit_curriculum import CurriculumCallback
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LAYERS = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ROWS: dict[str, list[str]] = yaml.safe_load((CONFIGS / "tapir_ablations.yaml").read_text())

@@ -11,7 +11,7 @@ import pytest
 from experiments.iterit_ablation.rows import FEW, MAIN, ROWS, UNTRAINED, Budget
 from experiments.iterit_ablation.run import QUICK
 from experiments.iterit_ablation.turnover import Turnover
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.types import Plan
 
 

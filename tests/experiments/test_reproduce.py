@@ -14,7 +14,7 @@ import pytest
 from experiments import reproduce, results_page
 from experiments.questions import QUESTIONS
 from experiments.verdicts import RESULTS
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers.utils import logging
 
 from lit_curriculum import CausalLMModule, CurriculumCallback, OrderedPolicy
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.data.cache import _Meter
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.loop.progress_bar import StageProgressBar, scoring_bar

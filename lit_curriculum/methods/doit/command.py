@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.cli import LightningCLI
 from torch.utils.tensorboard import SummaryWriter
 
-from lit_curriculum.commands.configured import MakeCLI
-from lit_curriculum.methods.doit.report import curve_figure, report_text, sensitivity_figure, transfer_figure
+from lit_curriculum.methods.doit.report import (
+    curve_figure,
+    report_text,
+    sensitivity_figure,
+    transfer_figure,
+    write_report,
+)
+from lit_curriculum.methods.doit.study.findings import find
 from lit_curriculum.methods.doit.study.records import BASE, GrowthRecord
+from lit_curriculum.methods.doit.study.sensitivity import report_rows
 from lit_curriculum.methods.doit.study.study import (
     GrowthCell,
     GrowthStudy,
@@ -27,7 +34,11 @@ from lit_curriculum.methods.doit.study.study import (
 )
 from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker
 from lit_curriculum.methods.doit.tracker_log import overall_scalars
+from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.progress import display
+
+MakeCLI = Callable[[Sequence[str], bool], LightningCLI]
+"""Builds model, data module and trainer from (options of ``lit-curriculum fit``, whether to run it)."""
 
 
 def write_events(
@@ -93,7 +104,7 @@ def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     Raises:
         ValueError: the study's yaml has a wrong option, or there is nothing to fit yet.
     """
-    parser = argparse.ArgumentParser("lit-curriculum growth", description=growth_command.__doc__, allow_abbrev=False)
+    parser = CommandParser("growth", "Run the cells of a study of growth, fit its curves, or write its report.")
     parser.add_argument("what", choices=("run", "fit", "report"))
     parser.add_argument("--study", type=Path, required=True, help="the study's yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
@@ -101,7 +112,7 @@ def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples of items and seeds")
     parser.add_argument("--tensorboard", action="store_true", help="report: also write event files, to OUT/tensorboard")
     parser.add_argument("--smooth", type=float, default=None, help="report: draw means smoothed by so many rungs too")
-    given = parser.parse_args(list(args))
+    given = parser.parse_args(args)
     study = load_study(given.study)
     if given.what == "run":
         with display("Growth study", " cells") as progress:
@@ -109,12 +120,6 @@ def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
         done = len({r.cell for r in records})
         print(f"{done} of {len(cells(study))} cells are done; {given.out / 'records.jsonl'}")
         return
-    # Only these two need the extra ``growth``, so that cells can be trained without it.
-    from lit_curriculum.methods.doit.command import write_events
-    from lit_curriculum.methods.doit.report import write_report
-    from lit_curriculum.methods.doit.study.findings import find
-    from lit_curriculum.methods.doit.study.sensitivity import report_rows
-
     records = merge(study, given.out)
     if not records:
         raise ValueError(f"{given.out} holds no finished cell; train some with lit-curriculum growth run.")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from lit_curriculum.cli import CurriculumCLI
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.data.formats import MalformedRecordError
 from lit_curriculum.evaluation.measured import declared_splits
 from lit_curriculum.methods.doit.data import FULL_ROWS, DoITDataModule, doit_fields

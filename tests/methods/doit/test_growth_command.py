@@ -11,7 +11,8 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lit_curriculum.cli import CurriculumCLI, main
+from lit_curriculum.cli import main
+from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.methods.doit.study.records import read_records
 from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker
 
