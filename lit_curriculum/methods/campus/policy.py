@@ -1,9 +1,11 @@
-"""CAMPUS: several easy-to-hard schedules of the same data; the band that the current model finds easiest is taught."""
+"""CAMPUS: train on the band with the lowest perplexity among several easy-to-hard schedules."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import combinations
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +16,6 @@ from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.curriculum.pacing import PacingIndex, cut_bands, scopes
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.methods.campus.decision import Decision, scalars
 from lit_curriculum.methods.campus.schedules import (
     BandedRun,
     BandMeasure,
@@ -24,94 +25,70 @@ from lit_curriculum.methods.campus.schedules import (
     PerplexityOn,
     Pool,
     RescoreScope,
-    RunLength,
     Stop,
     choose,
-    first_that_fits,
 )
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
-_OWNER = "curriculum.policy"
-
-
-def check_campus_options(
-    metrics: Sequence[str],
-    names: Mapping[str, tuple[str, tuple[str, ...]]],
-    counts: Mapping[str, int | None],
-    positive: Mapping[str, float],
-    budget_passes: float | None,
-    budget_examples: int | None,
-) -> None:
-    """Refuse options out of range.
-
-    Args:
-        metrics: Names of the metrics.
-        names: Option -> its value and the values allowed.
-        counts: Option -> a number of 1 or more, or none.
-        positive: Option -> a number above 0.
-        budget_passes: Passes over the data.
-        budget_examples: Number of examples.
-
-    Raises:
-        ValueError: names the option.
-    """
-    if not metrics or len(set(metrics)) < len(metrics):
-        raise ValueError(f"{_OWNER}.metrics must name at least one metric and none twice, got {list(metrics)}.")
-    for option, (value, allowed) in names.items():
-        check_choice(f"{_OWNER}.{option}", value, allowed)
-    for option, count in counts.items():
-        if count is not None and count < 1:
-            raise ValueError(f"{_OWNER}.{option} must be at least 1, got {count}.")
-    for option, number in positive.items():
-        if not number > 0.0:
-            raise ValueError(f"{_OWNER}.{option} must be above 0, got {number}.")
-    if positive["initial_scope"] > 1.0:
-        raise ValueError(f"{_OWNER}.initial_scope must be in (0, 1], got {positive['initial_scope']}.")
-    if (budget_passes is None) == (budget_examples is None):
-        raise ValueError(
-            f"{_OWNER}: give exactly one of budget_passes and budget_examples (got {budget_passes=}, "
-            f"{budget_examples=})."
-        )
-    for option, budget in (("budget_passes", budget_passes), ("budget_examples", budget_examples)):
-        if budget is not None and not budget > 0:
-            raise ValueError(f"{_OWNER}.{option} must be above 0, got {budget}.")
-
-
-def grown_sentence(num_sorted: int, size: int) -> str:
-    """What is said of data that have grown in the middle of a run."""
-    return (
-        f"CampusPolicy has sorted {num_sorted} examples and cannot take in data that have grown to {size}: bands and "
-        "budget are planned for a known size; start a new run with all of them."
-    )
-
-
 RescoreWhich = Literal["chosen", "all_aware", "none"]
 
+_OWNER = "curriculum.policy"
 _VERSION = 1
+_LOSS_OF_ALL_TOKENS = "loss_all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decision:
+    """Inputs and outcome of one choice among schedules; lists have one entry per schedule."""
+
+    stage: int
+    chosen: int
+    """Number of the schedule whose band is taught."""
+    perplexities: list[float]
+    """Of the current bands; NaN where none was measured."""
+    clocks: list[int]
+    """Numbers of the current bands, from 0."""
+    round: int
+    """How often the clocks have started again."""
+    sizes: list[int]
+    """Examples in the current bands."""
+    sorted_at: list[int]
+    """Stages whose model the orders are of."""
+    taught: IntArray
+    """The examples taught, easiest first."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All fields, plain or as tensors."""
+        state = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**state, "taught": torch.from_numpy(self.taught.copy())}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Decision:
+        """What :meth:`state_dict` made."""
+        return cls(**{**state, "taught": state["taught"].numpy().copy()})
 
 
 class CampusPolicy(CurriculumPolicy):
-    """Per stage: measure every schedule's current band with the model, train on one of them, advance its clock.
+    """Measure the current band of every schedule, train on one of them and advance its clock.
 
-    Each metric sorts all examples from easy to hard (ties by content hash, examples without a score last), and a
-    pacing function cuts every such schedule into bands. A run ends when its budget is spent: the last band is cut to
-    it, easiest first. ``trainer.max_epochs`` is an upper bound on the number of stages, since with clocks per schedule
-    that number depends on what is chosen. When no schedule has a band left, all clocks start again.
+    Each metric sorts all examples from easy to hard (ties by content hash, examples without a score last). A pacing
+    function cuts every such schedule into bands. A run ends when its budget is spent: the last band is cut to it,
+    easiest first. ``trainer.max_epochs`` is an upper bound on the number of stages, since with clocks per schedule
+    that number depends on the choices. When no schedule has a band left, all clocks start again.
 
-    A band's perplexity comes from the losses that the table holds, so that measuring it and re-sorting by loss cost
-    one forward pass; over all tokens it takes a second one, as the loss that sorts is the response's. A learned metric
-    is scored after the losses, when it is too late to measure a band that its new scores would make; so its schedule
-    is re-sorted after the choice and counts from the next one on. Data that grow are refused: bands and budget are
-    planned for a known size.
+    A band's perplexity comes from the losses in the table, so measuring it and re-sorting by loss cost one forward
+    pass. Perplexity over all tokens takes a second one, since the loss that sorts is that of the response. A learned
+    metric is scored after the losses, too late to measure the band of its new scores. Its schedule is therefore
+    re-sorted after the choice and used from the next stage on. Data that grow are refused, because bands and budget
+    are planned for a known size.
 
     Args:
         metrics: Names of the metrics, one schedule each (n = 4 in the paper).
-        aware: Those among them that the model in training measures; what else sorts is static.
-        learned: Those that score all examples by themselves, following the model.
+        aware: Those among them that the model in training measures; the others are static.
+        learned: Those of class :class:`~lit_curriculum.LearnedMetric`, which score all examples.
         loss: Name of the metric of mean response loss, from which bands' perplexities come.
-        ppl_on: Take perplexities over ``response`` tokens or over ``all``, the prompt's included.
-        ppl_all: Name of the metric of the mean loss of all tokens
-            (:class:`~lit_curriculum.ConversationNLL`), for ``ppl_on: all``.
+        ppl_on: Take perplexities over ``response`` tokens or over ``all``, the prompt's included. For ``all`` a metric
+            ``loss_all`` of class :class:`~lit_curriculum.ConversationNLL` is needed.
         num_bands: Bands of a schedule (T); null takes the most for which ``trainer.max_epochs`` always suffices.
         initial_scope: Share of the data in the first band (s1).
         power: Progress rate of the scope (p).
@@ -119,7 +96,6 @@ class CampusPolicy(CurriculumPolicy):
         clock: ``per_schedule`` advances the chosen schedule, ``shared`` all of them.
         choice: ``min_ppl`` (the method), or for comparison ``max_ppl``, ``softmax`` of the negative perplexity,
             ``random`` and ``round_robin``, of which the last two measure nothing.
-        temperature: Of ``softmax``, in units of perplexity.
         ppl_pool: Perplexity over all ``tokens`` of a band, or the mean over its ``examples``.
         ppl_count: Number of a band's examples that are measured, spread evenly over its order; null measures all.
         rescore_every: Stages between two re-scorings (K).
@@ -131,8 +107,7 @@ class CampusPolicy(CurriculumPolicy):
         shuffle: Train a band in random order; otherwise easiest first.
         stop: Train on the ``budget``, or to ``exhaustion`` of all schedules: n passes, with a shared clock or without
             repeats one.
-        budget_passes: Budget in passes over the data; null where ``budget_examples`` is given.
-        budget_examples: Budget in examples.
+        budget_passes: Budget in passes over the data.
 
     Raises:
         ValueError: an option is out of range.
@@ -153,38 +128,42 @@ class CampusPolicy(CurriculumPolicy):
         pacing_index: PacingIndex = "literal",
         clock: Clock = "per_schedule",
         choice: Choice = "min_ppl",
-        temperature: float = 1.0,
         ppl_pool: Pool = "tokens",
         ppl_count: int | None = None,
         ppl_on: PerplexityOn = "response",
-        ppl_all: str = "loss_all",
         rescore_every: int = 1,
         rescore_which: RescoreWhich = "chosen",
         rescore_scope: RescoreScope = "all",
         exclude_seen: bool = False,
         shuffle: bool = True,
         stop: Stop = "budget",
-        budget_passes: float | None = 1.0,
-        budget_examples: int | None = None,
+        budget_passes: float = 1.0,
     ) -> None:
-        names = {
-            "pacing_index": (pacing_index, get_args(PacingIndex)), "clock": (clock, get_args(Clock)),
-            "choice": (choice, get_args(Choice)), "ppl_pool": (ppl_pool, get_args(Pool)),
-            "ppl_on": (ppl_on, get_args(PerplexityOn)), "rescore_which": (rescore_which, get_args(RescoreWhich)),
-            "rescore_scope": (rescore_scope, get_args(RescoreScope)), "stop": (stop, get_args(Stop)),
-        }  # fmt: skip
-        counts = {"num_bands": num_bands, "rescore_every": rescore_every, "ppl_count": ppl_count}
-        positive = {"power": power, "temperature": temperature, "initial_scope": initial_scope}
-        check_campus_options(metrics, names, counts, positive, budget_passes, budget_examples)
+        if not metrics or len(set(metrics)) < len(metrics):
+            raise ValueError(f"{_OWNER}.metrics must name at least one metric and none twice, got {list(metrics)}.")
+        for option, value, allowed in (
+            ("pacing_index", pacing_index, PacingIndex), ("clock", clock, Clock), ("choice", choice, Choice),
+            ("ppl_pool", ppl_pool, Pool), ("ppl_on", ppl_on, PerplexityOn), ("stop", stop, Stop),
+            ("rescore_which", rescore_which, RescoreWhich), ("rescore_scope", rescore_scope, RescoreScope),
+        ):  # fmt: skip
+            check_choice(f"{_OWNER}.{option}", value, get_args(allowed))
+        for option, count in (("num_bands", num_bands), ("rescore_every", rescore_every), ("ppl_count", ppl_count)):
+            if count is not None and count < 1:
+                raise ValueError(f"{_OWNER}.{option} must be at least 1, got {count}.")
+        for option, number in (("power", power), ("budget_passes", budget_passes)):
+            if not number > 0.0:
+                raise ValueError(f"{_OWNER}.{option} must be above 0, got {number}.")
+        if not 0.0 < initial_scope <= 1.0:
+            raise ValueError(f"{_OWNER}.initial_scope must be in (0, 1], got {initial_scope}.")
         self.metrics, self.aware, self.learned, self.loss = list(metrics), list(aware), list(learned), loss
         self.num_bands, self.initial_scope, self.power = num_bands, initial_scope, power
-        self.pacing_index, self.clock, self.choice, self.temperature = pacing_index, clock, choice, temperature
-        self.ppl_pool, self.ppl_count, self.ppl_on, self.ppl_all = ppl_pool, ppl_count, ppl_on, ppl_all
+        self.pacing_index, self.clock, self.choice = pacing_index, clock, choice
+        self.ppl_pool, self.ppl_count, self.ppl_on = ppl_pool, ppl_count, ppl_on
         self.exclude_seen, self.shuffle = exclude_seen, shuffle
-        metric = loss if ppl_on == "response" else ppl_all
+        metric = loss if ppl_on == "response" else _LOSS_OF_ALL_TOKENS
         self._measure = BandMeasure(metric=metric, on=ppl_on, pool=ppl_pool, count=ppl_count)
         self.rescore_every, self.rescore_which, self.rescore_scope = rescore_every, rescore_which, rescore_scope
-        self.stop, self.budget_passes, self.budget_examples = stop, budget_passes, budget_examples
+        self.stop, self.budget_passes = stop, budget_passes
         self._measures = len(self.metrics) > 1 and choice in ("min_ppl", "max_ppl", "softmax")
         self._schedules: BandSchedules | None = None
         self._decision: Decision | None = None
@@ -197,33 +176,37 @@ class CampusPolicy(CurriculumPolicy):
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         size = len(examples)
         if self._schedules is not None and self._schedules.run.num_examples < size:
-            raise ValueError(grown_sentence(self._schedules.run.num_examples, size))
-        run = self._banded_run(size, num_stages)
-        self._budget = self._length().budget(run)
+            raise ValueError(
+                f"CampusPolicy has sorted {self._schedules.run.num_examples} examples and cannot take in data that "
+                f"have grown to {size}: bands and budget are planned for a known size; start a new run with all of them."
+            )
+        run, self._budget = self._fitting_run(size, num_stages)
         self._num_tokens = self._measure.tokens(examples)
         self._schedules = BandSchedules(run, content_ranks(examples.content_hashes))
         self._touched = np.zeros(len(self.metrics), dtype=np.bool_)  # chosen since the last re-scoring
         self._trained, self._last = 0, -1
 
-    def _length(self) -> RunLength:
-        return RunLength(stop=self.stop, passes=self.budget_passes, examples=self.budget_examples)
-
-    def _banded_run(self, size: int, num_stages: int) -> BandedRun:
-        """The run with the bands asked for, or with the most bands that ``num_stages`` allow."""
-
-        def run_of(num_bands: int) -> BandedRun:
+    def _fitting_run(self, size: int, num_stages: int) -> tuple[BandedRun, int]:
+        """The run with the bands asked for, or with the most bands that ``num_stages`` allow, and its budget."""
+        for num_bands in range(num_stages, 0, -1) if self.num_bands is None else [self.num_bands]:
             scope = scopes(num_bands, self.initial_scope, self.power, self.pacing_index)
-            return BandedRun(
+            run = BandedRun(
                 bands=cut_bands(size, scope), num_schedules=len(self.metrics), clock=self.clock,
                 exclude_seen=self.exclude_seen,
             )  # fmt: skip
-
-        tried = range(num_stages, 0, -1) if self.num_bands is None else [self.num_bands]
-        return first_that_fits(map(run_of, tried), self._length(), num_stages)
+            budget = run.budget(self.stop, self.budget_passes)
+            needed = run.most_stages(budget)
+            if needed <= num_stages:
+                return run, budget
+        raise ValueError(
+            f"trainer.max_epochs={num_stages}, but curriculum.policy may take {needed} stages of {len(run.bands)} "
+            f"band(s) to train on its {budget} examples; set trainer.max_epochs to {needed} (the run ends when they "
+            "are spent) or lower curriculum.policy.num_bands."
+        )
 
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        run = self._banded_run(num_examples, num_stages)
-        return run.planned_sizes(self._length().budget(run))
+        run, budget = self._fitting_run(num_examples, num_stages)
+        return run.planned_sizes(budget)
 
     def finished(self, stage: int) -> bool:
         return self._trained >= self._budget
@@ -268,13 +251,13 @@ class CampusPolicy(CurriculumPolicy):
                 now.sort(number, table.hardness(metric), self.rescore_scope, stage)
         bands = [now.band(number) for number in range(len(self.metrics))]
         measured = [self._measure.perplexity(table, self._num_tokens, b) if self._measures else math.nan for b in bands]
-        chosen = choose(self.choice, np.array(measured), now.is_open, self._last, self.temperature, generator)
+        chosen = choose(self.choice, np.array(measured), now.is_open, self._last, generator)
         taught = bands[chosen][: self._budget - self._trained]
         self._decision = Decision(
             stage=stage, chosen=chosen, perplexities=measured, clocks=now.clocks.tolist(),
             round=now.round, sizes=[len(b) for b in bands], sorted_at=now.sorted_at.tolist(), taught=taught.copy(),
         )  # fmt: skip
-        logged = scalars(self._decision, self.metrics, now.run.bands, now.orders, table)
+        logged = _scalars(self._decision, self.metrics, now.run.bands, now.orders, table)
         late = self._due(stage, self.learned)
         if stage % self.rescore_every == 0:
             self._touched[:] = False
@@ -309,3 +292,42 @@ class CampusPolicy(CurriculumPolicy):
         self._touched = state["touched"].numpy().copy()
         self._trained, self._last = state["trained"], state["last"]
         self._decision = None if state["decision"] is None else Decision.from_state(state["decision"])
+
+
+def _scalars(
+    decision: Decision,
+    metrics: Sequence[str],
+    bands: Sequence[tuple[int, int]],
+    orders: IntArray,
+    table: DifficultyTable,
+) -> dict[str, float]:
+    """Numbers of a decision under the names that the log shows.
+
+    Per schedule: its band's perplexity, its clock (bands taught in this round), the scope that its band reaches to, the
+    band's size, the stages since it was sorted, and how many of its examples have no score. Per pair of schedules:
+    Spearman's rank correlation.
+
+    Args:
+        decision: The decision.
+        metrics: Names of the n schedules.
+        bands: Places of the T bands.
+        orders: [n, N] the schedules.
+        table: Scores.
+    """
+    num_examples = orders.shape[1]
+    found = {"chosen": float(decision.chosen), "band_size": float(len(decision.taught)), "round": float(decision.round)}
+    for number, metric in enumerate(metrics):
+        clock = decision.clocks[number]
+        found[f"clock/{metric}"] = float(clock)
+        found[f"scope/{metric}"] = bands[min(clock, len(bands) - 1)][1] / num_examples
+        found[f"band_size/{metric}"] = float(decision.sizes[number])
+        found[f"staleness/{metric}"] = float(decision.stage - decision.sorted_at[number])
+        found[f"unscorable/{metric}"] = float(table.unscorable(metric).sum())
+        if np.isfinite(decision.perplexities[number]):
+            found[f"perplexity/{metric}"] = decision.perplexities[number]
+    if num_examples > 1:
+        places = np.empty(orders.shape, dtype=np.float64)
+        np.put_along_axis(places, orders, np.arange(num_examples, dtype=np.float64)[None, :], axis=1)
+        for (i, one), (j, other) in combinations(enumerate(metrics), 2):
+            found[f"rank_correlation/{one}~{other}"] = float(np.corrcoef(places[i], places[j])[0, 1])
+    return found

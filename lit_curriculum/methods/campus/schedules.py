@@ -1,8 +1,8 @@
-"""Several orders of the same data, their clocks, and the bands that the clocks stand at."""
+"""Easy-to-hard schedules of CAMPUS: bands, clocks, band perplexities, and the choice among bands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,12 +16,16 @@ from lit_curriculum.types import CONDITIONED, WHOLE, BoolArray, ExampleStore, Fl
 
 Clock = Literal["per_schedule", "shared"]
 Stop = Literal["budget", "exhaustion"]
+Choice = Literal["min_ppl", "max_ppl", "softmax", "random", "round_robin"]
+Pool = Literal["tokens", "examples"]
+PerplexityOn = Literal["response", "all"]
+RescoreScope = Literal["all", "remaining"]
 Bands = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandedRun:
-    """What the lengths of a run over the bands of several schedules of the same data depend on."""
+    """Length of a run over the bands of several schedules of the same data."""
 
     bands: Bands
     """Places ``(lo, hi)`` of the bands of every schedule."""
@@ -33,6 +37,13 @@ class BandedRun:
     def num_examples(self) -> int:
         """Size of the data (N)."""
         return self.bands[-1][1]
+
+    def budget(self, stop: Stop, passes: float) -> int:
+        """Examples that the run trains on: ``passes`` over the data, or until no schedule has a band left."""
+        if stop == "exhaustion":
+            return self.round_examples
+        # The small constant keeps 0.07 * 100 at 7 where the product falls a rounding error below it.
+        return max(1, int(passes * self.num_examples + 1e-9))
 
     @property
     def round_examples(self) -> int:
@@ -77,138 +88,8 @@ class BandedRun:
         return sizes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunLength:
-    """Where a run ends: ``passes`` over the data or so many ``examples``, or where no schedule has a band left."""
-
-    stop: Stop
-    passes: float | None
-    examples: int | None
-
-    def budget(self, run: BandedRun) -> int:
-        """Examples that the run trains on."""
-        if self.stop == "exhaustion":
-            return run.round_examples
-        if self.examples is not None:
-            return self.examples
-        assert self.passes is not None
-        # The small constant keeps 0.07 * 100 at 7 where the product falls a rounding error below it.
-        return max(1, int(self.passes * run.num_examples + 1e-9))
-
-
-def first_that_fits(runs: Iterable[BandedRun], length: RunLength, num_stages: int) -> BandedRun:
-    """The first of ``runs`` for which ``num_stages`` suffice whatever is chosen.
-
-    Raises:
-        ValueError: there is none; names the stages that the last one needs.
-    """
-    for run in runs:
-        budget = length.budget(run)
-        needed = run.most_stages(budget)
-        if needed <= num_stages:
-            return run
-    raise ValueError(
-        f"trainer.max_epochs={num_stages}, but curriculum.policy may take {needed} stages of {len(run.bands)} band(s) "
-        f"to train on its {budget} examples; set trainer.max_epochs to {needed} (the run ends by itself when they are "
-        "spent) or lower curriculum.policy.num_bands."
-    )
-
-
-Choice = Literal["min_ppl", "max_ppl", "softmax", "random", "round_robin"]
-Pool = Literal["tokens", "examples"]
-PerplexityOn = Literal["response", "all"]
-
-
-def measured_part(band: IntArray, count: int | None) -> IntArray:
-    """The examples of ``band`` [M] that are measured: all, or ``count`` of them spread evenly over its order."""
-    if count is None or count >= len(band):
-        return band
-    return band[np.linspace(0, len(band) - 1, count).astype(np.int64)]
-
-
-def band_perplexity(nll: FloatArray, num_tokens: IntArray, pool: Pool) -> float:
-    """Perplexity of a band; infinite where none of its examples has a loss.
-
-    Args:
-        nll: [M] mean response loss in nats per token; NaN where there is none.
-        num_tokens: [M] scored tokens.
-        pool: ``tokens`` is exp of the mean over all tokens, ``examples`` the mean of the examples' perplexities.
-    """
-    known = np.isfinite(nll)
-    if not known.any():
-        return float("inf")
-    with np.errstate(over="ignore"):
-        if pool == "examples":
-            return float(np.exp(nll[known]).mean())
-        return float(np.exp((nll[known] * num_tokens[known]).sum() / num_tokens[known].sum()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BandMeasure:
-    """How bands are measured."""
-
-    metric: str
-    """Name of the metric of mean token loss."""
-    on: PerplexityOn
-    """The tokens that it is the mean of."""
-    pool: Pool
-    count: int | None
-
-    def tokens(self, examples: ExampleStore) -> IntArray:
-        """[N] how many tokens the metric is the mean of."""
-        return num_scored(examples, WHOLE if self.on == "all" else CONDITIONED)
-
-    def part(self, band: IntArray) -> IntArray:
-        """The examples of ``band`` [M] that are measured, sorted, so that equal bands have equal sums and are a tie."""
-        return np.sort(measured_part(band, self.count))
-
-    def perplexity(self, table: DifficultyTable, tokens: IntArray, band: IntArray) -> float:
-        """Perplexity of ``band`` [M]; NaN of an empty one."""
-        part = self.part(band)
-        if not len(part):
-            return float("nan")
-        return band_perplexity(table.scores[self.metric][part], tokens[part], self.pool)
-
-
-def choose(
-    choice: Choice,
-    perplexities: FloatArray,
-    is_open: BoolArray,
-    last: int,
-    temperature: float,
-    generator: np.random.Generator,
-) -> int:
-    """The schedule whose band is taught; of equal ones the first.
-
-    Args:
-        choice: The rule.
-        perplexities: [n] perplexity of every schedule's band; only those of open schedules are read.
-        is_open: [n] true where a schedule has a band left.
-        last: The schedule chosen before, -1 for none.
-        temperature: Of ``softmax``, in units of perplexity.
-        generator: Draws for ``random`` and ``softmax``.
-    """
-    open_ones = np.flatnonzero(is_open)
-    if choice == "random":
-        return int(generator.choice(open_ones))
-    if choice == "round_robin":
-        after = open_ones[open_ones > last]
-        return int(after[0] if len(after) else open_ones[0])
-    found = perplexities[open_ones]
-    finite = np.isfinite(found)
-    if choice == "min_ppl" or not finite.any():
-        return int(open_ones[np.argmin(found)])
-    if choice == "max_ppl":
-        return int(open_ones[np.argmax(np.where(finite, found, -np.inf))])
-    odds = np.where(finite, np.exp(-(found - found.min()) / temperature), 0.0)
-    return int(generator.choice(open_ones, p=odds / odds.sum()))
-
-
-RescoreScope = Literal["all", "remaining"]
-
-
 class BandSchedules:
-    """The state of n schedules of N examples.
+    """Orders, clocks and seen examples of n schedules of N examples.
 
     Args:
         run: Bands, number of schedules, clock and whether what was seen is left out.
@@ -284,3 +165,82 @@ class BandSchedules:
         for name in ("orders", "clocks", "sorted_at", "seen"):
             setattr(self, name, state[name].numpy().copy())
         self.round = state["round"]
+
+
+def measured_part(band: IntArray, count: int | None) -> IntArray:
+    """The examples of ``band`` [M] that are measured: all, or ``count`` of them spread evenly over its order."""
+    if count is None or count >= len(band):
+        return band
+    return band[np.linspace(0, len(band) - 1, count).astype(np.int64)]
+
+
+def band_perplexity(nll: FloatArray, num_tokens: IntArray, pool: Pool) -> float:
+    """Perplexity of a band; infinite where none of its examples has a loss.
+
+    Args:
+        nll: [M] mean response loss in nats per token; NaN where there is none.
+        num_tokens: [M] scored tokens.
+        pool: ``tokens`` is exp of the mean over all tokens, ``examples`` the mean of the examples' perplexities.
+    """
+    known = np.isfinite(nll)
+    if not known.any():
+        return float("inf")
+    with np.errstate(over="ignore"):
+        if pool == "examples":
+            return float(np.exp(nll[known]).mean())
+        return float(np.exp((nll[known] * num_tokens[known]).sum() / num_tokens[known].sum()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandMeasure:
+    """Perplexity of bands under the model in training."""
+
+    metric: str
+    """Name of the metric of mean token loss."""
+    on: PerplexityOn
+    """The tokens that it is the mean of."""
+    pool: Pool
+    count: int | None
+
+    def tokens(self, examples: ExampleStore) -> IntArray:
+        """[N] how many tokens the metric is the mean of."""
+        return num_scored(examples, WHOLE if self.on == "all" else CONDITIONED)
+
+    def part(self, band: IntArray) -> IntArray:
+        """The examples of ``band`` [M] that are measured, sorted, so that equal bands have equal sums and are a tie."""
+        return np.sort(measured_part(band, self.count))
+
+    def perplexity(self, table: DifficultyTable, tokens: IntArray, band: IntArray) -> float:
+        """Perplexity of ``band`` [M]; NaN of an empty one."""
+        part = self.part(band)
+        if not len(part):
+            return float("nan")
+        return band_perplexity(table.scores[self.metric][part], tokens[part], self.pool)
+
+
+def choose(
+    choice: Choice, perplexities: FloatArray, is_open: BoolArray, last: int, generator: np.random.Generator
+) -> int:
+    """Choose the schedule whose band is taught; of equal ones the first.
+
+    Args:
+        choice: The rule.
+        perplexities: [n] perplexity of every schedule's band; only those of open schedules are read.
+        is_open: [n] true where a schedule has a band left.
+        last: The schedule chosen before, -1 for none.
+        generator: Draws for ``random`` and ``softmax``.
+    """
+    open_ones = np.flatnonzero(is_open)
+    if choice == "random":
+        return int(generator.choice(open_ones))
+    if choice == "round_robin":
+        after = open_ones[open_ones > last]
+        return int(after[0] if len(after) else open_ones[0])
+    found = perplexities[open_ones]
+    finite = np.isfinite(found)
+    if choice == "min_ppl" or not finite.any():
+        return int(open_ones[np.argmin(found)])
+    if choice == "max_ppl":
+        return int(open_ones[np.argmax(np.where(finite, found, -np.inf))])
+    odds = np.where(finite, np.exp(-(found - found.min())), 0.0)
+    return int(generator.choice(open_ones, p=odds / odds.sum()))

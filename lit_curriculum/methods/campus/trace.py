@@ -1,4 +1,4 @@
-"""The trace of a policy that chooses among schedules: which one each stage was taught from, as an image."""
+"""Draw which schedule each stage of CAMPUS was taught from."""
 
 from __future__ import annotations
 
@@ -14,28 +14,21 @@ from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
 from lit_curriculum.report import figures
 
 _CLOCK, _PERPLEXITY = "clock/", "perplexity/"
+_EVERY_STAGES = 10
 
 
 class ScheduleTrace(Callback, CurriculumObserver):
-    """Keeps which schedule each stage was taught from, with every band's perplexity, and draws it for TensorBoard.
+    """Keep the schedule chosen at each stage and every band's perplexity, and draw them for TensorBoard.
 
-    The image is ``curriculum/schedule_trace``. With a policy that has no schedules nothing is kept or drawn.
-
-    Args:
-        every_stages: Stages from one image to the next; there is one at the end in any case.
+    The image is ``curriculum/schedule_trace``, every 10 stages and at the end of training. With a policy that has no
+    schedules nothing is kept or drawn.
 
     Attributes:
         chosen: [S] the schedule of each stage; kept in checkpoints, as is the next.
         perplexities: Schedule -> [S] perplexity of its band; NaN where none was measured.
-
-    Raises:
-        ValueError: ``every_stages`` is below 1.
     """
 
-    def __init__(self, every_stages: int = 10) -> None:
-        if every_stages < 1:
-            raise ValueError(f"every_stages of ScheduleTrace must be at least 1, got {every_stages}.")
-        self.every_stages = every_stages
+    def __init__(self) -> None:
         self.chosen: list[str] = []
         self.perplexities: dict[str, list[float]] = {}
 
@@ -48,12 +41,12 @@ class ScheduleTrace(Callback, CurriculumObserver):
         self.chosen.append(names[int(scalars["chosen"])])
         for name in names:
             self.perplexities.setdefault(name, []).append(scalars.get(f"{_PERPLEXITY}{name}", float("nan")))
-        if len(self.chosen) % self.every_stages == 0:
+        if len(self.chosen) % _EVERY_STAGES == 0:
             self._show(trainer)
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.chosen and len(self.chosen) % self.every_stages:
+        if self.chosen and len(self.chosen) % _EVERY_STAGES:
             self._show(trainer)
 
     def draw(self) -> Figure:

@@ -56,7 +56,7 @@ def test_the_trace_over_all_tokens_equals_the_slow_twin(clock: str, pool: str) -
 
 
 def test_it_runs_in_training_and_a_missing_metric_is_named(tmp_path: Path, toy_examples: list[Example]) -> None:
-    policy = CampusPolicy(["length_like", "loss"], num_bands=2, ppl_on="all", ppl_all="loss_all")
+    policy = CampusPolicy(["length_like", "loss"], num_bands=2, ppl_on="all")
     assert policy.required_metrics == ("length_like", "loss", "loss_all")
     with pytest.raises(ValueError, match="loss_all"):
         CurriculumCallback(policy, {"length_like": NegativeLogLikelihood(), "loss": NegativeLogLikelihood()})
