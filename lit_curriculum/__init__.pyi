@@ -46,7 +46,8 @@ from .loop.checkpoints import AtomicCheckpointIO as AtomicCheckpointIO
 from .loop.checkpoints import ExceptionCheckpoint as ExceptionCheckpoint
 from .loop.hooks import CurriculumObserver as CurriculumObserver
 from .loop.hooks import StagePreparer as StagePreparer
-from .loop.hooks import StageReport as StageReport
+from .loop.planner import StagePlanner as StagePlanner
+from .loop.planner import StageReport as StageReport
 from .methods.baselines.baby_steps import BabyStepsPolicy as BabyStepsPolicy
 from .methods.baselines.competence import CompetencePolicy as CompetencePolicy
 from .methods.baselines.coverage import CoveragePolicy as CoveragePolicy

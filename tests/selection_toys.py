@@ -11,7 +11,7 @@ from scipy import sparse
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.iterit.novelty import ngram_counts, tfidf
 from lit_curriculum.methods.iterit.policy import IterITPolicy
-from lit_curriculum.types import FloatArray, IntArray, make_generator
+from lit_curriculum.types import make_generator
 from tests.conftest import ListStore, make_example
 
 END = "<|end_of_text|>"
@@ -60,19 +60,13 @@ def make_store(responses: Sequence[str]) -> ListStore:
     return ListStore([make_example(i, text, f"Question {i}?") for i, text in enumerate(responses)])
 
 
-def enter_scores(table: DifficultyTable, indices: IntArray, values: FloatArray, stage: int) -> None:
-    known = ~np.isnan(values)
-    table.update("ifd", indices[known], values[known], stage)
-    table.mark_unscorable("ifd", indices[~known], stage)
-
-
 def started(responses: list[str], ifd: list[float], **options: Any) -> tuple[IterITPolicy, DifficultyTable]:
     policy = IterITPolicy(**options)
     policy.setup(make_store(responses), num_stages=3)
     table = DifficultyTable(len(responses), ["ifd"])
     candidates = policy.candidates(table, 0)
     assert candidates.tolist() == list(range(len(responses)))
-    enter_scores(table, candidates, np.array(ifd), 0)
+    table.enter("ifd", candidates, np.array(ifd), 0)
     return policy, table
 
 

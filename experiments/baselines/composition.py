@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -26,10 +27,11 @@ from experiments.baselines.method import RANDOM, Method, Setting
 from experiments.baselines.rows_selection import ROWS
 from experiments.baselines.run import configured, make_proxy
 from experiments.common import print_rows, write_results
-from lit_curriculum import CurriculumCallback
+from lit_curriculum import CurriculumCallback, StagePlanner, UniformPolicy, WarmStartPolicy
 from lit_curriculum.commands.run import CurriculumCLI
-from lit_curriculum.loop.scoring import LearnedMetrics, TableScorer
-from lit_curriculum.types import CONDITIONED, make_generator
+from lit_curriculum.loop.scoring import ModelScorer, update_metric
+from lit_curriculum.types import CONDITIONED
+from lit_curriculum.utils.progress import no_display
 
 UNITS = {
     "share of planted noise": "share",
@@ -54,14 +56,13 @@ def choose(method: Method, cli: CurriculumCLI, seed: int, setting: Setting, prox
     """Let one row choose by the scores of the trained model of ``cli``."""
     started = time.perf_counter()
     curriculum, store, stage = parts_of(method, setting, proxy), cli.datamodule.train_store, setting.warm_stages
-    scorer = TableScorer(curriculum.metrics, "device", "none")
-    scorer.setup(store, f"composition-{os.getpid()}")
-    scorer.score_texts(store)
-    policy = curriculum.policy
-    policy.setup(store, setting.stages)
-    scorer.score_model(cli.trainer, cli.model, store, policy.candidates(scorer.table, 0), stage)
-    LearnedMetrics(curriculum.metrics).refresh(cli.model, store, scorer.table, stage, seed)
-    plan = policy.step(scorer.table, 0, make_generator(seed, stage, "policy"))
+    scorer = ModelScorer(curriculum.metrics, "device", "none")
+    scorer.run = f"composition-{os.getpid()}"
+    planner = StagePlanner(WarmStartPolicy(UniformPolicy(), curriculum.policy, stage), curriculum.metrics, seed)
+    planner.setup(store, stage + setting.stages)
+    planner.score_texts()
+    update = partial(update_metric, cli.model, store, planner.table, no_display)
+    plan = planner.plan(stage, partial(scorer.score, cli.trainer, cli.model, store), update).plan
     chosen = [store[int(i)] for i in plan.indices]
     return {
         "share of planted noise": float(np.mean([e.meta["is_noise"] for e in chosen])),

@@ -14,7 +14,7 @@ import argparse
 import multiprocessing
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,13 +22,12 @@ import numpy as np
 
 from experiments.benchmarks.million import Generated, peak
 from experiments.common import Row, print_rows, summary, write_results
-from lit_curriculum import OrderedPolicy, UniformPolicy
+from lit_curriculum import NegativeLogLikelihood, OrderedPolicy, UniformPolicy
 from lit_curriculum.callbacks import ledger_tables as parts
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.loop.hooks import StageReport
+from lit_curriculum.loop.planner import StagePlanner
 from lit_curriculum.report.ledger import EXAMPLES, PLANNED, TRAINED, StageState, part
-from lit_curriculum.types import ExampleStore, FloatArray, IntArray, make_generator
+from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 
 
 class Sized(Generated):
@@ -72,8 +71,8 @@ def measure(name: str, num: int, stages: int, folder: Path, out: Any) -> None:
     """Write the ledger of one kind of run, and tell what it took."""
     kind, store = KINDS[name], Sized(num)
     examples = cast(ExampleStore, store)
-    kind.policy.setup(examples, stages)
-    table = DifficultyTable(num, kind.metrics)
+    planner = StagePlanner(kind.policy, {name: NegativeLogLikelihood() for name in kind.metrics})
+    planner.setup(examples, stages)
     generator = np.random.default_rng(0)
     known: FloatArray = generator.uniform(0.2, 1.1, num)
     found: dict[str, Any] = {"stages": [], "before": peak()}
@@ -83,13 +82,9 @@ def measure(name: str, num: int, stages: int, folder: Path, out: Any) -> None:
         known = known + generator.normal(0.0, 0.02, num)
         for metric in kind.metrics:
             if stage == 0 or metric not in kind.static:
-                table.update(metric, asked, known[asked], stage)
-        plan = kind.policy.step(table, stage, make_generator(0, stage, "policy"))
-        report = StageReport(
-            stage=stage, plan=plan, previous=None, policy=kind.policy, metrics={}, formulas={}, table=table,
-            candidates=asked if kind.metrics else asked[:0], scoring_seconds=0.0, selecting_seconds=0.0,
-            scored_tokens=0,
-        )  # fmt: skip
+                planner.table.enter(metric, asked, known[asked], stage)
+        report = replace(planner.plan(stage), candidates=asked if kind.metrics else asked[:0])
+        plan = report.plan
         losses = generator.gamma(2.0, 1.0, num)
         started = time.perf_counter()
         now: StageState = parts.state_of(report)

@@ -21,7 +21,13 @@ import numpy as np
 import torch
 
 from experiments.common import Row, print_rows, write_results
-from lit_curriculum import IterITPolicy, OrderedPolicy
+from lit_curriculum import (
+    InstructionFollowingDifficulty,
+    IterITPolicy,
+    NegativeLogLikelihood,
+    OrderedPolicy,
+    StagePlanner,
+)
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.cache import build_store
 from lit_curriculum.data.encode import EncodeOptions, Encoder
@@ -33,7 +39,7 @@ from lit_curriculum.data.template import resolve_template
 from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 from lit_curriculum.difficulty.score_store import ScoreKey, read_scores, write_scores
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import CONDITIONED, Example, ExampleStore, FloatArray, Message, Plan, make_generator
+from lit_curriculum.types import CONDITIONED, Example, ExampleStore, FloatArray, Message, Plan
 from lit_curriculum.utils.files import atomic_path
 
 METRICS = ("ifd", "nll")
@@ -56,7 +62,7 @@ def filled_table(num: int) -> DifficultyTable:
     """A table with all scores entered at stage 0."""
     table = DifficultyTable(num, METRICS)
     for name, values in scores(num).items():
-        table.update(name, np.arange(num), values, 0)
+        table.enter(name, np.arange(num), values, 0)
     return table
 
 
@@ -129,7 +135,7 @@ def table(num: int, work: Path) -> dict[str, float]:
     """Fill the difficulty table twice, save its state as a checkpoint does, and load it again."""
     first = filled_table(num)
     for name, values in scores(num).items():
-        first.update(name, np.arange(num), values, 1)
+        first.enter(name, np.arange(num), values, 1)
     torch.save(first.state_dict(), work / "table.pt")
     second = DifficultyTable(num, METRICS)
     second.load_state_dict(torch.load(work / "table.pt", weights_only=True))
@@ -152,12 +158,13 @@ def score_store(num: int, work: Path) -> dict[str, float]:
 
 
 def _stages(policy: CurriculumPolicy, num: int, work: Path) -> dict[str, float]:
-    scored = filled_table(num)
     del work
-    policy.setup(generated(num), 3)
+    metrics = {"ifd": InstructionFollowingDifficulty(), "nll": NegativeLogLikelihood()}
+    planner = StagePlanner(policy, metrics)
+    planner.setup(generated(num), 3)
+    planner.table = filled_table(num)
     for stage in range(3):
-        policy.candidates(scored, stage)
-        plan = policy.step(scored, stage, make_generator(0, stage, "policy"))
+        plan = planner.plan(stage).plan
     policy.load_state_dict(policy.state_dict())
     return {"examples chosen": len(plan)}
 

@@ -18,7 +18,8 @@ from typing_extensions import override
 from lit_curriculum.callbacks import ledger_tables as parts
 from lit_curriculum.difficulty.training_losses import TrainingLossCollector, has_losses
 from lit_curriculum.loop.checks import curriculum_data
-from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.loop.resume import batches_done
 from lit_curriculum.report.ledger import (
     DROPPED,

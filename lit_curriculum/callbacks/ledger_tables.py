@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from lit_curriculum.curriculum.reasons import stage_reasons
 from lit_curriculum.data.problems import ProblemReport
 from lit_curriculum.data.store import EncodedStore
-from lit_curriculum.loop.hooks import StageReport
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.report.ledger import STAGE_META, StageState
 from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, FloatArray, IntArray, Plan, join_turns
 from lit_curriculum.utils.files import atomic_path

@@ -22,7 +22,8 @@ from lit_curriculum.callbacks.stage_history import StageHistory
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.loop.checks import curriculum_data
-from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.loop.resume import options_of
 from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker
 from lit_curriculum.report.figures import correlation_matrix, share_matrix

@@ -17,7 +17,8 @@ from typing_extensions import override
 from lit_curriculum.data.store import content_digest
 from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.loop.checks import curriculum_data
-from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.loop.resume import options_of
 from lit_curriculum.types import CONDITIONED
 from lit_curriculum.utils.files import write_atomic

@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from lit_curriculum.callbacks.ledger_tables import example_columns
 from lit_curriculum.loop.checks import curriculum_data
-from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.utils.files import atomic_path
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode

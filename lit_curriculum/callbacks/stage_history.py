@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lit_curriculum.curriculum.ordering import content_ranks
-from lit_curriculum.loop.hooks import StageReport
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.report.ledger import StageState
 from lit_curriculum.report.ledger_views import rank_correlation
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray

@@ -18,7 +18,7 @@ def refuse_learned(metrics: Mapping[str, DifficultyMetric], command: str) -> Non
         ValueError: names the first one.
     """
     for name, metric in metrics.items():
-        if isinstance(metric, LearnedMetric) and not metric.stands_alone:
+        if isinstance(metric, LearnedMetric) and metric.needs_run:
             raise ValueError(
                 f"curriculum.metrics.{name} ({type(metric).__name__}) learns while a model is trained, so "
                 f"lit-curriculum {command} has no score of it; leave it out of curriculum.metrics, or train with it "

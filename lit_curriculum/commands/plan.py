@@ -22,7 +22,7 @@ from lit_curriculum.commands.run import CurriculumCLI, curriculum_of, training_e
 from lit_curriculum.difficulty.score_store import read_scores
 from lit_curriculum.loop.checks import check_trainer, curriculum_data
 from lit_curriculum.loop.hooks import StagePreparer
-from lit_curriculum.loop.horizon import horizon_steps, stage_steps
+from lit_curriculum.loop.planner import stage_steps
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.footprint import Footprint, footprint
 from lit_curriculum.models.optimization import fix_horizon
@@ -237,26 +237,27 @@ def make_plan(
     curriculum, sampler = curriculum_of(trainer), curriculum_data(trainer).sampler
     if stored is not None:
         check_scores(stored, {n: m.formula for n, m in curriculum.metrics.items()}, store)
-    curriculum.policy.setup(store, trainer.max_epochs)
+    planner = curriculum.planner
+    planner.setup(store, trainer.max_epochs, sampler)
     sizes = list(curriculum.policy.stage_sizes(len(store), trainer.max_epochs))
     steps_of = partial(stage_steps, batch_size=sampler.batch_size, accumulate=trainer.accumulate_grad_batches)
     steps = [steps_of(size) for size in sizes]
-    horizon = horizon_steps(sizes, sampler.batch_size, trainer.accumulate_grad_batches, trainer.max_steps)
-    forecast = Forecast(curriculum, store, trainer.max_epochs, stored)
+    horizon = planner.num_steps(trainer.accumulate_grad_batches, trainer.max_steps)
+    forecast = Forecast(planner, store, trainer.max_epochs, stored)
     played: list[StageForecast] = []
     stopped = None
     if simulate == "yes" or (simulate == "auto" and len(store) <= _MANY):
         try:
             played = forecast.run()
         except ValueError as error:
-            if not forecast.made_up:
+            if not forecast.simulated:
                 raise
             stopped = str(error)
     facts: Facts = {
         "data": _data_facts(data, store),
         "policy": type(curriculum.policy).__name__,
         "metrics": {n: m.formula for n, m in curriculum.metrics.items()},
-        "simulated_scores": forecast.made_up,
+        "simulated_scores": forecast.simulated,
         "batch_size": sampler.batch_size,
         "ranks": trainer.world_size,
         "accumulate_grad_batches": trainer.accumulate_grad_batches,

@@ -14,10 +14,10 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
+from lit_curriculum.callbacks.progress_bar import install_progress_bar
 from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.loop.checkpoints import latest_checkpoint
 from lit_curriculum.loop.checks import curriculum_data
-from lit_curriculum.loop.progress_bar import install_progress_bar
 from lit_curriculum.types import ExampleStore
 from lit_curriculum.utils.command_parser import CommandParser, parser_refusal
 

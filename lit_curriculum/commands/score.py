@@ -23,15 +23,14 @@ from lit_curriculum import __version__
 from lit_curriculum.commands.configured import refuse_learned
 from lit_curriculum.commands.run import CurriculumCLI, curriculum_of
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
-from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget
+from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget, formula_ids
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.learned import LearnedMetric
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
 from lit_curriculum.difficulty.shared_cache import shared_cache
 from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.loop.checks import check_module, curriculum_data
-from lit_curriculum.loop.progress_bar import scoring_bar
-from lit_curriculum.loop.scoring import score_alone
+from lit_curriculum.loop.scoring import score_without_run, scoring_bar
 from lit_curriculum.report.figures import save, score_histogram
 from lit_curriculum.types import ExampleStore, FloatArray, Subset
 from lit_curriculum.utils.command_parser import CommandParser
@@ -118,8 +117,8 @@ class ScoreAll(Callback):
         reasons: dict[str, dict[int, str]] = {}
         cost: dict[str, Any] = {"examples": len(examples), "processes": trainer.world_size}
         fingerprint: str | None = None
-        if len(self.metrics) > sum(isinstance(m, TextMetric) for m in self.metrics.values()):
-            check_module(pl_module)
+        check_module(pl_module, self.metrics)
+        if not all(isinstance(metric, TextMetric) for metric in self.metrics.values()):
             fingerprint = model_fingerprint(pl_module)
         if self.engine.metrics:
             self._score_model(trainer, pl_module, examples, fingerprint, values, reasons, cost)
@@ -129,7 +128,7 @@ class ScoreAll(Callback):
                 if isinstance(metric, TextMetric):
                     found = metric.score(store)
                 else:
-                    found = score_alone(name, metric, pl_module, store)
+                    found = score_without_run(name, metric, pl_module, store)
                 values[name] = found if part is None else found[part.indices]
                 missing = np.flatnonzero(np.isnan(values[name]))
                 reasons[name] = {int(i): f"{metric.formula} has no value" for i in missing}
@@ -142,7 +141,7 @@ class ScoreAll(Callback):
     @property
     def formulas(self) -> dict[str, str]:
         """Formula id of every metric, with the arithmetic of the engine."""
-        return {name: self.engine.formulas.get(name, metric.formula) for name, metric in self.metrics.items()}
+        return formula_ids(self.metrics, self.engine.autocast)
 
     def _score_model(
         self, trainer: Trainer, module: LightningModule, examples: ExampleStore, fingerprint: str | None,

@@ -11,10 +11,9 @@ import numpy as np
 
 from lit_curriculum.commands.configured import check_scores, refuse_learned
 from lit_curriculum.curriculum.reasons import entry_reasons
-from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.score_store import merge_scores, read_scores
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.types import Example, ExampleStore, Plan, make_generator
+from lit_curriculum.types import Example, ExampleStore, Plan
 from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.files import atomic_path
 
@@ -59,29 +58,21 @@ def select_command(args: Sequence[str]) -> None:
     if not cli.trainer.is_global_zero:
         return  # there is one choice and one file, and nothing here that processes could share
     stored = None if own.scores is None else read_scores(own.scores)
-    curriculum = curriculum_of(cli.trainer)
-    policy, metrics = curriculum.policy, curriculum.metrics
-    refuse_learned(metrics, "select")
+    planner = curriculum_of(cli.trainer).planner
+    refuse_learned(planner.metrics, "select")
     examples = training_examples(cli.trainer, cli.model, cli.datamodule)
-    num_stages = cli.trainer.max_epochs or 1
-    policy.setup(examples, num_stages)
-    table = DifficultyTable(len(examples), list(metrics), {n: m.higher_is_harder for n, m in metrics.items()})
+    planner.setup(examples, cli.trainer.max_epochs or 1)
     if stored is not None:
-        check_scores(stored, {n: m.formula for n, m in metrics.items()}, examples)
-        stored.enter(table, examples)
-    for name, metric in metrics.items():
-        if isinstance(metric, TextMetric) and table.never_scored(name).all():
-            values = metric.score(examples)
-            scored = ~np.isnan(values)
-            table.update(name, np.flatnonzero(scored), values[scored], 0)
-            table.mark_unscorable(name, np.flatnonzero(~scored), 0)
-    for name in policy.required_metrics:
-        if table.never_scored(name).any():
+        check_scores(stored, {n: m.formula for n, m in planner.metrics.items()}, examples)
+        stored.enter(planner.table, examples)
+    planner.score_texts()
+    for name in planner.policy.required_metrics:
+        if planner.table.never_scored(name).any():
             there = "--scores is not given" if stored is None else f"{own.scores} holds only {sorted(stored.metrics)}"
             raise ValueError(
                 f"the policy reads the metric {name!r}, but {there}; score the data with it (lit-curriculum score)."
             )
-    plan = policy.step(table, 0, make_generator(curriculum.seed, 0, "policy"))
+    plan, table, policy = planner.plan(0).plan, planner.table, planner.policy
     _write(own.out, _lines(examples, table, plan, entry_reasons(policy, table, plan)))
     print(f"selected {len(plan)} of {len(examples)} examples with {type(policy).__name__}: {own.out}")
 

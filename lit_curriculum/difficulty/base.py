@@ -34,6 +34,11 @@ class DifficultyMetric(ABC):
         Two scores may be compared, stored together or reused for one another only where this is equal.
         """
 
+    @property
+    def model_methods(self) -> tuple[str, ...]:
+        """Methods of the model that the metric calls, such as ``generate``; none by default."""
+        return ()
+
 
 class TextMetric(DifficultyMetric):
     """A metric of the examples alone, computed once."""
@@ -55,6 +60,10 @@ class ModelMetric(DifficultyMetric):
     """
 
     views: ClassVar[tuple[str, ...]] = (CONDITIONED,)
+
+    @property
+    def model_methods(self) -> tuple[str, ...]:
+        return ("token_nll",)
 
     @property
     def summary_id(self) -> str:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lit_curriculum.difficulty.base import ModelMetric
+from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric
 from lit_curriculum.difficulty.batching import UniqueSequences, pack_by_tokens, pack_unknown
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
 from lit_curriculum.difficulty.summary_cache import SummaryCache
@@ -38,15 +38,21 @@ class Scores:
 
     values: dict[str, FloatArray]
     """[K] per metric; NaN marks an unscorable example."""
-    reasons: dict[str, dict[int, str]]
+    reasons: dict[str, dict[int, str]] = field(default_factory=dict)
     """Metric -> example index -> why it has no score, for each NaN."""
-    seconds: float
-    tokens: int
+    seconds: float = 0.0
+    tokens: int = 0
     """Tokens of all ranks that were run through the model, padding not counted."""
-    padded_tokens: int
+    padded_tokens: int = 0
     """The same with padding, where the model runs it."""
-    reused_tokens: int
+    reused_tokens: int = 0
     """Tokens of sequences whose losses were known already."""
+
+
+def formula_ids(metrics: Mapping[str, DifficultyMetric], autocast: Autocast) -> dict[str, str]:
+    """Formula id of each metric's scores; those of the model's losses end in the arithmetic where it is reduced."""
+    suffix = "+bf16" if autocast == "bfloat16" else ""
+    return {n: m.formula + (suffix if isinstance(m, ModelMetric) else "") for n, m in metrics.items()}
 
 
 class ScoringEngine:
@@ -89,8 +95,7 @@ class ScoringEngine:
     @property
     def formulas(self) -> dict[str, str]:
         """Formula id of each score, with the arithmetic where it is not that of the weights."""
-        suffix = "+bf16" if self.autocast == "bfloat16" else ""
-        return {name: metric.formula + suffix for name, metric in self.metrics.items()}
+        return formula_ids(self.metrics, self.autocast)
 
     @torch.no_grad()
     def score(

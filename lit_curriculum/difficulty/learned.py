@@ -46,6 +46,21 @@ class UpdateCost:
     """Tokens that were run through the model beside those answers: prompts, and what hidden states were taken of."""
     scalars: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def total(cls, costs: Mapping[str, UpdateCost]) -> UpdateCost:
+        """The sum of the costs of several metrics, by name; scalars and costs of each are named after it."""
+        scalars: dict[str, float] = {}
+        for name, cost in costs.items():
+            tokens = {"generated_tokens": cost.generated_tokens, "forward_tokens": cost.forward_tokens}
+            own = {**cost.scalars, "seconds": cost.seconds, **{key: float(n) for key, n in tokens.items()}}
+            scalars |= {f"{name}/{key}": value for key, value in own.items()}
+        return cls(
+            seconds=sum(cost.seconds for cost in costs.values()),
+            generated_tokens=sum(cost.generated_tokens for cost in costs.values()),
+            forward_tokens=sum(cost.forward_tokens for cost in costs.values()),
+            scalars=scalars,
+        )
+
 
 class TimedScores(NamedTuple):
     """Scores and what they cost."""
@@ -63,17 +78,12 @@ class LearnedMetric(DifficultyMetric):
     again gives the same scores, and a rank needs no word from another. A learned metric scores every example at once.
     """
 
-    stands_alone: ClassVar[bool] = False
-    """Whether weights and data alone decide on the scores, so that they can be computed outside of a run."""
+    needs_run: ClassVar[bool] = True
+    """Whether scores depend on the run so far; false where weights and data alone decide on them."""
 
     @property
     def required_metrics(self) -> tuple[str, ...]:
         """Names of the columns that an update reads."""
-        return ()
-
-    @property
-    def model_methods(self) -> tuple[str, ...]:
-        """Methods that the model has to offer, such as ``generate``; none by default."""
         return ()
 
     def extra_candidates(

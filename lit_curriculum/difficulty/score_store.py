@@ -130,10 +130,7 @@ class StoredScores:
         rows = self.rows(examples)
         for metric in table.scores:
             if metric in self.key.formulas:
-                values = self.values(metric)[rows]
-                scored = np.flatnonzero(~np.isnan(values))
-                table.update(metric, scored, values[scored], stage)
-                table.mark_unscorable(metric, np.flatnonzero(np.isnan(values)), stage)
+                table.enter(metric, np.arange(len(rows)), self.values(metric)[rows], stage)
 
     def save(self, path: Path) -> None:
         """Write the file; it is whole or absent."""

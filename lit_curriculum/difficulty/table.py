@@ -17,10 +17,10 @@ _VERSION = 1
 
 
 class DifficultyTable:
-    """Scores and their ages, one column a metric, one row an example.
+    """Scores and the stages that they date from; a column for each metric, a row for each example.
 
-    A score is a finite number, NaN while it has never been computed, or NaN with ``scored_at`` set where the
-    metric found the example unscorable (no scored token). Nothing else enters.
+    A score is a finite number, or NaN where there is none. It was never computed where ``scored_at`` is
+    :data:`NEVER`; elsewhere the metric cannot score the example, which has no scored token, say.
 
     Args:
         num_examples: Number of rows.
@@ -36,24 +36,25 @@ class DifficultyTable:
         self.scores: dict[str, FloatArray] = {m: np.full(num_examples, np.nan) for m in metrics}
         self.scored_at: dict[str, NDArray[np.int32]] = {m: np.full(num_examples, NEVER, np.int32) for m in metrics}
 
-    def update(self, metric: str, indices: IntArray, values: FloatArray, stage: int) -> None:
-        """Enter the scores ``values`` [K] of the examples ``indices`` [K], computed before stage ``stage``.
+    def enter(self, metric: str, indices: IntArray, values: FloatArray, stage: int) -> None:
+        """Enter scores that were computed before stage ``stage``.
+
+        Args:
+            metric: Name of the column.
+            indices: [K] examples.
+            values: [K] their scores; NaN marks an example that the metric cannot score.
+            stage: The stage that comes next.
 
         Raises:
-            ValueError: a value is NaN or infinite; nothing is entered then.
+            ValueError: a value is infinite; nothing is entered then.
         """
-        bad = ~np.isfinite(values)
-        if bad.any():
+        infinite = np.isinf(values)
+        if infinite.any():
             raise ValueError(
-                f"metric {metric!r}: {int(bad.sum())} of {len(values)} scores are NaN or infinite, the first at "
-                f"example index {int(indices[bad][0])} (stage {stage}); the model's weights or the metric are broken."
+                f"metric {metric!r}: {int(infinite.sum())} of {len(values)} scores are infinite, the first at "
+                f"example index {int(indices[infinite][0])} (stage {stage}); check the metric and the model's weights."
             )
         self.scores[metric][indices] = values
-        self.scored_at[metric][indices] = stage
-
-    def mark_unscorable(self, metric: str, indices: IntArray, stage: int) -> None:
-        """Note that ``indices`` [K] were looked at and have no score: no scored token is left of them."""
-        self.scores[metric][indices] = np.nan
         self.scored_at[metric][indices] = stage
 
     def hardness(self, metric: str) -> FloatArray:

@@ -82,9 +82,20 @@ class TrainingLossCollector:
             self._flush()
 
     def enter(self, table: DifficultyTable, metric: str, stage: int) -> int:
-        """Enter the mean losses of stage ``stage`` under ``metric`` and forget them; returns their number."""
+        """Enter the mean losses of stage ``stage`` under ``metric`` and forget them; returns their number.
+
+        Raises:
+            ValueError: a loss is NaN or infinite.
+        """
         indices, values = self.take()
-        table.update(metric, indices, values, stage)
+        broken = ~np.isfinite(values)
+        if broken.any():
+            raise ValueError(
+                f"curriculum.training_loss_metric={metric!r}: {int(broken.sum())} of {len(values)} training losses of "
+                f"stage {stage} are NaN or infinite, the first of example index {int(indices[broken][0])}; lower the "
+                "learning rate, or resume from an earlier checkpoint."
+            )
+        table.enter(metric, indices, values, stage)
         return len(indices)
 
     def take(self) -> tuple[IntArray, FloatArray]:

@@ -74,7 +74,7 @@ class ExceptionCheckpoint(Checkpoint):
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         curricula = [c for c in trainer.callbacks if isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
-        if trainer.training and all(c.continuable(trainer) for c in curricula):
+        if trainer.training and all(c.progress.continuable(trainer) for c in curricula):
             trainer.save_checkpoint(self.ckpt_path)
 
     @override

@@ -1,4 +1,4 @@
-"""What callbacks need of trainer, module and data, refused in a sentence where it is missing."""
+"""Checks of trainer, module and data before training; each refusal names what to change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.sampler import CurriculumSampler
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.types import ExampleStore
@@ -16,14 +15,14 @@ from lit_curriculum.types import ExampleStore
 
 @runtime_checkable
 class CurriculumData(Protocol):
-    """What a data module has to offer: the examples, and the sampler that its training loader reads."""
+    """A data module with the examples, and with the sampler that its training loader reads."""
 
     train_store: ExampleStore
     sampler: CurriculumSampler
 
 
 def curriculum_data(trainer: Trainer) -> CurriculumData:
-    """The trainer's data module, if a curriculum can drive it.
+    """The trainer's data module.
 
     Raises:
         MisconfigurationException: there is none, or it lacks the store or the sampler.
@@ -59,14 +58,14 @@ def validation_store(trainer: Trainer, callback: Callback) -> ExampleStore:
 def step_outputs(
     outputs: Any, needed: Sequence[str], step: str, callback: Callback, module: LightningModule
 ) -> Mapping[str, Any]:
-    """What a step of the module has returned, if all that is needed is in it.
+    """The output of a step of the module, checked for the keys that a callback needs.
 
     Args:
-        outputs: What the hook was given.
+        outputs: The output that the hook received.
         needed: Keys.
         step: Name of the step.
-        callback: Who needs them.
-        module: Whose step it is.
+        callback: The callback that needs them.
+        module: The module whose step it is.
 
     Raises:
         MisconfigurationException: a key is missing.
@@ -80,17 +79,24 @@ def step_outputs(
     return outputs
 
 
-def check_module(module: LightningModule) -> None:
-    """Refuse a module that cannot be asked for token losses."""
-    if not callable(getattr(module, "token_nll", None)):
-        raise MisconfigurationException(
-            f"the metrics of the curriculum need the model's losses, but {type(module).__name__} has no method "
-            "token_nll(batch); use CausalLMModule or give yours one (see lit_curriculum.types.LanguageModel)."
-        )
+def check_module(module: LightningModule, metrics: Mapping[str, DifficultyMetric]) -> None:
+    """Refuse a module that lacks a method which a metric calls.
+
+    Raises:
+        MisconfigurationException: names metric and method.
+    """
+    for name, metric in metrics.items():
+        for method in metric.model_methods:
+            if not callable(getattr(module, method, None)):
+                raise MisconfigurationException(
+                    f"curriculum.metrics.{name} needs the model's method {method}, which {type(module).__name__} does "
+                    "not have; use CausalLMModule, add the method to yours (see lit_curriculum.types), or choose "
+                    "another metric or other options of it."
+                )
 
 
 def check_trainer(trainer: Trainer) -> None:
-    """Refuse settings that would train on something else than the plan.
+    """Refuse trainer settings under which training would not follow the plan.
 
     Raises:
         MisconfigurationException: names the setting and the way out.
@@ -116,18 +122,4 @@ def check_trainer(trainer: Trainer) -> None:
         raise MisconfigurationException(
             f"trainer.reload_dataloaders_every_n_epochs={reload_every}, but stages may "
             "differ in size and a loader's length is read only when it is loaded; set it to 1."
-        )
-
-
-def check_reads(policy: CurriculumPolicy, metrics: Mapping[str, DifficultyMetric]) -> None:
-    """Refuse a policy that reads a metric which there is not.
-
-    Raises:
-        ValueError: names the metric.
-    """
-    missing = sorted(set(policy.required_metrics) - set(metrics))
-    if missing:
-        raise ValueError(
-            f"curriculum.policy {type(policy).__name__} reads the metric {missing[0]!r}, but curriculum.metrics "
-            f"has {sorted(metrics) or 'none'}; add it there under that name."
         )

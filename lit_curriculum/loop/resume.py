@@ -1,10 +1,9 @@
-"""What makes a checkpoint of any moment continue exactly: one shape of loop progress, and the run's identity.
+"""Exact resume from a checkpoint of any moment: progress counters that Lightning resumes right, and run identity.
 
-Lightning restores its loops by recognising the moment at which a checkpoint was written from the pattern of its
-progress counters. Some moments (the last batch of an epoch, an exception inside a hook, the middle of a group of
-accumulated batches) resume with a hook skipped or a batch counted twice. So every checkpoint of a curriculum is
-rewritten to one of two shapes that are known to continue exactly: between two stages, or after a finished
-optimizer step inside a stage.
+Lightning tells from its progress counters at which moment a checkpoint was written. After some moments (the last
+batch of an epoch, an exception in a hook, the middle of a group of accumulated batches) it skips a hook or counts a
+batch twice. So the counters of every checkpoint are rewritten to one of two moments that resume exactly: between two
+stages, or after an optimizer step inside a stage.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +21,10 @@ from lightning.pytorch import Trainer
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.store import content_digest
 from lit_curriculum.loop.checks import curriculum_data
+from lit_curriculum.loop.planner import StagePlanner
 
 CONTINUABLE = "curriculum_continuable"
-"""Key of a checkpoint: whether a run can be continued from it exactly."""
+"""Key of a checkpoint: whether a run can resume from it exactly."""
 _BATCH = "epoch_loop.batch_progress"
 _EPOCH = "epoch_progress"
 _EPOCH_LOOP = "epoch_loop.state_dict"
@@ -34,8 +35,8 @@ _VALIDATION = "epoch_loop.val_loop.batch_progress"
 def batches_done(trainer: Trainer, num_batches: int) -> int:
     """Batches of the running stage whose effect is in the weights.
 
-    Inside a group of accumulated batches the weights are still those before the group, so the group is taken
-    back and made again after a resume.
+    Inside a group of accumulated batches the weights are still those before the group. So the group does not count,
+    and a resumed run repeats it.
 
     Args:
         trainer: Its progress counters are read.
@@ -49,7 +50,7 @@ def batches_done(trainer: Trainer, num_batches: int) -> int:
 
 
 def rewrite_loops(loops: dict[str, Any], stage: int, done: int, num_batches: int) -> None:
-    """Put the progress counters of a checkpoint into one of the two shapes, in place.
+    """Rewrite the progress counters of a checkpoint to one of the two moments, in place.
 
     Args:
         loops: ``checkpoint["loops"]["fit_loop"]``.
@@ -80,7 +81,7 @@ def rewrite_loops(loops: dict[str, Any], stage: int, done: int, num_batches: int
 
 
 def step_unfinished(loops: Mapping[str, Any]) -> bool:
-    """True where an optimizer step had been started and not ended; forward and backward pass are part of it."""
+    """Whether an optimizer step is unfinished; forward and backward pass are part of it."""
     step = loops[_OPTIMIZER]["optimizer"]["step"]["total"]
     return bool(step["ready"] != step["completed"])
 
@@ -97,14 +98,17 @@ def options_of(thing: object) -> dict[str, Any]:
     return {n: v for n, v in kept.items() if isinstance(v, plain)} | inner | named
 
 
-def run_identity(trainer: Trainer, policy: CurriculumPolicy) -> dict[str, Any]:
-    """Policy, batches and data of a run: with its own options a callback knows what its order depends on."""
+def run_identity(trainer: Trainer, planner: StagePlanner) -> dict[str, Any]:
+    """Everything that the order of a run depends on, and that has to be equal when it is resumed."""
     data = curriculum_data(trainer)
     store = data.train_store
     encoding: Mapping[str, Any] = getattr(store, "identity", {})
     return {
-        "curriculum.policy": type(policy).__qualname__,
-        "curriculum.policy options": options_of(policy),
+        "curriculum.seed": planner.seed,
+        "curriculum.metrics": planner.formulas,
+        "curriculum.training_loss_metric": planner.training_loss_metric,
+        "curriculum.policy": type(planner.policy).__qualname__,
+        "curriculum.policy options": options_of(planner.policy),
         "data.batch_size": data.sampler.batch_size,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
         "number of examples": len(store),
@@ -114,18 +118,19 @@ def run_identity(trainer: Trainer, policy: CurriculumPolicy) -> dict[str, Any]:
 
 
 def seed_step(seed: int, stage: int, batch: int, rank: int) -> None:
-    """Set torch's random state from these four, so that dropout repeats after a resume from any moment."""
+    """Seed torch for one training step, so that dropout repeats after a resume from any moment."""
     mixed = (((seed * 1_000_003 + stage) * 1_000_003 + batch) * 1_000_003 + rank) % (1 << 63)
     torch.manual_seed(mixed)
 
 
-def digest(identity: Mapping[str, Any]) -> str:
-    """A short name for an identity, fit for a folder."""
-    return hashlib.blake2b(json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+def run_name(trainer: Trainer, planner: StagePlanner) -> str:
+    """A short folder name for a run and all restarts of it."""
+    identity = json.dumps(run_identity(trainer, planner), sort_keys=True, default=str)
+    return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
 
 
 def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """Refuse to continue a run that differs in what decides on its order.
+    """Refuse to resume a run with other options or data than it was started with.
 
     Raises:
         ValueError: names the first thing that differs, with both values.
@@ -139,70 +144,81 @@ def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None
 
 
 class StageProgress:
-    """Follows one run through its stages; Lightning's own counters lag behind at some of the moments it knows.
+    """The position of a run inside its stage, where Lightning's own counters lag behind.
+
+    Args:
+        planner: Plans the stages of the run.
 
     Attributes:
-        stage: The stage whose plan is in force; -1 before the first is planned.
-        no_batch_started: No batch of that plan has been started.
         stepping: Gradients are ready and the optimizer may be changing weights.
         restored: Optimizer and loops are those of the checkpoint, which happens after ``on_fit_start``.
     """
 
-    def __init__(self) -> None:
-        self.stage = -1
-        self.no_batch_started = True
+    def __init__(self, planner: StagePlanner) -> None:
+        self._planner = planner
+        self._batch_stage: int | None = None
         self.stepping = False
         self.restored = False
 
-    def begin_plan(self, stage: int, rows_done: int = 0) -> None:
-        """Note that a plan has come into force, ``rows_done`` rows of it trained on by the run that is continued."""
-        self.stage = stage
-        self.no_batch_started = rows_done == 0
-
     def begin_batch(self) -> None:
-        """Note that a batch of the plan is about to be trained on."""
-        self.no_batch_started = self.stepping = False
+        """Note that a batch of the plan in force is about to be trained on."""
+        self._batch_stage, self.stepping = self._planner.stage, False
+
+    @property
+    def _num_rows(self) -> int:
+        """Rows of the plan in force."""
+        plan = self._planner.sampler.plan
+        assert plan is not None
+        return len(plan)
+
+    @property
+    def _num_batches(self) -> int:
+        """Batches of the plan in force; the last may be incomplete."""
+        return -(-self._num_rows // self._planner.sampler.batch_size)
 
     def batches_done(self, trainer: Trainer) -> int:
         """Batches of the plan in force whose effect is in the weights."""
-        if self.no_batch_started:
+        if self._batch_stage != self._planner.stage:
             return 0  # Lightning's counters may still be those of the stage before
-        return batches_done(trainer, num_batches(trainer))
+        return batches_done(trainer, self._num_batches)
 
-    def rows_done(self, trainer: Trainer) -> int:
-        """Rows of the plan in force whose effect is in the weights."""
-        return min(self.batches_done(trainer) * curriculum_data(trainer).sampler.batch_size, plan_size(trainer))
+    def state_dict(self, trainer: Trainer) -> dict[str, Any]:
+        """Rows of the plan in force whose effect is in the weights, and the run's identity."""
+        rows = min(self.batches_done(trainer) * self._planner.sampler.batch_size, self._num_rows)
+        return {"start": rows, "identity": run_identity(trainer, self._planner)}
+
+    def resume(self, trainer: Trainer, state: Mapping[str, Any]) -> bool:
+        """Restore planner and position; returns whether all rows of the plan in force have been trained on.
+
+        Raises:
+            ValueError: the state belongs to a run with other options or data.
+        """
+        check_identity(state["identity"], run_identity(trainer, self._planner))
+        # Lightning cannot see that the sampler starts where the checkpoint stopped.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
+        start = int(state["start"])
+        self._planner.load_state_dict(state, start)
+        self._batch_stage = self._planner.stage if start else None
+        return start == self._num_rows
 
     def continuable(self, trainer: Trainer) -> bool:
-        """Whether a checkpoint of this moment can be continued exactly."""
+        """Whether a checkpoint of this moment can be resumed exactly."""
         mid_step = self.stepping and step_unfinished(trainer.fit_loop.state_dict())
-        return self.restored and self.stage >= 0 and not mid_step
+        return self.restored and self._planner.stage >= 0 and not mid_step
 
     def save(self, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-        """Say in ``checkpoint`` whether it can be continued, and put its loops into a shape that can be."""
+        """Mark ``checkpoint`` as resumable or not, and rewrite its progress counters."""
         checkpoint[CONTINUABLE] = self.continuable(trainer)
-        if self.stage >= 0 and "loops" in checkpoint:
+        if self._planner.stage >= 0 and "loops" in checkpoint:
             loops = checkpoint["loops"]["fit_loop"]
-            rewrite_loops(loops, self.stage, self.batches_done(trainer), num_batches(trainer))
-
-
-def plan_size(trainer: Trainer) -> int:
-    """Rows of the plan in force."""
-    plan = curriculum_data(trainer).sampler.plan
-    assert plan is not None
-    return len(plan)
-
-
-def num_batches(trainer: Trainer) -> int:
-    """Batches of the plan in force, the last of which may be incomplete."""
-    return -(-plan_size(trainer) // curriculum_data(trainer).sampler.batch_size)
+            rewrite_loops(loops, self._planner.stage, self.batches_done(trainer), self._num_batches)
 
 
 def check_continuable(checkpoint: dict[str, Any]) -> None:
-    """Refuse a checkpoint that cannot be continued exactly.
+    """Refuse a checkpoint that cannot be resumed exactly.
 
     Raises:
-        ValueError: it says so of itself.
+        ValueError: the checkpoint is marked so.
     """
     if not checkpoint.get(CONTINUABLE, True):
         raise ValueError(

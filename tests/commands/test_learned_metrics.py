@@ -52,7 +52,7 @@ def test_yaml_names_scorer_objective_and_features(tmp_path: Path) -> None:
     assert len(state["objective"]["answered"]) == 4
 
 
-def test_a_metric_that_stands_alone_is_scored_and_selected_by_without_a_run(tmp_path: Path) -> None:
+def test_a_metric_that_needs_no_run_is_scored_and_selected_by_without_one(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     similar = {
         "class_path": "lit_curriculum.TargetSimilarity",

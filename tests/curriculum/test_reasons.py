@@ -16,9 +16,7 @@ def reasons_of(policy: CurriculumPolicy, store: ListStore, scores: dict[str, np.
     """The words for every example after the first stage."""
     table = DifficultyTable(len(store), list(scores))
     for name, values in scores.items():
-        known = np.isfinite(values)
-        table.update(name, np.flatnonzero(known), values[known], 0)
-        table.mark_unscorable(name, np.flatnonzero(~known), 0)
+        table.enter(name, np.arange(len(store)), values, 0)
     policy.setup(store, 3)
     plan = policy.step(table, 0, make_generator(0, 0, "policy"))
     found = stage_reasons(policy, table, plan)

@@ -56,7 +56,7 @@ def test_no_front_of_any_order_is_larger_than_the_largest() -> None:
 
 def test_policies_take_tokens() -> None:
     table = DifficultyTable(5, ["x"])
-    table.update("x", np.arange(5), np.array([1.0, 2.0, 3.0, 4.0, 5.0]), 0)
+    table.enter("x", np.arange(5), np.array([1.0, 2.0, 3.0, 4.0, 5.0]), 0)
     ordered = OrderedPolicy("x", "hard_to_easy", fraction=None, tokens=55)
     uniform = UniformPolicy(None, tokens=55, fresh="once")
     for policy in (ordered, uniform):

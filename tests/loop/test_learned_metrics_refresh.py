@@ -152,7 +152,7 @@ def test_an_update_leaves_no_trace_on_the_model(tmp_path: Path) -> None:
     data.setup("fit")
     metrics = {"loss": NegativeLogLikelihood(), "learned": scorer("pairwise")}
     table = DifficultyTable(len(data.train_store), list(metrics))
-    table.update("loss", np.arange(len(data.train_store)), np.arange(len(data.train_store)) / 7, 0)
+    table.enter("loss", np.arange(len(data.train_store)), np.arange(len(data.train_store)) / 7, 0)
     before = {n: v.clone() for n, v in module.state_dict().items()}
     flags = [m.training for m in module.modules()]
     random = torch.get_rng_state()

@@ -20,10 +20,11 @@ from torch import Tensor
 from transformers.utils import logging
 
 from lit_curriculum import CausalLMModule, CurriculumCallback, OrderedPolicy
+from lit_curriculum.callbacks.progress_bar import StageProgressBar
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.data.cache import _Meter
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
-from lit_curriculum.loop.progress_bar import StageProgressBar, scoring_bar
+from lit_curriculum.loop.scoring import scoring_bar
 from lit_curriculum.types import Batch, Example
 from lit_curriculum.utils import progress
 from lit_curriculum.utils.progress import Display, is_interactive

@@ -10,7 +10,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from typing_extensions import override
 
-from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.report import figures
 
 _CLOCK, _PERPLEXITY = "clock/", "perplexity/"

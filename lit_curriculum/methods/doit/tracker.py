@@ -18,7 +18,8 @@ from lit_curriculum.callbacks.seen_rows import NO_ABILITY, Seen, SeenRows
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.evaluation.measured import COLUMNS, Measured, declared_splits, sample_items, split_items
 from lit_curriculum.loop.checks import curriculum_data, step_outputs, validation_store
-from lit_curriculum.loop.hooks import CurriculumObserver, StageReport
+from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.methods.doit import tracker_log as growth_log
 from lit_curriculum.methods.doit.study.records import GrowthRecord
 from lit_curriculum.methods.doit.study.study import AnswerMode

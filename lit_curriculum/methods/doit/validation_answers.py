@@ -20,7 +20,7 @@ from lit_curriculum.evaluation.options import EvalOptions
 from lit_curriculum.evaluation.parsers import PARSERS
 from lit_curriculum.evaluation.summary import shard
 from lit_curriculum.evaluation.tasks.from_examples import example_item
-from lit_curriculum.loop.progress_bar import scoring_bar
+from lit_curriculum.loop.scoring import scoring_bar
 from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, IntArray
 
 

@@ -17,7 +17,8 @@ from lit_curriculum.data.append import append_examples, encode_examples
 from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.loop.hooks import CurriculumObserver, StagePreparer, StageReport
+from lit_curriculum.loop.hooks import CurriculumObserver, StagePreparer
+from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.methods.tapir.judging import (
     Decoding,
     check_roles,

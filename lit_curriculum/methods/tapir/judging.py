@@ -22,7 +22,7 @@ from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.loop.callback import CurriculumCallback
-from lit_curriculum.loop.progress_bar import scoring_bar
+from lit_curriculum.loop.scoring import scoring_bar
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty, gap_histogram
 from lit_curriculum.methods.tapir.policy import TapirPolicy
 from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement, PairJudge, Usage
@@ -148,9 +148,7 @@ def judge_student(
     scores = np.array([(j.score_teacher, j.score_student) for j in found], dtype=np.float64).reshape(-1, 2)
     gaps = metric.gap(scores[:, 0], scores[:, 1])
     gaps[[not j.valid for j in found]] = np.nan
-    known = np.isfinite(gaps)
-    table.update(policy.metric, indices[known], gaps[known], stage)
-    table.mark_unscorable(policy.metric, indices[~known], stage)
+    table.enter(policy.metric, indices, gaps, stage)
     delta = policy.threshold(table)
     text = gap_histogram(gaps, delta, metric.formula)
     rank_zero_info(text)

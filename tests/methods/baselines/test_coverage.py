@@ -31,7 +31,7 @@ RULES: list[Diversity] = [
 def scored(store: ListStore, **metrics: list[float]) -> DifficultyTable:
     table = DifficultyTable(len(store), list(metrics))
     for name, values in metrics.items():
-        table.update(name, np.arange(len(store)), np.array(values), 0)
+        table.enter(name, np.arange(len(store)), np.array(values), 0)
     return table
 
 
@@ -75,7 +75,7 @@ def test_priorities_multiply_and_a_short_list_comes_first(toy_store: ListStore) 
 
 def test_unscorable_examples_are_left_out(toy_store: ListStore) -> None:
     table = scored(toy_store, a=[1.0] * 40)
-    table.mark_unscorable("a", np.array([3, 7]), 0)
+    table.enter("a", np.array([3, 7]), np.full(2, np.nan), 0)
     plan = run(CoveragePolicy(FacilityLocation(), ["a"], fraction=1.0), toy_store, table)
     assert sorted(plan.indices.tolist()) == [i for i in range(40) if i not in (3, 7)]
 

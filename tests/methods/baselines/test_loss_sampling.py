@@ -23,7 +23,7 @@ def _store(num: int) -> ListStore:
 def _table(losses: FloatArray, stage: int = 0) -> DifficultyTable:
     table = DifficultyTable(len(losses), ["loss"])
     known = np.isfinite(losses)
-    table.update("loss", np.flatnonzero(known), losses[known], stage)
+    table.enter("loss", np.flatnonzero(known), losses[known], stage)
     return table
 
 

@@ -114,7 +114,7 @@ def _table(store: ListStore, losses: dict[str, float], reference: dict[str, floa
     everything = np.arange(len(store))
     for metric, values in (("loss", losses), ("reference", reference)):
         column: FloatArray = np.array([values[a] for a in store.abilities if a is not None])
-        table.update(metric, everything, column, 0)
+        table.enter(metric, everything, column, 0)
     return table
 
 
@@ -150,8 +150,8 @@ def test_the_excess_is_a_mean_over_tokens() -> None:
     policy = _online(store, "doremi")
     losses = np.random.default_rng(0).gamma(2.0, 1.0, 12)
     table = DifficultyTable(12, ["loss", "reference"])
-    table.update("loss", np.arange(12), losses, 0)
-    table.update("reference", np.arange(12), np.full(12, 1.5), 0)
+    table.enter("loss", np.arange(12), losses, 0)
+    table.enter("reference", np.arange(12), np.full(12, 1.5), 0)
     plan = policy.step(table, 0, make_generator(0, 0, "policy"))
     for a in "ab":
         rows = policy.probes[a].tolist()
@@ -233,6 +233,6 @@ def test_what_cannot_work_is_refused() -> None:
         _online(_store({"a": 9, "c": 2}), "skill_it")
     policy = _online(_store(), "skill_it")
     table = DifficultyTable(56, ["loss"])
-    table.mark_unscorable("loss", policy.candidates(table, 0), 0)
+    table.enter("loss", np.arange(56), np.full(56, np.nan), 0)
     with pytest.raises(ValueError, match=r"some probe rows of source 'a' have no score; remove empty responses"):
         policy.step(table, 0, make_generator(0, 0, "policy"))

@@ -21,9 +21,7 @@ def _store(num: int = 5) -> ListStore:
 
 def _table(higher_is_harder: bool = True) -> DifficultyTable:
     table = DifficultyTable(5, ["nll"], {"nll": higher_is_harder})
-    known = ~np.isnan(SCORES)
-    table.update("nll", np.flatnonzero(known), np.array(SCORES)[known], 0)
-    table.mark_unscorable("nll", np.flatnonzero(~known), 0)
+    table.enter("nll", np.arange(5), np.array(SCORES), 0)
     return table
 
 
@@ -59,7 +57,7 @@ def test_ties_go_by_content_in_both_directions() -> None:
     store = _store(6)
     by_hash = np.argsort(store.content_hashes).tolist()
     table = DifficultyTable(6, ["nll"])
-    table.update("nll", np.arange(6), np.ones(6), 0)
+    table.enter("nll", np.arange(6), np.ones(6), 0)
     for direction in ("easy_to_hard", "hard_to_easy"):
         policy = OrderedPolicy("nll", direction)  # type: ignore[arg-type]
         policy.setup(store, 1)

@@ -26,10 +26,7 @@ def _table(scores: list[float], metric: str = "nll", **others: list[float]) -> D
     columns = {metric: scores, **others}
     table = DifficultyTable(len(scores), list(columns))
     for name, column in columns.items():
-        values = np.array(column, dtype=float)
-        known = np.isfinite(values)
-        table.update(name, np.flatnonzero(known), values[known], 0)
-        table.mark_unscorable(name, np.flatnonzero(~known), 0)
+        table.enter(name, np.arange(len(scores)), np.array(column, dtype=float), 0)
     return table
 
 

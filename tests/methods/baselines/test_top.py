@@ -17,9 +17,7 @@ SCORES = [0.5, 2.0, np.nan, 1.0, 0.25, 4.0]
 
 def table(higher_is_harder: bool = True) -> DifficultyTable:
     found = DifficultyTable(6, ["x"], {"x": higher_is_harder})
-    known = ~np.isnan(SCORES)
-    found.update("x", np.flatnonzero(known), np.array(SCORES)[known], 0)
-    found.mark_unscorable("x", np.flatnonzero(~known), 0)
+    found.enter("x", np.arange(6), np.array(SCORES), 0)
     return found
 
 

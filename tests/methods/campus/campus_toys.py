@@ -86,8 +86,8 @@ class ScriptedRun:
         self.engine = ScoringEngine({"loss": NegativeLogLikelihood(), "loss_all": ConversationNLL()}, token_budget=200)
         self.table = DifficultyTable(num, ["length", "mtld", "loss", "scorer", "loss_all"])
         everything = np.arange(num)
-        self.table.update("length", everything, self.store.lengths("conditioned").astype(float), 0)
-        self.table.update("mtld", everything, ((everything * 13) % 19).astype(float), 0)
+        self.table.enter("length", everything, self.store.lengths("conditioned").astype(float), 0)
+        self.table.enter("mtld", everything, ((everything * 13) % 19).astype(float), 0)
         self.asked: list[list[int]] = []
         policy.setup(self.store, num_stages)
 
@@ -98,11 +98,9 @@ class ScriptedRun:
         self.model.stage = stage
         if len(asked):
             for name, values in self.engine.score(self.model, self.store, asked).values.items():
-                known = np.isfinite(values)
-                self.table.update(name, asked[known], values[known], stage)
-                self.table.mark_unscorable(name, asked[~known], stage)
+                self.table.enter(name, asked, values, stage)
         everything = np.arange(len(self.store))
-        self.table.update("scorer", everything, np.array([scripted_scorer(int(i), stage) for i in everything]), stage)
+        self.table.enter("scorer", everything, np.array([scripted_scorer(int(i), stage) for i in everything]), stage)
         plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
         state = self.policy.state_dict()
         return {

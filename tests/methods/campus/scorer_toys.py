@@ -64,5 +64,5 @@ def context(store: ListStore, table: DifficultyTable, stage: int = 0, seed: int 
 
 def table_of(losses: NDArray[np.float64], known: int) -> DifficultyTable:
     table = DifficultyTable(len(losses), ["loss", "learned"])
-    table.update("loss", np.arange(known), losses[:known], 0)
+    table.enter("loss", np.arange(known), losses[:known], 0)
     return table

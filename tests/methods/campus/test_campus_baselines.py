@@ -20,8 +20,7 @@ def _store(num: int = NUM) -> ListStore:
 def _table(stage: int = 0, shift: float = 0.0) -> DifficultyTable:
     """Hardness equals the index; the last example has no score."""
     table = DifficultyTable(NUM, ["loss"])
-    table.update("loss", np.arange(NUM - 1), np.arange(NUM - 1) / 10 + shift, stage)
-    table.mark_unscorable("loss", np.array([NUM - 1]), stage)
+    table.enter("loss", np.arange(NUM), np.append(np.arange(NUM - 1) / 10 + shift, np.nan), stage)
     return table
 
 
@@ -122,7 +121,7 @@ def test_refusals() -> None:
     policy = SelfPacedPolicy("loss")
     policy.setup(_store(), 1)
     empty = DifficultyTable(NUM, ["loss"])
-    empty.mark_unscorable("loss", np.arange(NUM), 0)
+    empty.enter("loss", np.arange(NUM), np.full(NUM, np.nan), 0)
     with pytest.raises(ValueError, match="no example has a score by 'loss'"):
         policy.step(empty, 0, make_generator(0, 0, "policy"))
     with pytest.raises(ValueError, match="policy state of version 7"):

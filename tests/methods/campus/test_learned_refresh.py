@@ -46,7 +46,7 @@ def test_an_example_is_run_once_a_refresh_and_again_when_the_model_has_moved(obj
         model = Counting()
         given = context(store, table, stage)
         object.__setattr__(given, "model", model)
-        table.update("loss", np.arange(40), truth[:40], stage)
+        table.enter("loss", np.arange(40), truth[:40], stage)
         cost = metric.update(given)
         assert {"agreement"} <= set(cost.scalars)
         assert ("agreement_before" in cost.scalars) == (stage == 1)

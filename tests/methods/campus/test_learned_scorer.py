@@ -172,7 +172,7 @@ def test_state_round_trips_and_the_next_update_is_equal(objective: Any, tmp_path
     torch.save(metric.state_dict(), tmp_path / "state.pt")
     restored = LearnedScorer(objective(), steps=10)
     restored.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    table.update("loss", np.arange(60), truth[::-1].copy(), 1)
+    table.enter("loss", np.arange(60), truth[::-1].copy(), 1)
     costs: list[UpdateCost] = []
     for one in (metric, restored):
         costs.append(one.update(context(store, table, stage=1)))

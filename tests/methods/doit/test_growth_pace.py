@@ -34,7 +34,7 @@ def run(made: GrowthPacePolicy, store: ListStore, stages: range) -> list[Plan]:
         for a, rows in made.probes.items():
             seen = made._seen.get(a, 0) if stage else 0
             loss = 3.0 - PACES[a] * np.log1p(seen) / np.log(4)
-            table.update("nll", rows, np.full(len(rows), loss), stage)
+            table.enter("nll", rows, np.full(len(rows), loss), stage)
         plans.append(made.step(table, stage, np.random.default_rng(stage)))
     return plans
 

@@ -12,7 +12,7 @@ from lit_curriculum.methods.iterit.novelty import greedy_select, ngram_counts, t
 from lit_curriculum.methods.iterit.policy import IterITPolicy
 from lit_curriculum.types import make_generator
 from tests.conftest import ListStore, make_example
-from tests.selection_toys import FAITHFUL, enter_scores, make_store, random_run, started, step
+from tests.selection_toys import FAITHFUL, make_store, random_run, started, step
 
 
 def test_choice_does_not_depend_on_file_order() -> None:
@@ -26,7 +26,7 @@ def test_choice_does_not_depend_on_file_order() -> None:
         policy = IterITPolicy(fraction=0.5, shuffle="none")
         policy.setup(examples, 1)
         table = DifficultyTable(12, ["ifd"])
-        enter_scores(table, np.arange(12), np.array([ifd[examples[i].index] for i in range(12)]), 0)
+        table.enter("ifd", np.arange(12), np.array([ifd[examples[i].index] for i in range(12)]), 0)
         chosen.append([examples[i].content_hash for i in step(policy, table, 0)])
     assert chosen[0] == chosen[1]
 
@@ -76,7 +76,7 @@ def test_what_is_novel_depends_on_the_text(text: Any, picks: set[int]) -> None:
     policy = IterITPolicy(fraction=None, count=2, text=text, novelty_decay=0.0)
     policy.setup(ListStore(examples), 1)
     table = DifficultyTable(3, ["ifd"])
-    enter_scores(table, np.arange(3), np.array(ifd), 0)
+    table.enter("ifd", np.arange(3), np.array(ifd), 0)
     assert set(step(policy, table, 0)) == picks
 
 
@@ -105,7 +105,7 @@ def test_precomputed_scores_are_not_asked_for_again() -> None:
     policy = IterITPolicy(fraction=None, count=2)
     policy.setup(make_store(["red blue", "green sun", "boat sea"]), 1)
     table = DifficultyTable(3, ["ifd"])
-    enter_scores(table, np.array([1]), np.array([0.5]), 0)
+    table.enter("ifd", np.array([1]), np.array([0.5]), 0)
     assert policy.candidates(table, 0).tolist() == [0, 2]
 
 

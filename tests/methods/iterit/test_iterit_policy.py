@@ -18,7 +18,6 @@ from tests.selection_toys import (
     TOY_B2,
     TOY_C_AGAIN,
     TOY_C_IFD,
-    enter_scores,
     make_store,
     order_of,
     started,
@@ -61,7 +60,7 @@ def test_order_and_short_list_over_two_stages(score: str) -> None:
     assert order_of(policy) == [1, 4, 2, 6, 3, 7, 5, 0]
     candidates = policy.candidates(table, 1)
     assert candidates.tolist() == [1, 4, 2, 6]
-    enter_scores(table, candidates, np.array([TOY_C_AGAIN[int(i)] for i in candidates]), 1)
+    table.enter("ifd", candidates, np.array([TOY_C_AGAIN[int(i)] for i in candidates]), 1)
     assert step(policy, table, 1) == [2, 4]
     order = order_of(policy)
     assert order == [2, 4, 6, 1, 3, 7, 5, 0]
@@ -75,7 +74,7 @@ def test_refreshed_short_list_looks_at_all_eligible() -> None:
     policy, table = started(responses, TOY_C_IFD, **options, **FAITHFUL)
     assert step(policy, table, 0) == [1, 4]
     assert order_of(policy) == [1, 4, 3, 7, 5, 0, 2, 6]
-    enter_scores(table, policy.candidates(table, 1), np.array([0.25, 0.25, 0.75, 0.5]), 1)
+    table.enter("ifd", policy.candidates(table, 1), np.array([0.25, 0.25, 0.75, 0.5]), 1)
     assert step(policy, table, 1) == [3, 7]
     # 5 and 0 have their old scores, 1 and 4 fall behind them.
     assert order_of(policy) == [3, 7, 5, 0, 1, 4, 2, 6]
@@ -123,7 +122,7 @@ def test_equals_slow_twin_of_the_loop(decay: float, seed: int) -> None:
         assert candidates.tolist() == order[:num_scored]
         # Never equal, so that a rounding error in the twin's sums cannot reorder.
         fresh = generator.uniform(0.3, 1.1, len(candidates)).astype(np.float32).astype(np.float64)
-        enter_scores(table, candidates, fresh, stage)
+        table.enter("ifd", candidates, fresh, stage)
         score |= dict(zip(candidates.tolist(), fresh.tolist(), strict=True))
         chosen, order = _reference_stage(order, texts, score, 6, num_scored, decay)
         assert step(policy, table, stage) == chosen

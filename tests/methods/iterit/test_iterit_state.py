@@ -12,7 +12,7 @@ from lit_curriculum.curriculum.ordering import content_ranks, highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.iterit.policy import IterITPolicy
 from lit_curriculum.types import make_generator
-from tests.selection_toys import FAITHFUL, TOY_C_IFD, enter_scores, make_store, order_of, random_run, started, step
+from tests.selection_toys import FAITHFUL, TOY_C_IFD, make_store, order_of, random_run, started, step
 
 
 def test_unscorable_examples_are_kept_and_never_chosen() -> None:
@@ -85,7 +85,7 @@ def test_turnover_counts_the_last_and_all_earlier_stages() -> None:
     policy, table = started(texts, [0.9, 0.8, 0.2, 0.1], fraction=None, count=2, refresh_factor=None)
     overlaps = []
     for stage, ifd in enumerate([[0.9, 0.8, 0.2, 0.1], [0.9, 0.1, 0.8, 0.2], [0.1, 0.9, 0.8, 0.2]]):
-        enter_scores(table, np.arange(4), np.array(ifd), stage)
+        table.enter("ifd", np.arange(4), np.array(ifd), stage)
         scalars = policy.step(table, stage, make_generator(0, stage, "policy")).scalars
         overlaps.append((scalars["overlap"], scalars["newly_hard"]))
     assert overlaps == [(0.0, 1.0), (0.5, 0.5), (0.5, 0.0)]
@@ -102,7 +102,7 @@ def test_state_round_trips_through_a_safe_checkpoint(shuffle: str) -> None:
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for one in (policy, resumed):
         assert one.state_dict()["stage"] == 0
-        enter_scores(table, one.candidates(table, 1), np.linspace(0.4, 0.9, 24), 1)
+        table.enter("ifd", one.candidates(table, 1), np.linspace(0.4, 0.9, 24), 1)
     plans = [p.step(table, 1, make_generator(0, 1, "policy")) for p in (policy, resumed)]
     assert plans[0].indices.tolist() == plans[1].indices.tolist()
     assert plans[0].scalars == plans[1].scalars
@@ -125,7 +125,7 @@ def test_grown_data_join_the_short_list() -> None:
     policy.setup(make_store([*texts, "fresh words"]), 3)
     table.grow(9)
     assert policy.candidates(table, 1).tolist() == [1, 4, 8, 2]
-    enter_scores(table, policy.candidates(table, 1), np.array([0.5, 0.25, 0.75, 0.6]), 1)
+    table.enter("ifd", policy.candidates(table, 1), np.array([0.5, 0.25, 0.75, 0.6]), 1)
     assert step(policy, table, 1) == [8, 2]
 
 

@@ -33,9 +33,8 @@ def make_data(num_raw: int = 120, num_new: int = 30, seed: int = 0) -> tuple[Lis
     table = DifficultyTable(len(rows), ["mfd"])
     gaps = np.round(rng.normal(1.0, 2.5, num_raw) * 2) / 2
     gaps[3] = 5.0
-    judged = np.arange(num_raw)[np.arange(num_raw) % 10 != 7]
-    table.update("mfd", judged, gaps[judged], 0)
-    table.mark_unscorable("mfd", np.arange(7, num_raw, 10), 0)
+    gaps[7::10] = np.nan
+    table.enter("mfd", np.arange(num_raw), gaps, 0)
     return ListStore(rows), table
 
 

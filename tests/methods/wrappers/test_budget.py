@@ -96,7 +96,7 @@ def test_easiest_first_and_lower_is_harder_mirror_each_other() -> None:
         assert len(set(one.plan.indices) & set(two.plan.indices)) >= 0.97 * len(one.plan)
     wrapper = BudgetedRefresh(ordered(), "ifd")
     table = DifficultyTable(3, ["ifd"], {"ifd": False})
-    table.update("ifd", np.arange(3), np.array([1.0, 2.0, 3.0]), 0)
+    table.enter("ifd", np.arange(3), np.array([1.0, 2.0, 3.0]), 0)
     assert wrapper._signed_score(table).tolist() == [-1.0, -2.0, -3.0]
     assert wrapper._with_scores(table, np.array([-1.5, 0.5, -3.0])).scores["ifd"].tolist() == [1.5, 0.0, 3.0]
 
@@ -108,7 +108,7 @@ def test_the_state_goes_on_alike() -> None:
     table = DifficultyTable(1000, ["ifd"])
     for stage in range(4):
         asked = one.candidates(table, stage)
-        table.update("ifd", asked, world.truth[asked], stage)
+        table.enter("ifd", asked, world.truth[asked], stage)
         plan = one.step(table, stage, make_generator(0, stage, "policy"))
         world.advance(plan.indices)
     two = BudgetedRefresh(ordered(), "ifd")
@@ -117,7 +117,7 @@ def test_the_state_goes_on_alike() -> None:
     asked = one.candidates(table, 4)
     assert 0 < len(asked) < 1000
     np.testing.assert_array_equal(asked, two.candidates(table, 4))
-    table.update("ifd", asked, world.truth[asked], 4)
+    table.enter("ifd", asked, world.truth[asked], 4)
     left, right = (p.step(table, 4, make_generator(0, 4, "policy")) for p in (one, two))
     np.testing.assert_array_equal(left.indices, right.indices)
     assert left.scalars == right.scalars
@@ -135,13 +135,13 @@ def test_grown_data_are_scored_first() -> None:
     policy.setup(store_of(500), 5)
     for stage in range(3):
         asked = policy.candidates(table, stage)
-        table.update("ifd", asked, world.truth[asked], stage)
+        table.enter("ifd", asked, world.truth[asked], stage)
         world.advance(policy.step(table, stage, make_generator(0, stage, "policy")).indices)
     policy.setup(store_of(600), 5)
     table.grow(600)
     asked = policy.candidates(table, 3)
     assert set(range(500, 600)) <= set(asked.tolist())
-    table.update("ifd", asked, world.truth[asked], 3)
+    table.enter("ifd", asked, world.truth[asked], 3)
     assert len(policy.step(table, 3, make_generator(0, 3, "policy"))) == 60
 
 

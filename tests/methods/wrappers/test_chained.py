@@ -37,7 +37,7 @@ def _table(loss: list[float] = LOSS) -> DifficultyTable:
     for name, values in (("quality", QUALITY), ("length", LENGTH), ("loss", loss)):
         column = np.array(values)
         known = np.flatnonzero(np.isfinite(column))
-        table.update(name, known, column[known], 0)
+        table.enter(name, known, column[known], 0)
     return table
 
 

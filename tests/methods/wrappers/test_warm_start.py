@@ -27,7 +27,7 @@ def test_the_second_policy_counts_from_its_own_first_stage(toy_store: ListStore)
     first = [set(policy.step(table, s, make_generator(0, s, "policy")).indices.tolist()) for s in (0, 1)]
     assert first[0] == first[1]
     assert policy.selection_note() == "UniformPolicy"
-    table.update("nll", np.arange(40), np.arange(40.0), 2)
+    table.enter("nll", np.arange(40), np.arange(40.0), 2)
     plan = policy.step(table, 2, make_generator(0, 2, "policy"))
     assert plan.indices.tolist() == [39, 38, 37, 36]
     assert policy.selection_note() == "OrderedPolicy"

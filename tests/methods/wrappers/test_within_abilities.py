@@ -23,7 +23,7 @@ def _mixture(toy_store: ListStore, counts: dict[str | None, int]) -> ListStore:
 def _hardest(table: DifficultyTable, store: ListStore, stage: int = 0) -> tuple[WithinAbilitiesPolicy, Plan]:
     policy = WithinAbilitiesPolicy(OrderedPolicy("nll", "hard_to_easy", fraction=0.5))
     policy.setup(store, 2)
-    table.update("nll", policy.candidates(table, stage), np.arange(float(table.num_examples)), stage)
+    table.enter("nll", policy.candidates(table, stage), np.arange(float(table.num_examples)), stage)
     return policy, policy.step(table, stage, make_generator(0, stage, "policy"))
 
 
@@ -49,7 +49,7 @@ def test_reasons_of_chosen_and_excluded_examples(toy_store: ListStore) -> None:
 def _ifd() -> DifficultyTable:
     table = DifficultyTable(40, ["ifd"])
     scores = np.concatenate([np.linspace(0.1, 0.3, 20), np.linspace(0.5, 0.9, 19), [1.5]])  # the last is too hard
-    table.update("ifd", np.arange(40), scores, 0)
+    table.enter("ifd", np.arange(40), scores, 0)
     return table
 
 
@@ -130,6 +130,6 @@ def test_it_goes_inside_a_wrapper(toy_store: ListStore) -> None:
     policy.setup(_mixture(toy_store, {"a": 20, "b": 20}), 3)
     table = DifficultyTable(40, ["nll"])
     assert len(policy.candidates(table, 0)) == 40
-    table.update("nll", np.arange(40), np.arange(40.0), 0)
+    table.enter("nll", np.arange(40), np.arange(40.0), 0)
     plan = policy.step(table, 0, make_generator(0, 0, "policy"))
     assert sorted(plan.indices.tolist()) == [*range(10), *range(20, 30)]

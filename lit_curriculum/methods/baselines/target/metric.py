@@ -52,7 +52,7 @@ class TargetSimilarity(LearnedMetric):
         LESS, arXiv 2402.04333, equation 5 and section 4.2; RDS+, arXiv 2503.01807, section 3.
     """
 
-    stands_alone = True
+    needs_run = False
 
     def __init__(
         self,

@@ -1,28 +1,14 @@
-"""Progress of training, validation, scoring, judging and generation, all in one form and only on rank zero."""
+"""Progress of training and validation, in the form in which scoring and generation show theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from typing_extensions import override
 
-from lit_curriculum.utils.progress import LOG_SECONDS, Advance, Display, display
-
-
-@contextmanager
-def scoring_bar(
-    trainer: Trainer, stage: int | None = None, title: str = "Scoring", unit: str = " tok"
-) -> Iterator[Advance | None]:
-    """A display over tokens, or over ``unit``, on rank zero and only where the trainer shows its own."""
-    if trainer.progress_bar_callback is None or not trainer.is_global_zero:
-        yield None
-        return
-    with display(title if stage is None else f"{title} for stage {stage}", unit) as advance:
-        yield advance
+from lit_curriculum.utils.progress import LOG_SECONDS, Display
 
 
 class StageProgressBar(ProgressBar):
