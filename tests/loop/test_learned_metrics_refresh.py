@@ -31,8 +31,9 @@ from lit_curriculum import (
     StageReport,
 )
 from lit_curriculum.difficulty.learned import UpdateContext, UpdateCost
-from lit_curriculum.loop.scoring import LearnedMetrics
+from lit_curriculum.loop.scoring import update_metric
 from lit_curriculum.types import Example
+from lit_curriculum.utils.progress import no_display
 from tests.toy import ToyData, ToyModule, toy_trainer
 
 CONFIG = {
@@ -150,18 +151,19 @@ def test_an_update_leaves_no_trace_on_the_model(tmp_path: Path) -> None:
     data = AbilityDataModule(num_train=40, num_val_per_ability=1, batch_size=8, cache_dir=str(tmp_path))
     data.prepare_data()
     data.setup("fit")
-    metrics = {"loss": NegativeLogLikelihood(), "learned": scorer("pairwise")}
-    table = DifficultyTable(len(data.train_store), list(metrics))
+    metric = scorer("pairwise")
+    table = DifficultyTable(len(data.train_store), ["loss"])
     table.enter("loss", np.arange(len(data.train_store)), np.arange(len(data.train_store)) / 7, 0)
     before = {n: v.clone() for n, v in module.state_dict().items()}
     flags = [m.training for m in module.modules()]
     random = torch.get_rng_state()
-    LearnedMetrics(metrics).refresh(module, data.train_store, table, 0, seed=0)
+    generator = np.random.default_rng(0)
+    scores, _ = update_metric(module, data.train_store, table, no_display, "learned", metric, 0, generator)
     assert [m.training for m in module.modules()] == flags
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(v, module.state_dict()[n]) for n, v in before.items())
     assert all(p.grad is None for p in module.parameters())
-    assert np.isfinite(table.scores["learned"]).all()
+    assert np.isfinite(scores).all()
 
 
 def test_a_missing_column_is_named() -> None:
