@@ -1,4 +1,4 @@
-"""TAPIR: rounds that mix hard and easy instructions, with the hard ones resampled to target task ratios."""
+"""TAPIR: rounds that mix hard and easy instructions, with hard ones resampled to target task ratios."""
 
 from __future__ import annotations
 
@@ -12,57 +12,7 @@ from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.tapir.difficulty import is_hard, threshold
-from lit_curriculum.methods.tapir.quotas import Allocation, MissingTasks, allocate, draw_rows
 from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, FloatArray, IntArray, Plan, make_generator
-
-
-def check_stage_size(owner: str, count: int | None, fraction: float | None, token_budget: int | None) -> None:
-    """Exactly one of rows, a share of rows, and tokens says how large a stage is.
-
-    Raises:
-        ValueError: none does, more than one does, or the number is out of range.
-    """
-    if token_budget is None:
-        check_size(fraction=fraction, count=count, owner=owner)
-    elif token_budget < 1 or (fraction, count) != (None, None):
-        raise ValueError(
-            f"{owner}.token_budget must be at least 1 and stand without count and fraction, got {token_budget=}, "
-            f"{count=}, {fraction=}."
-        )
-
-
-def check_threshold(owner: str, delta: float | None, target_keep: float | None) -> None:
-    """Exactly one of the threshold and the share to keep says what is hard.
-
-    Raises:
-        ValueError: none does, both do, or the share is out of range.
-    """
-    if (delta is None) == (target_keep is None):
-        raise ValueError(f"{owner}: give exactly one of delta and target_keep (got {delta=}, {target_keep=}).")
-    if target_keep is not None and not 0.0 < target_keep < 1.0:
-        raise ValueError(f"{owner}.target_keep must be in (0, 1), got {target_keep}.")
-
-
-def check_counts(owner: str, counts: Mapping[str, int], least: int) -> None:
-    """Counts are at least ``least``.
-
-    Raises:
-        ValueError: one of them is below.
-    """
-    for name, value in counts.items():
-        if value < least:
-            raise ValueError(f"{owner}.{name} must be at least {least}, got {value}.")
-
-
-def check_targets(owner: str, targets: Mapping[str, float] | None) -> None:
-    """Target ratios are at least 0, and not all of them are.
-
-    Raises:
-        ValueError: they are not.
-    """
-    if targets is not None and (not targets or min(targets.values()) < 0.0 or sum(targets.values()) <= 0.0):
-        raise ValueError(f"{owner}.targets needs ratios of at least 0 with a positive sum, got {targets}.")
-
 
 Mode = Literal["sample", "weight"]
 HardSet = Literal["mfd", "random"]
@@ -108,7 +58,6 @@ class TapirPolicy(CurriculumPolicy):
         hard_set: ``mfd``, or ``random`` rows of the same number, the control of the difficulty.
         targets: Target ratio of each task on the hard side; null draws it uniformly.
         max_repeat: How often a stage may take a row to reach its task's quota.
-        missing: See :func:`~lit_curriculum.methods.tapir.quotas.allocate`.
 
     Raises:
         ValueError: an option is out of range.
@@ -133,23 +82,34 @@ class TapirPolicy(CurriculumPolicy):
         hard_set: HardSet = "mfd",
         targets: dict[str, float] | None = None,
         max_repeat: int = 4,
-        missing: MissingTasks = "redistribute",
     ) -> None:
-        check_stage_size(_OWNER, count, fraction, token_budget)
+        if token_budget is None:
+            check_size(fraction=fraction, count=count, owner=_OWNER)
+        elif token_budget < 1 or (fraction, count) != (None, None):
+            raise ValueError(
+                f"{_OWNER}.token_budget must be at least 1 and given without count and fraction, got {token_budget=}, "
+                f"{count=}, {fraction=}."
+            )
         check_choice(f"{_OWNER}.mode", mode, get_args(Mode))
         check_choice(f"{_OWNER}.hard_set", hard_set, get_args(HardSet))
-        check_choice(f"{_OWNER}.missing", missing, get_args(MissingTasks))
         if not 0.0 <= alpha_start <= 1.0:
             raise ValueError(f"{_OWNER}.alpha_start must be in [0, 1], got {alpha_start}.")
-        check_counts(_OWNER, {"epochs_per_round": epochs_per_round, "max_repeat": max_repeat}, least=1)
-        check_counts(_OWNER, {"warmup_stages": warmup_stages}, least=0)
-        check_threshold(_OWNER, delta, target_keep)
-        check_targets(_OWNER, targets)
+        for name, value, least in (
+            ("epochs_per_round", epochs_per_round, 1), ("max_repeat", max_repeat, 1), ("warmup_stages", warmup_stages, 0),
+        ):  # fmt: skip
+            if value < least:
+                raise ValueError(f"{_OWNER}.{name} must be at least {least}, got {value}.")
+        if (delta is None) == (target_keep is None):
+            raise ValueError(f"{_OWNER}: give exactly one of delta and target_keep (got {delta=}, {target_keep=}).")
+        if target_keep is not None and not 0.0 < target_keep < 1.0:
+            raise ValueError(f"{_OWNER}.target_keep must be in (0, 1), got {target_keep}.")
+        if targets is not None and (not targets or min(targets.values()) < 0.0 or sum(targets.values()) <= 0.0):
+            raise ValueError(f"{_OWNER}.targets needs ratios of at least 0 with a positive sum, got {targets}.")
         self.count, self.fraction, self.token_budget, self.metric = count, fraction, token_budget, metric
         self.alpha_start, self.alpha_step = alpha_start, alpha_step
         self.epochs_per_round, self.warmup_stages = epochs_per_round, warmup_stages
         self.mode, self.delta, self.target_keep, self.hard_set = mode, delta, target_keep, hard_set
-        self.targets, self.max_repeat, self.missing = targets, max_repeat, missing
+        self.targets, self.max_repeat = targets, max_repeat
         self.found_tasks: Mapping[int, str] = {}
         """Of raw rows for which the data name none, by index; to be set before :meth:`setup`."""
 
@@ -238,8 +198,7 @@ class TapirPolicy(CurriculumPolicy):
             alpha = 1.0
         share = alpha if self.mode == "sample" else len(pools.hard) / (len(pools.hard) + len(pools.easy))
         num_hard = round(share * size)
-        allocation = self._allocate(pools.hard, num_hard)
-        hard = self._draw_hard(pools.hard, allocation, num_hard, generator)
+        hard = self._draw_hard(pools.hard, num_hard, generator)
         num_easy = size - num_hard
         if len(hard) < num_hard and share > 0.0:
             num_easy = round(len(hard) * (1.0 - share) / share)  # so that the share stays what it should be
@@ -269,20 +228,14 @@ class TapirPolicy(CurriculumPolicy):
             return self.count
         return resolve_count(num_raw, fraction=self.fraction, count=None, owner=_OWNER)
 
-    def _allocate(self, hard: IntArray, num_hard: int) -> Allocation | None:
+    def _draw_hard(self, hard: IntArray, num_hard: int, generator: np.random.Generator) -> IntArray:
         if self.targets is None:
-            return None
-        names, counts = np.unique(self._tasks[hard], return_counts=True)
-        available = dict(zip(names.tolist(), counts.tolist(), strict=True))
-        return allocate(self.targets, num_hard, available, self.max_repeat, self.missing)
-
-    def _draw_hard(
-        self, hard: IntArray, allocation: Allocation | None, num_hard: int, generator: np.random.Generator
-    ) -> IntArray:
-        if allocation is None:
             return draw_rows(hard, min(num_hard, self.max_repeat * len(hard)), generator)
         tasks = self._tasks[hard]
-        drawn = [draw_rows(hard[tasks == t], n, generator) for t, n in allocation.counts.items() if n]
+        names, counts = np.unique(tasks, return_counts=True)
+        available = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        allocation = allocate(self.targets, num_hard, available, self.max_repeat)
+        drawn = [draw_rows(hard[tasks == t], n, generator) for t, n in allocation.items() if n]
         return np.concatenate([*drawn, np.empty(0, dtype=np.int64)])
 
     def _random_instead(self, judged: BoolArray) -> BoolArray:
@@ -293,3 +246,67 @@ class TapirPolicy(CurriculumPolicy):
         other = judged & ~self.raw
         other[make_generator(0, 0, "tapir-random-hard").permutation(rows)[:num]] = True
         return other
+
+
+def allocate(
+    ratios: Mapping[str, float], total: int, available: Mapping[str, int], max_repeat: int = 1
+) -> dict[str, int]:
+    """Share ``total`` rows out to the tasks by ratio, under what each task has.
+
+    A task gives at most ``max_repeat`` times its rows. What it cannot give goes to the others by their ratios, until
+    all are at their limit; fewer than ``total`` rows are shared out then.
+
+    Args:
+        ratios: Target ratio of each task; they need not add up to one.
+        total: Rows to share out.
+        available: Rows that each task has; tasks without a ratio are not drawn from.
+        max_repeat: How often a row may be taken.
+
+    Returns:
+        Counts of all tasks of ``ratios``, each within 1 of its quota.
+
+    References:
+        Yue et al., arXiv 2405.13448, section 3: training data resampled to target task ratios.
+    """
+    caps = {t: max_repeat * available.get(t, 0) for t in ratios}
+    due = {t: r for t, r in ratios.items() if r > 0.0}
+    counts = {t: 0 for t in due if caps[t] == 0}
+    left = total
+    while open_ := {t: r for t, r in due.items() if t not in counts}:
+        share = left / sum(open_.values())
+        full = [t for t, r in open_.items() if r * share > caps[t]]
+        if not full:
+            rounded = largest_remainders(np.array(list(open_.values())), left)
+            counts |= dict(zip(open_, rounded.tolist(), strict=True))
+            break
+        for task in full:
+            counts[task] = caps[task]
+            left -= caps[task]
+    return dict.fromkeys(ratios, 0) | counts
+
+
+def largest_remainders(shares: FloatArray, total: int) -> IntArray:
+    """Whole numbers [K] that add up to ``total`` and lie within 1 of ``total * shares / sum(shares)``.
+
+    What rounding down leaves goes to the largest remainders; equal ones by place.
+    """
+    exact = total * np.asarray(shares, dtype=np.float64) / np.sum(shares)
+    counts = np.floor(exact + 1e-9).astype(np.int64)
+    left = total - int(counts.sum())
+    counts[np.argsort(-(exact - counts), kind="stable")[:left]] += 1
+    return counts
+
+
+def draw_rows(rows: IntArray, count: int, generator: np.random.Generator) -> IntArray:
+    """``count`` of ``rows`` [K] at random, each as often as any other to within one.
+
+    Args:
+        rows: In an order that does not depend on the file's, since the draw is of places.
+        count: How many; more than K repeats rows.
+        generator: Of the draw.
+    """
+    whole, rest = divmod(count, len(rows)) if count else (0, 0)
+    parts = [rows] * whole
+    if rest:
+        parts.append(generator.permutation(rows)[:rest])
+    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lit_curriculum.chat.costs import UsageByRole
-from lit_curriculum.methods.tapir.policy import OTHER_TASK, Pools, TapirPolicy
-from lit_curriculum.methods.tapir.quotas import allocate, draw_rows, largest_remainders
+from lit_curriculum.methods.tapir.policy import OTHER_TASK, Pools, TapirPolicy, allocate, draw_rows, largest_remainders
 from lit_curriculum.methods.tapir.roles import (
     ChatClient,
     Expander,
@@ -47,7 +46,7 @@ def choose_seeds(
         chosen = draw_rows(pools.hard, num, rng)
         return [item_of(store[int(i)], policy.tasks_of(np.array([i]))[0]) for i in rng.permutation(chosen)]
     hard_tasks, easy_tasks = (np.array(policy.tasks_of(rows)) for rows in (pools.hard, pools.easy))
-    wanted = allocate(policy.targets, pool_size, dict.fromkeys(policy.targets, pool_size)).counts
+    wanted = allocate(policy.targets, pool_size, dict.fromkeys(policy.targets, pool_size))
     have = {t: int((hard_tasks == t).sum()) for t in wanted}
     lacking = np.array([max(0, n - have[t]) for t, n in wanted.items()], dtype=np.float64)
     if not lacking.any():

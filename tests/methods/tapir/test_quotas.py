@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lit_curriculum.methods.tapir.quotas import allocate, draw_rows, largest_remainders
+from lit_curriculum.methods.tapir.policy import allocate, draw_rows, largest_remainders
 
 
 def test_largest_remainders_by_hand() -> None:
@@ -22,31 +22,29 @@ def test_counts_are_within_one_of_their_quotas(seed: int) -> None:
     ratios[tasks[0]] += 0.1
     available = {t: int(rng.integers(0, 60)) for t in tasks if rng.random() > 0.2}
     total, repeat = int(rng.integers(0, 2000)), int(rng.integers(1, 6))
-    found = allocate(ratios, total, available, repeat)
-    assert sum(found.counts.values()) + found.shortfall == total
-    for task in tasks:
-        assert abs(found.counts[task] - found.quotas[task]) < 1.0 + 1e-9
-        assert 0 <= found.counts[task] <= repeat * available.get(task, 0)
-        assert ratios[task] > 0 or found.counts[task] == 0
-    # Something is missing only where everything that may be drawn is.
-    if found.shortfall:
-        assert all(found.counts[t] == repeat * available.get(t, 0) for t in tasks if ratios[t] > 0)
+    counts = allocate(ratios, total, available, repeat)
+    caps = {task: repeat * available.get(task, 0) for task in tasks}
+    wanted = [task for task in tasks if ratios[task] > 0]
+    assert all(0 <= counts[task] <= caps[task] for task in wanted)
+    assert all(counts[task] == 0 for task in tasks if task not in wanted)
+    assert sum(counts.values()) == min(total, sum(caps[task] for task in wanted))
+    # Tasks that are not at their limit share one multiplier to within a row.
+    free = [task for task in wanted if counts[task] < caps[task]]
+    for one in free:
+        for other in free:
+            low, high = (counts[one] - 1) / ratios[one], (counts[other] + 1) / ratios[other]
+            assert low <= high + 1e-9
 
 
 def test_missing_tasks_are_shared_out_by_ratio() -> None:
-    found = allocate({"math": 0.5, "code": 0.25, "art": 0.25}, 90, {"math": 100, "code": 100})
-    assert found.counts == {"math": 60, "code": 30, "art": 0}
-    assert found.shortfall == 0
-    dropped = allocate({"math": 0.5, "code": 0.25, "art": 0.25}, 100, {"math": 100, "code": 100}, missing="drop")
-    assert dropped.counts == {"math": 50, "code": 25, "art": 0}
-    assert dropped.shortfall == 25
+    counts = allocate({"math": 0.5, "code": 0.25, "art": 0.25}, 90, {"math": 100, "code": 100})
+    assert counts == {"math": 60, "code": 30, "art": 0}
 
 
 def test_the_repeat_limit_caps_a_task() -> None:
-    found = allocate({"math": 0.8, "code": 0.2}, 50, {"math": 5, "code": 100}, max_repeat=4)
-    assert found.counts == {"math": 20, "code": 30}
-    short = allocate({"math": 1.0}, 50, {"math": 5}, max_repeat=4)
-    assert (short.counts, short.shortfall) == ({"math": 20}, 30)
+    counts = allocate({"math": 0.8, "code": 0.2}, 50, {"math": 5, "code": 100}, max_repeat=4)
+    assert counts == {"math": 20, "code": 30}
+    assert allocate({"math": 1.0}, 50, {"math": 5}, max_repeat=4) == {"math": 20}
 
 
 def test_rows_repeat_evenly() -> None:
