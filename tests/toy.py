@@ -55,7 +55,9 @@ class ToyModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class _Rows:
+class ToyRows:
+    """The rows that a sampler's entries name, for a loader that collates them with ``Batch.from_views``."""
+
     def __init__(self, store: ListStore) -> None:
         self.store = store
 
@@ -81,7 +83,7 @@ class ToyData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(
-            _Rows(self.train_store),  # type: ignore[arg-type]
+            ToyRows(self.train_store),  # type: ignore[arg-type]
             batch_size=self.batch_size // self.trainer.world_size,  # type: ignore[union-attr]
             sampler=self.sampler,
             collate_fn=Batch.from_views,
@@ -91,7 +93,7 @@ class ToyData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(
-            _Rows(self.train_store), batch_size=8, collate_fn=Batch.from_views, generator=torch.Generator()
+            ToyRows(self.train_store), batch_size=8, collate_fn=Batch.from_views, generator=torch.Generator()
         )  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""A scripted language model with known losses, and a slow twin of CAMPUS's scheduler written on plain lists."""
+"""A scripted language model with known losses, and a slow reference implementation of CAMPUS's scheduler written on plain lists."""
 
 from __future__ import annotations
 
@@ -11,10 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from lit_curriculum import ConversationNLL, NegativeLogLikelihood, ScoringEngine
-from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.campus.policy import CampusPolicy
-from lit_curriculum.types import Batch, TokenNLL, make_generator
+from lit_curriculum import (
+    MTLD,
+    CampusPolicy,
+    ConversationNLL,
+    DifficultyTable,
+    LearnedMetric,
+    LearnedScorer,
+    Length,
+    NegativeLogLikelihood,
+    ScoringEngine,
+    StagePlanner,
+)
+from lit_curriculum.difficulty.engine import Scores
+from lit_curriculum.difficulty.learned import UpdateCost
+from lit_curriculum.types import Batch, ExampleStore, FloatArray, IntArray, TokenNLL
 from tests.conftest import ListStore, make_example
 
 Losses = Callable[[int, int], float]
@@ -74,35 +85,52 @@ class ScriptedModel:
         return TokenNLL(torch.tensor(values)[row], row, torch.zeros(len(row), dtype=torch.bool))
 
 
+class ScriptedMTLD(MTLD):
+    """Scores by index."""
+
+    def score(self, examples: ExampleStore) -> FloatArray:
+        return ((np.arange(len(examples)) * 13) % 19).astype(float)
+
+
+class ScriptedScorer(LearnedScorer):
+    """Due at every stage; the run scripts its scores."""
+
+    def extra_candidates(self, asked: IntArray, num_examples: int, stage: int, generator: Any) -> IntArray:
+        return asked[:0]
+
+
 class ScriptedRun:
-    """Plays the loop around a policy: text metrics once, a scripted model's losses of what is asked, and the learned
-    metric each stage.
+    """The loop around a policy: text metrics once, a scripted model's losses of the candidates, and the learned
+    metric at each stage.
     """
 
     def __init__(self, policy: CampusPolicy, num: int = 60, num_stages: int = 200, seed: int = 3) -> None:
-        self.policy, self.seed, self.num_stages = policy, seed, num_stages
-        self.store = campus_store(num)
+        self.policy, self.store = policy, campus_store(num)
         self.model = ScriptedModel(self.store)
-        self.engine = ScoringEngine({"loss": NegativeLogLikelihood(), "loss_all": ConversationNLL()}, token_budget=200)
-        self.table = DifficultyTable(num, ["length", "mtld", "loss", "scorer", "loss_all"])
-        everything = np.arange(num)
-        self.table.enter("length", everything, self.store.lengths("conditioned").astype(float), 0)
-        self.table.enter("mtld", everything, ((everything * 13) % 19).astype(float), 0)
+        losses = {"loss": NegativeLogLikelihood(), "loss_all": ConversationNLL()}
+        self.engine = ScoringEngine(losses, token_budget=200)
+        texts = {"length": Length(field="both"), "mtld": ScriptedMTLD()}
+        self.planner = StagePlanner(policy, {**texts, **losses, "scorer": ScriptedScorer()}, seed)
+        self.planner.setup(self.store, num_stages)
+        self.planner.score_texts()
         self.asked: list[list[int]] = []
-        policy.setup(self.store, num_stages)
+
+    @property
+    def table(self) -> DifficultyTable:
+        return self.planner.table
+
+    def _score(self, indices: IntArray, stage: int) -> Scores:
+        self.model.stage = stage
+        return self.engine.score(self.model, self.store, indices)
+
+    def _update(self, name: str, metric: LearnedMetric, stage: int, generator: Any) -> tuple[FloatArray, UpdateCost]:
+        return np.array([scripted_scorer(i, stage) for i in range(len(self.store))]), UpdateCost()
 
     def stage(self, stage: int) -> dict[str, Any]:
         """One refresh; what was chosen and the state before the next."""
-        asked = self.policy.candidates(self.table, stage)
-        self.asked.append(asked.tolist())
-        self.model.stage = stage
-        if len(asked):
-            for name, values in self.engine.score(self.model, self.store, asked).values.items():
-                self.table.enter(name, asked, values, stage)
-        everything = np.arange(len(self.store))
-        self.table.enter("scorer", everything, np.array([scripted_scorer(int(i), stage) for i in everything]), stage)
-        plan = self.policy.step(self.table, stage, make_generator(self.seed, stage, "policy"))
-        state = self.policy.state_dict()
+        report = self.planner.plan(stage, self._score, self._update)
+        self.asked.append(report.candidates.tolist())
+        plan, state = report.plan, self.policy.state_dict()
         return {
             "indices": plan.indices.tolist(),
             "chosen": state["decision"]["chosen"],
@@ -115,7 +143,7 @@ class ScriptedRun:
     def run(self, most: int = 1000) -> list[dict[str, Any]]:
         """Stages until the policy has finished."""
         trace: list[dict[str, Any]] = []
-        while not self.policy.finished(len(trace)) and len(trace) < most:
+        while not self.planner.finished(len(trace)) and len(trace) < most:
             trace.append(self.stage(len(trace)))
         return trace
 

@@ -233,8 +233,7 @@ def test_a_restored_policy_goes_on_the_same(clock: str) -> None:
     first = ScriptedRun(CampusPolicy(**options))
     first.run(7)
     second = ScriptedRun(CampusPolicy(**options))
-    second.table.load_state_dict(first.table.state_dict())
-    second.policy.load_state_dict(first.policy.state_dict())
+    second.planner.load_state_dict(first.planner.state_dict())
     rest = [second.stage(s) for s in range(7, len(straight))]
     assert [t["indices"] for t in rest] == [t["indices"] for t in straight[7:]]
     assert [t["orders"] for t in rest] == [t["orders"] for t in straight[7:]]

@@ -1,4 +1,4 @@
-"""IterIT: hand-checked choices and orders, and a slow twin of the whole loop."""
+"""IterIT: hand-checked choices and orders, and a slow reference implementation of the whole loop."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum import InstructionFollowingDifficulty, StagePlanner
+from lit_curriculum.difficulty.engine import Scores
 from lit_curriculum.methods.iterit.novelty import ngram_counts, tfidf
 from lit_curriculum.methods.iterit.policy import IterITPolicy
+from lit_curriculum.types import IntArray
 from tests.selection_toys import (
     END,
     FAITHFUL,
@@ -108,22 +110,25 @@ def _reference_stage(
 
 @pytest.mark.parametrize("decay", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("seed", range(6))
-def test_equals_slow_twin_of_the_loop(decay: float, seed: int) -> None:
+def test_equals_reference_loop(decay: float, seed: int) -> None:
     generator = np.random.default_rng(seed)
     words = [f"word{k}" for k in range(25)]
     texts = [" ".join(generator.choice(words, generator.integers(2, 9))) for _ in range(60)]
     policy = IterITPolicy(fraction=0.1, novelty_decay=decay, ties="row", shuffle="none")
-    policy.setup(make_store(texts), 4)
-    table = DifficultyTable(60, ["ifd"])
+    planner = StagePlanner(policy, {"ifd": InstructionFollowingDifficulty()})
+    planner.setup(make_store(texts), 4)
     order, score = list(range(60)), dict.fromkeys(range(60), 0.0)
-    for stage in range(4):
-        candidates = policy.candidates(table, stage)
-        num_scored = 60 if stage == 0 else 18
-        assert candidates.tolist() == order[:num_scored]
-        # Never equal, so that a rounding error in the twin's sums cannot reorder.
+
+    def fresh_scores(candidates: IntArray, stage: int) -> Scores:
+        # Never equal, so that a rounding error in the reference's sums cannot reorder.
         fresh = generator.uniform(0.3, 1.1, len(candidates)).astype(np.float32).astype(np.float64)
-        table.enter("ifd", candidates, fresh, stage)
-        score |= dict(zip(candidates.tolist(), fresh.tolist(), strict=True))
+        score.update(zip(candidates.tolist(), fresh.tolist(), strict=True))
+        return Scores(values={"ifd": fresh})
+
+    for stage in range(4):
+        num_scored = 60 if stage == 0 else 18
+        report = planner.plan(stage, fresh_scores)
+        assert report.candidates.tolist() == order[:num_scored]
         chosen, order = _reference_stage(order, texts, score, 6, num_scored, decay)
-        assert step(policy, table, stage) == chosen
+        assert report.plan.indices.tolist() == chosen
         assert order_of(policy) == order

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lit_curriculum import InstructionFollowingDifficulty, StagePlanner
 from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.difficulty.engine import Scores
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.ordered import OrderedPolicy
 from lit_curriculum.methods.iterit.policy import IterITPolicy
@@ -31,6 +33,9 @@ class World:
         self.generator = np.random.default_rng(seed)
         self.truth = self.generator.uniform(0.2, 1.0, size)
         self.noise = noise
+
+    def score(self, indices: IntArray, stage: int) -> Scores:
+        return Scores(values={"ifd": self.truth[indices]})
 
     def advance(self, trained: IntArray) -> None:
         self.truth = self.truth - 0.02 + self.generator.uniform(-self.noise, self.noise, len(self.truth))
@@ -58,9 +63,9 @@ class Seen(NamedTuple):
 def drive(policy: CurriculumPolicy, size: int, stages: int, noise: float, world: World | None = None) -> list[Seen]:
     """The loop without a model: the world's truth is entered for the candidates."""
     world, store = world or World(size, noise), store_of(size)
-    policy.setup(store, stages)
-    table = DifficultyTable(size, ["ifd"])
-    seen = []
+    planner = StagePlanner(policy, {"ifd": InstructionFollowingDifficulty()})
+    planner.setup(store, stages)
+    table, seen = planner.table, []
     for stage in range(stages):
         asked = policy.candidates(table, stage)
         np.testing.assert_array_equal(asked, policy.candidates(table, stage))
@@ -69,10 +74,10 @@ def drive(policy: CurriculumPolicy, size: int, stages: int, noise: float, world:
         every = inner.candidates(whole, stage)
         whole.enter("ifd", every, world.truth[every], stage)
         full = inner.step(whole, stage, make_generator(0, stage, "policy"))
-        table.enter("ifd", asked, world.truth[asked], stage)
-        before, assumed = copy.deepcopy(table), copy.deepcopy(policy)
-        plan = policy.step(table, stage, make_generator(0, stage, "policy"))
-        np.testing.assert_array_equal(table.scores["ifd"], before.scores["ifd"])
+        assumed, entered = copy.deepcopy(policy), table.scores["ifd"].copy()
+        entered[asked] = world.truth[asked]
+        plan = planner.plan(stage, world.score).plan
+        np.testing.assert_array_equal(table.scores["ifd"], entered)
         exact = True
         if isinstance(policy, BudgetedRefresh):
             exact = stays_within(assumed, policy._drift, table, every, stage, world)

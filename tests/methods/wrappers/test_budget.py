@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lit_curriculum import InstructionFollowingDifficulty, StagePlanner
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.ordered import OrderedPolicy
 from lit_curriculum.methods.iterit.policy import IterITPolicy
@@ -104,13 +105,11 @@ def test_easiest_first_and_lower_is_harder_mirror_each_other() -> None:
 def test_the_state_goes_on_alike() -> None:
     world, store = World(1000, 0.02), store_of(1000)
     one = BudgetedRefresh(ordered(), "ifd")
-    one.setup(store, 6)
-    table = DifficultyTable(1000, ["ifd"])
+    planner = StagePlanner(one, {"ifd": InstructionFollowingDifficulty()})
+    planner.setup(store, 6)
+    table = planner.table
     for stage in range(4):
-        asked = one.candidates(table, stage)
-        table.enter("ifd", asked, world.truth[asked], stage)
-        plan = one.step(table, stage, make_generator(0, stage, "policy"))
-        world.advance(plan.indices)
+        world.advance(planner.plan(stage, world.score).plan.indices)
     two = BudgetedRefresh(ordered(), "ifd")
     two.setup(store, 6)
     two.load_state_dict(one.state_dict())
@@ -131,12 +130,11 @@ def test_the_state_goes_on_alike() -> None:
 
 def test_grown_data_are_scored_first() -> None:
     policy, world = BudgetedRefresh(ordered(), "ifd"), World(600, 0.01)
-    table = DifficultyTable(500, ["ifd"])
-    policy.setup(store_of(500), 5)
+    planner = StagePlanner(policy, {"ifd": InstructionFollowingDifficulty()})
+    planner.setup(store_of(500), 5)
+    table = planner.table
     for stage in range(3):
-        asked = policy.candidates(table, stage)
-        table.enter("ifd", asked, world.truth[asked], stage)
-        world.advance(policy.step(table, stage, make_generator(0, stage, "policy")).indices)
+        world.advance(planner.plan(stage, world.score).plan.indices)
     policy.setup(store_of(600), 5)
     table.grow(600)
     asked = policy.candidates(table, 3)
