@@ -150,18 +150,20 @@ def test_every_rank_answers_its_share_and_knows_all_answers(tmp_path: Path) -> N
 import json, sys
 from pathlib import Path
 import numpy as np, torch.distributed as dist
-from lit_curriculum.methods.tapir.student import StudentAnswers
+from lit_curriculum.methods.tapir.judging import StudentAnswers
 class Echo:
+    num_asked = 0
     def generate(self, prompts, max_new_tokens, temperature=0.0, seed=0):
+        self.num_asked += len(prompts)
         return [p[::-1][:max_new_tokens].astype(np.int32) for p in prompts]
 rank, world, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 if world > 1:
     dist.init_process_group("gloo", init_method=f"file://{out / 'meet'}", rank=rank, world_size=world)
 prompts = [np.arange(1 + i % 5, dtype=np.int32) + i % 9 for i in range(40)]
-answers = StudentAnswers(out / "answers", "m", 3)
-found = answers.answer(Echo(), prompts)
+echo = Echo()
+found = StudentAnswers(out / "answers", "m", 3).answer(echo, prompts)
 assert [a.tolist() for a in found] == [p[::-1][:3].tolist() for p in prompts]
-(out / f"{world}-{rank}.json").write_text(json.dumps(answers.num_generated))
+(out / f"{world}-{rank}.json").write_text(json.dumps(echo.num_asked))
 """
     for world in (2, 1):
         run_processes(code, world, tmp_path)
@@ -177,7 +179,7 @@ import json, sys
 from pathlib import Path
 from types import SimpleNamespace
 import torch, torch.distributed as dist
-from lit_curriculum.methods.tapir.judging import on_rank_zero
+from lit_curriculum.methods.tapir.callback import on_rank_zero
 from lit_curriculum.chat.chat import DistillStoppedError
 rank, world, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 dist.init_process_group("gloo", init_method=f"file://{out / 'meet'}", rank=rank, world_size=world)

@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from matplotlib import pyplot as plt
 from typing_extensions import override
 
+from lit_curriculum.chat.chat import DistillStoppedError
+from lit_curriculum.chat.openai_client import OpenAIClient
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.append import append_examples, encode_examples
 from lit_curriculum.data.datamodule import InstructionDataModule
+from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import check_choice
+from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.loop.hooks import CurriculumObserver, StagePreparer
 from lit_curriculum.loop.planner import StageReport
-from lit_curriculum.methods.tapir.judging import (
-    Decoding,
-    check_roles,
-    check_whole_weights,
-    checked_parts,
-    judge_student,
-    mfd_metric,
-    on_rank_zero,
-)
+from lit_curriculum.loop.scoring import scoring_bar
+from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty, gap_histogram
+from lit_curriculum.methods.tapir.judging import StudentAnswers, answer_prompt, judge_rows
 from lit_curriculum.methods.tapir.policy import TapirPolicy
-from lit_curriculum.methods.tapir.provenance import answer_raw, to_example, write_costs
-from lit_curriculum.methods.tapir.records import RoundRecords
-from lit_curriculum.methods.tapir.roles import Expander, PairJudge, ProvenanceRow, Refiner, TaskClassifier, Teacher
+from lit_curriculum.methods.tapir.provenance import RoundRecords, answer_raw, to_example, write_costs
+from lit_curriculum.methods.tapir.roles import (
+    Expander,
+    Judgement,
+    PairJudge,
+    ProvenanceRow,
+    Refiner,
+    TaskClassifier,
+    Teacher,
+)
 from lit_curriculum.methods.tapir.rounds import Roles, find_tasks, refine_hard, write_new
-from lit_curriculum.types import Plan
+from lit_curriculum.report import figures
+from lit_curriculum.types import IntArray, Plan
+from lit_curriculum.utils.distributed import broadcast_object
 
 Rejudge = Literal["never", "each"]
 Init = Literal["previous", "base"]
 RawAnswers = Literal["given", "teacher"]
+T = TypeVar("T")
 _OWNER = "TapirRounds"
 
 
@@ -59,8 +70,7 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         raw_answers: ``given`` with the data, or ``teacher``: before the first stage the teacher answers the raw
             instructions, and its answers are what is trained on and judged.
         pool_sizes: Rows of the hard pool in round 1, 2, ...; the last holds for later rounds.
-        max_new_tokens: Tokens at most of a student's answer.
-        temperature: Of the student's answers; 0 takes the most likely token.
+        max_new_tokens: Tokens at most of a student's (greedy) answer.
         rejudge: ``each`` judges all rows in use again before every round with the student as it is then; ``never``
             after the first time.
         init: What a round starts from: the ``previous`` round's weights, or the ``base`` weights, those before the
@@ -84,7 +94,6 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         raw_answers: RawAnswers = "given",
         pool_sizes: list[int] | None = None,
         max_new_tokens: int = 512,
-        temperature: float = 0.0,
         rejudge: Rejudge = "never",
         init: Init = "previous",
         seed: int = 0,
@@ -100,7 +109,7 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
                 f"{_OWNER}.pool_sizes={sizes} asks for new instructions, but there is no expander; set one."
             )
         self.roles = Roles(judge=judge, teacher=teacher, expander=expander, refiner=refiner, classifier=classifier)
-        self.pool_sizes, self.max_new_tokens, self.temperature = sizes, max_new_tokens, temperature
+        self.pool_sizes, self.max_new_tokens = sizes, max_new_tokens
         self.rejudge, self.init, self.raw_answers, self.seed = rejudge, init, raw_answers, seed
         self.records = RoundRecords()
         self._restored = False
@@ -108,7 +117,9 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            check_roles(trainer, self.roles)
+            warn_of_lost_answers(self.roles)
+            if self.roles.classifier is not None:
+                on_rank_zero(trainer, self.roles.classifier.check_ready)
 
     # -- the curriculum's calls --------------------------------------------------------------------------------
 
@@ -131,10 +142,7 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         if round_ <= self.records.round:
             return
         if self.records.judged_round < (round_ if self.rejudge == "each" else 1):
-            decoding = Decoding(self.max_new_tokens, self.temperature, self.seed)
-            metric, folder = mfd_metric(trainer), self._folder(trainer)
-            found = judge_student(trainer, module, policy, table, stage, self.roles, metric, decoding, folder)
-            self.records.enter_judged(found)
+            self.records.enter_judged(self._judge_student(trainer, module, policy, table, stage))
             self.records.judged_round = round_
         if not self.records.classified:
             in_use = np.flatnonzero(policy.raw)
@@ -174,6 +182,37 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         self._restored = False
 
     # -- parts of a round --------------------------------------------------------------------------------------
+
+    def _judge_student(
+        self, trainer: Trainer, module: LightningModule, policy: TapirPolicy, table: DifficultyTable, stage: int
+    ) -> dict[int, tuple[str, Judgement]]:
+        """Enter the difficulty of all rows in use; returns the student's answer and its scores, by index."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        store = data.train_store
+        indices: IntArray = np.flatnonzero(~policy.replaced)
+        folder, metric = self._folder(trainer), mfd_metric(trainer)
+        answers = StudentAnswers(folder / "answers", model_fingerprint(module), self.max_new_tokens, self.seed)
+        prompts = [answer_prompt(store, int(i)) for i in indices]
+        with scoring_bar(trainer, stage, "Student answers", " answers") as progress:
+            tokens = answers.answer(module, prompts, progress)  # type: ignore[arg-type]
+        texts = [str(data.tokenizer.decode(t, skip_special_tokens=True)).strip() for t in tokens]
+        journal = folder / "judgements.jsonl"
+        with scoring_bar(trainer, stage, "Judgements", " answers") as progress:
+            found = on_rank_zero(trainer, lambda: judge_rows(self.roles, store, indices, texts, journal, progress))
+        scores = np.array([(j.score_teacher, j.score_student) for j in found], dtype=np.float64).reshape(-1, 2)
+        gaps = metric.gap(scores[:, 0], scores[:, 1])
+        gaps[[not j.valid for j in found]] = np.nan
+        table.enter(policy.metric, indices, gaps, stage)
+        delta = policy.threshold(table)
+        text = gap_histogram(gaps, delta, metric.formula)
+        rank_zero_info(text)
+        if trainer.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"mfd-stage-{stage}.txt").write_text(text + "\n", encoding="utf-8")
+            figure, axes = plt.subplots(figsize=(6, 3.5))
+            figures.gap_histogram(axes, gaps.tolist(), delta)
+            figures.save(figure, folder / f"mfd-stage-{stage}.png")
+        return {int(i): (t, j) for i, t, j in zip(indices, texts, found, strict=True)}
 
     def _append(
         self, data: InstructionDataModule, policy: TapirPolicy, table: DifficultyTable,
@@ -246,3 +285,81 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
 
     def _folder(self, trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir) / "tapir"
+
+
+def mfd_metric(trainer: Trainer) -> ModelFittingDifficulty:
+    """The difficulty under the name that the policy reads: the curriculum's own, so that there is one sign.
+
+    Raises:
+        MisconfigurationException: it is another metric.
+    """
+    curriculum = next(c for c in trainer.callbacks if isinstance(c, CurriculumCallback))  # type: ignore[attr-defined]
+    name = checked_parts(trainer, curriculum.policy)[1].metric
+    metric = curriculum.metrics[name]
+    if not isinstance(metric, ModelFittingDifficulty):
+        raise MisconfigurationException(
+            f"TapirRounds enters the judged difficulty under curriculum.policy.metric={name!r}, but "
+            f"curriculum.metrics.{name} is a {type(metric).__name__}; make it a ModelFittingDifficulty."
+        )
+    return metric
+
+
+def checked_parts(trainer: Trainer, policy: CurriculumPolicy) -> tuple[InstructionDataModule, TapirPolicy]:
+    """The parts that the rounds work on.
+
+    Raises:
+        MisconfigurationException: one of them is of another kind.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, InstructionDataModule) or not isinstance(policy, TapirPolicy):
+        raise MisconfigurationException(
+            f"TapirRounds works on an InstructionDataModule and a TapirPolicy, but got {type(data).__name__} and "
+            f"{type(policy).__name__}; take it out of trainer.callbacks or change data or curriculum.policy."
+        )
+    return data, policy
+
+
+def warn_of_lost_answers(roles: Roles) -> None:
+    """Say so where a role's answers come from a server and are kept nowhere."""
+    for name in ("teacher", "expander", "refiner", "classifier"):
+        if isinstance(getattr(getattr(roles, name), "client", None), OpenAIClient):
+            rank_zero_warn(
+                f"TapirRounds.{name}: its answers are kept nowhere, so a run that is killed pays for those of its last "
+                f"round again; put a CachedClient around the client."
+            )
+
+
+def check_whole_weights(trainer: Trainer) -> None:
+    """Weights that are kept in one file to start from again have to be whole on rank zero.
+
+    Raises:
+        MisconfigurationException: the strategy shards them.
+    """
+    if trainer.strategy.restore_checkpoint_after_setup:
+        raise MisconfigurationException(
+            f"TapirRounds.init=base keeps the weights of the start in one file, but {type(trainer.strategy).__name__} "
+            f"has them in shards; set init to previous, or trainer.strategy to ddp."
+        )
+
+
+def on_rank_zero(trainer: Trainer, function: Callable[[], T]) -> T:
+    """What ``function`` returns on rank zero, on every rank; where it ends in an error there, all ranks end with it.
+
+    Raises:
+        RuntimeError: on the other ranks, with rank zero's sentence; the subclass is rank zero's where it is
+            :class:`DistillStoppedError`.
+    """
+    device = trainer.strategy.root_device
+    failed: tuple[bool, str] | None = None
+    value: T | None = None
+    if trainer.is_global_zero:
+        try:
+            value = function()
+        except Exception as error:
+            # Before it goes up: the others would wait for it for ever.
+            broadcast_object((None, (isinstance(error, DistillStoppedError), str(error))), device)
+            raise
+    value, failed = broadcast_object((value, failed), device)
+    if failed is not None:
+        raise (DistillStoppedError if failed[0] else RuntimeError)(failed[1])
+    return value  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The student answers, the judge scores, and the difficulty goes into the table; on any number of ranks."""
+"""The student answers and the judge scores its answers; both are kept on disk as they come."""
 
 from __future__ import annotations
 
@@ -7,34 +7,108 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from matplotlib import pyplot as plt
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
 
-from lit_curriculum.chat.chat import DistillStoppedError
-from lit_curriculum.chat.openai_client import OpenAIClient
-from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.data.datamodule import InstructionDataModule
-from lit_curriculum.difficulty.fingerprint import model_fingerprint
-from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.loop.callback import CurriculumCallback
-from lit_curriculum.loop.scoring import scoring_bar
-from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty, gap_histogram
-from lit_curriculum.methods.tapir.policy import TapirPolicy
 from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement, PairJudge, Usage
 from lit_curriculum.methods.tapir.rounds import Roles
-from lit_curriculum.methods.tapir.student import StudentAnswers, prompts_of
-from lit_curriculum.report import figures
-from lit_curriculum.types import ExampleStore, IntArray
-from lit_curriculum.utils.distributed import broadcast_object
+from lit_curriculum.types import CONDITIONED, ExampleStore, GenerativeModel, IntArray
+from lit_curriculum.utils.distributed import broadcast_object, rank_and_world
 from lit_curriculum.utils.jsonl_log import append_journal, read_journal
 
-_CHUNK = 64
-"""Items between two writes to disk."""
+TokenIds = NDArray[np.int32]
+Progress = Callable[[int, int], None]
+"""Called with (answers done, answers in all) of this rank."""
+_ANSWERS_AT_ONCE = 256
+"""Answers between two writes to disk."""
+_JUDGEMENTS_AT_ONCE = 64
+"""Judgements between two writes to disk."""
+
+
+def answer_prompt(store: ExampleStore, index: int) -> TokenIds:
+    """The tokens of an example up to its first response.
+
+    Raises:
+        ValueError: the example has no scored token, so it cannot be said where its answer starts.
+    """
+    view = store.encoded(index, CONDITIONED)
+    if not view.scored.any():
+        example = store[index]
+        raise ValueError(f"{example.source} ({example.id}) has no response token, so the student cannot be asked.")
+    return np.asarray(view.input_ids[: int(view.scored.argmax())], dtype=np.int32)
+
+
+class StudentAnswers:
+    """Greedy answers of the student, kept on disk as they come.
+
+    Each rank appends to a file of its own and reads those of all, so a run that is resumed, with any number of
+    ranks, asks only for what is missing. A file holds answers of one model under one set of options alone.
+
+    Args:
+        folder: Where the files are; nothing is kept where it is none.
+        model: From :func:`~lit_curriculum.difficulty.fingerprint.model_fingerprint`; none where the weights are
+            sharded: nothing is kept then, and every rank answers everything in step with the others.
+        max_new_tokens: Tokens at most of one answer.
+        seed: Of the draws, which greedy decoding does not make.
+    """
+
+    def __init__(self, folder: Path | None, model: str | None, max_new_tokens: int, seed: int = 0) -> None:
+        self.max_new_tokens, self.seed, self.sharded = max_new_tokens, seed, model is None
+        options = {"max_new_tokens": max_new_tokens, "temperature": 0.0, "seed": seed}
+        name = hashlib.blake2b(json.dumps([model, options]).encode(), digest_size=8).hexdigest()
+        self.folder = None if folder is None or model is None else folder / name
+
+    def answer(
+        self, model: GenerativeModel, prompts: Sequence[TokenIds], progress: Progress | None = None
+    ) -> list[TokenIds]:
+        """The answer to each prompt, on every rank.
+
+        Args:
+            model: The student.
+            prompts: The same on all ranks.
+            progress: Told after every write.
+        """
+        keys = [_digest(p) for p in prompts]
+        # Rank zero decides what is known, before any rank writes: all ranks have to share the same rest.
+        device = getattr(model, "device", torch.device("cpu"))
+        known = self._read() if self.sharded else broadcast_object(self._read(), device)
+        missing = list(dict.fromkeys(k for k in keys if k not in known))
+        first = {k: i for i, k in reversed(list(enumerate(keys)))}
+        # Shared by length, so that every rank gets nearly the same work.
+        todo = sorted((first[k] for k in missing), key=lambda i: (-len(prompts[i]), keys[i]))
+        rank, world = (0, 1) if self.sharded else rank_and_world()
+        mine = todo[rank::world]
+        for start in range(0, len(mine), _ANSWERS_AT_ONCE):
+            part = mine[start : start + _ANSWERS_AT_ONCE]
+            found = model.generate([prompts[i] for i in part], self.max_new_tokens, 0.0, self.seed)
+            new = {keys[i]: a.tolist() for i, a in zip(part, found, strict=True)}
+            self._append(new, rank)
+            known |= new
+            if progress is not None:
+                progress(start + len(part), len(mine))
+        if world > 1:
+            parts: list[dict[str, list[int]]] = [{} for _ in range(world)]
+            dist.all_gather_object(parts, {keys[i]: known[keys[i]] for i in mine})
+            for part_of_rank in parts:
+                known |= part_of_rank
+        return [np.asarray(known[k], dtype=np.int32) for k in keys]
+
+    def _read(self) -> dict[str, list[int]]:
+        if self.folder is None:
+            return {}
+        return {r["prompt"]: r["answer"] for path in sorted(self.folder.glob("*.jsonl")) for r in read_journal(path)}
+
+    def _append(self, new: dict[str, list[int]], rank: int) -> None:
+        if self.folder is not None:
+            append_journal(self.folder / f"{rank}.jsonl", [{"prompt": k, "answer": a} for k, a in new.items()])
+
+
+def _digest(prompt: TokenIds) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(prompt, dtype=np.int32).tobytes(), digest_size=16).hexdigest()
 
 
 def judgement_state(judgement: Judgement) -> dict[str, Any]:
@@ -62,8 +136,8 @@ def judge_items(
     keys = [hashlib.sha256(json.dumps([judge.version, *item]).encode()).hexdigest() for item in items]
     known = {r["key"]: judgement_from_state(r) for r in read_journal(path)}
     missing = list({k: i for k, i in zip(keys, items, strict=True) if k not in known}.items())
-    for start in range(0, len(missing), _CHUNK):
-        part = missing[start : start + _CHUNK]
+    for start in range(0, len(missing), _JUDGEMENTS_AT_ONCE):
+        part = missing[start : start + _JUDGEMENTS_AT_ONCE]
         found = judge.judge([item for _, item in part])
         new = {key: judgement for (key, _), judgement in zip(part, found, strict=True)}
         append_journal(path, [{"key": k, **judgement_state(j)} for k, j in new.items()])
@@ -93,158 +167,3 @@ def judge_rows(
     for judgement in dict(zip(items, found, strict=True)).values():  # equal items were asked once
         roles.costs.add("judge", judgement.usage, int(not judgement.valid))
     return found
-
-
-T = TypeVar("T")
-
-
-class Decoding(NamedTuple):
-    """How the student answers."""
-
-    max_new_tokens: int
-    temperature: float
-    seed: int
-
-
-def judge_student(
-    trainer: Trainer,
-    module: LightningModule,
-    policy: TapirPolicy,
-    table: DifficultyTable,
-    stage: int,
-    roles: Roles,
-    metric: ModelFittingDifficulty,
-    decoding: Decoding,
-    folder: Path,
-) -> dict[int, tuple[str, Judgement]]:
-    """Enter the difficulty of all rows in use under the student as it is.
-
-    Args:
-        trainer: Its data module holds the rows.
-        module: The student.
-        policy: Says which rows are in use.
-        table: Gets the difficulty in the policy's column; what cannot be judged is marked unscorable.
-        stage: The stage that is being prepared.
-        roles: The judge is asked by rank zero alone.
-        metric: Makes the difficulty of two scores.
-        decoding: How the student answers.
-        folder: Gets the student's journal and the histogram.
-
-    Returns:
-        The student's answer and its scores, by index.
-    """
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    store = data.train_store
-    indices: IntArray = np.flatnonzero(~policy.replaced)
-    answers = StudentAnswers(
-        folder / "answers", model_fingerprint(module), decoding.max_new_tokens, decoding.temperature, decoding.seed
-    )
-    with scoring_bar(trainer, stage, "Student answers", " answers") as progress:
-        tokens = answers.answer(module, prompts_of(store, indices), progress)  # type: ignore[arg-type]
-    texts = [str(data.tokenizer.decode(t, skip_special_tokens=True)).strip() for t in tokens]
-    journal = folder / "judgements.jsonl"
-    with scoring_bar(trainer, stage, "Judgements", " answers") as progress:
-        found = on_rank_zero(trainer, lambda: judge_rows(roles, store, indices, texts, journal, progress))
-    scores = np.array([(j.score_teacher, j.score_student) for j in found], dtype=np.float64).reshape(-1, 2)
-    gaps = metric.gap(scores[:, 0], scores[:, 1])
-    gaps[[not j.valid for j in found]] = np.nan
-    table.enter(policy.metric, indices, gaps, stage)
-    delta = policy.threshold(table)
-    text = gap_histogram(gaps, delta, metric.formula)
-    rank_zero_info(text)
-    if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"mfd-stage-{stage}.txt").write_text(text + "\n", encoding="utf-8")
-        figure, axes = plt.subplots(figsize=(6, 3.5))
-        figures.gap_histogram(axes, gaps.tolist(), delta)
-        figures.save(figure, folder / f"mfd-stage-{stage}.png")
-    return {int(i): (t, j) for i, t, j in zip(indices, texts, found, strict=True)}
-
-
-def mfd_metric(trainer: Trainer) -> ModelFittingDifficulty:
-    """The difficulty under the name that the policy reads: the curriculum's own, so that there is one sign.
-
-    Raises:
-        MisconfigurationException: it is another metric.
-    """
-    curriculum = next(c for c in trainer.callbacks if isinstance(c, CurriculumCallback))  # type: ignore[attr-defined]
-    name = checked_parts(trainer, curriculum.policy)[1].metric
-    metric = curriculum.metrics[name]
-    if not isinstance(metric, ModelFittingDifficulty):
-        raise MisconfigurationException(
-            f"TapirRounds enters the judged difficulty under curriculum.policy.metric={name!r}, but "
-            f"curriculum.metrics.{name} is a {type(metric).__name__}; make it a ModelFittingDifficulty."
-        )
-    return metric
-
-
-def checked_parts(trainer: Trainer, policy: CurriculumPolicy) -> tuple[InstructionDataModule, TapirPolicy]:
-    """The parts that the rounds work on.
-
-    Raises:
-        MisconfigurationException: one of them is of another kind.
-    """
-    data = getattr(trainer, "datamodule", None)
-    if not isinstance(data, InstructionDataModule) or not isinstance(policy, TapirPolicy):
-        raise MisconfigurationException(
-            f"TapirRounds works on an InstructionDataModule and a TapirPolicy, but got {type(data).__name__} and "
-            f"{type(policy).__name__}; take it out of trainer.callbacks or change data or curriculum.policy."
-        )
-    return data, policy
-
-
-def check_roles(trainer: Trainer, roles: Roles) -> None:
-    """What can be said of the roles before training.
-
-    Raises:
-        ValueError: the classifier was never trained.
-    """
-    warn_of_lost_answers(roles)
-    if roles.classifier is not None:
-        on_rank_zero(trainer, roles.classifier.check_ready)
-
-
-def warn_of_lost_answers(roles: Roles) -> None:
-    """Say so where a role's answers come from a server and are kept nowhere."""
-    for name in ("teacher", "expander", "refiner", "classifier"):
-        if isinstance(getattr(getattr(roles, name), "client", None), OpenAIClient):
-            rank_zero_warn(
-                f"TapirRounds.{name}: its answers are kept nowhere, so a run that is killed pays for those of its last "
-                f"round again; put a CachedClient around the client."
-            )
-
-
-def check_whole_weights(trainer: Trainer) -> None:
-    """Weights that are kept in one file to start from again have to be whole on rank zero.
-
-    Raises:
-        MisconfigurationException: the strategy shards them.
-    """
-    if trainer.strategy.restore_checkpoint_after_setup:
-        raise MisconfigurationException(
-            f"TapirRounds.init=base keeps the weights of the start in one file, but {type(trainer.strategy).__name__} "
-            f"has them in shards; set init to previous, or trainer.strategy to ddp."
-        )
-
-
-def on_rank_zero(trainer: Trainer, function: Callable[[], T]) -> T:
-    """What ``function`` returns on rank zero, on every rank; where it ends in an error there, all ranks end with it.
-
-    Raises:
-        RuntimeError: on the other ranks, with rank zero's sentence; the subclass is rank zero's where it is
-            :class:`DistillStoppedError`.
-    """
-    device = trainer.strategy.root_device
-    failed: tuple[bool, str] | None = None
-    value: T | None = None
-    if trainer.is_global_zero:
-        try:
-            value = function()
-        except Exception as error:
-            # Before it goes up: the others would wait for it for ever.
-            broadcast_object((None, (isinstance(error, DistillStoppedError), str(error))), device)
-            raise
-    value, failed = broadcast_object((value, failed), device)
-    if failed is not None:
-        raise (DistillStoppedError if failed[0] else RuntimeError)(failed[1])
-    return value  # type: ignore[return-value]

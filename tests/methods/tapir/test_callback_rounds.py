@@ -31,9 +31,9 @@ from lit_curriculum import (
 from lit_curriculum.chat.cache import CachedClient
 from lit_curriculum.chat.chat import DistillStoppedError
 from lit_curriculum.chat.openai_client import OpenAIClient
+from lit_curriculum.methods.tapir.callback import check_whole_weights, warn_of_lost_answers
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
-from lit_curriculum.methods.tapir.judging import check_whole_weights, warn_of_lost_answers
-from lit_curriculum.methods.tapir.records import RoundRecords
+from lit_curriculum.methods.tapir.provenance import RoundRecords
 from lit_curriculum.methods.tapir.roles import Expansion, JudgeItem, Judgement, TaskItem
 from lit_curriculum.methods.tapir.rounds import Roles
 from lit_curriculum.methods.tapir.teacher.classifier import LinearTaskClassifier

@@ -40,7 +40,7 @@ class Judge(PairJudge):
 
 
 def test_a_killed_judging_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "_CHUNK", 4)
+    monkeypatch.setattr(judging, "_JUDGEMENTS_AT_ONCE", 4)
     path, first, second = tmp_path / "j.jsonl", Judge(fail_after=8), Judge()
     with pytest.raises(ConnectionError):
         judge_items(first, ITEMS, path)

@@ -13,8 +13,7 @@ from lit_curriculum import TapirPolicy
 from lit_curriculum.chat.chat import ChatRequest, DistillStoppedError
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
 from lit_curriculum.methods.tapir.policy import Pools
-from lit_curriculum.methods.tapir.provenance import provenance_rows
-from lit_curriculum.methods.tapir.records import RoundRecords
+from lit_curriculum.methods.tapir.provenance import RoundRecords, provenance_rows
 from lit_curriculum.methods.tapir.roles import Judgement, Usage
 from lit_curriculum.methods.tapir.rounds import FoundTask, Roles, find_tasks, refine_hard, write_new
 from lit_curriculum.methods.tapir.teacher.classifier import PromptClassifier

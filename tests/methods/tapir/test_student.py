@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lit_curriculum.methods.tapir import student
-from lit_curriculum.methods.tapir.student import StudentAnswers, answer_prompt
+from lit_curriculum.methods.tapir import judging
+from lit_curriculum.methods.tapir.judging import StudentAnswers, answer_prompt
 from tests.conftest import ListStore, make_example
 
 
@@ -41,7 +41,7 @@ def test_every_prompt_is_asked_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_pass_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(student, "_CHUNK", 4)
+    monkeypatch.setattr(judging, "_ANSWERS_AT_ONCE", 4)
     first = Echo(fail_after=12)
     with pytest.raises(ConnectionError):
         answers(tmp_path).answer(first, PROMPTS)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def test_a_killed_pass_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyt
     found = kept.answer(second, PROMPTS, lambda done, total: told.append((done, total)))  # type: ignore[arg-type]
     assert not set(first.asked) & set(second.asked)
     assert [a.tolist() for a in found] == [p[::-1][:3].tolist() for p in PROMPTS]
-    assert told[-1][0] == told[-1][1] == kept.num_generated
+    assert told[-1][0] == told[-1][1] == len(second.asked)
     third = Echo()
     answers(tmp_path).answer(third, PROMPTS[::-1])  # type: ignore[arg-type]
     assert third.asked == []
