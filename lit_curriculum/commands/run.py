@@ -26,7 +26,7 @@ class RunParser(LightningArgumentParser):
     """Lightning's parser, whose help also lists the options of the default data module and model."""
 
     @override
-    def format_help(self) -> str:
+    def format_help(self, formatter: Any = None) -> str:
         from lit_curriculum import CausalLMModule, InstructionDataModule
 
         shown = ArgumentParser(usage=argparse.SUPPRESS, add_help=False)
@@ -36,7 +36,7 @@ class RunParser(LightningArgumentParser):
                 f"Options of lit_curriculum.{kind.__name__}, the default of --{block} (of another one: --{block}.help "
                 "CLASS)"
             )
-        return super().format_help() + shown.format_help()
+        return super().format_help(formatter) + shown.format_help()
 
 
 class CurriculumCLI(LightningCLI):

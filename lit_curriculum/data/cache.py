@@ -31,17 +31,31 @@ def requested_store(request: Any, cache_dir: Path, build: Callable[[], EncodedSt
         cache_dir: Where stores are built.
         build: Reads the data and makes the store.
     """
-    if request is None:
-        return build()
-    name = hashlib.blake2b(json.dumps(request, sort_keys=True).encode(), digest_size=16).hexdigest()
-    note = cache_dir / "requests" / name
-    if note.exists():
-        folder = cache_dir / "encoded" / note.read_text(encoding="utf-8")
-        if folder.exists():
-            return EncodedStore([folder])
-    store = build()
-    write_atomic(note, store.fingerprint)
-    return store
+    found = known_store(request, cache_dir)
+    if found is None:
+        found = build()
+        if request is not None:
+            write_atomic(_note(request, cache_dir), found.fingerprint)
+    return found
+
+
+def known_store(request: Any, cache_dir: Path) -> EncodedStore | None:
+    """The store that was built for the same request, if it is still there; see :func:`requested_store`."""
+    note = None if request is None else _note(request, cache_dir)
+    if note is None or not note.exists():
+        return None
+    folder = cache_dir / "encoded" / note.read_text(encoding="utf-8")
+    return EncodedStore([folder]) if folder.exists() else None
+
+
+def _note(request: Any, cache_dir: Path) -> Path:
+    """File that holds the name of the store."""
+    return cache_dir / "requests" / request_digest(request)
+
+
+def request_digest(request: Any) -> str:
+    """32 hexadecimal digits over anything JSON."""
+    return hashlib.blake2b(json.dumps(request, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 _ROWS = 1000  # rows written, tokenised and stored together

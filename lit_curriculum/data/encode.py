@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate, Turn
 from lit_curriculum.data.tokenize import Boundary, Span, ViewText, tokenize, tokenizer_fingerprint
 from lit_curriculum.types import EncodedView, Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 VERSION = 2
 """Raised whenever the same options give other tokens, so that no older cache is used."""
@@ -80,6 +82,11 @@ def choose_max_length(max_length: int | None, context_length: int | None, tokeni
     raise ValueError("data.max_length is not set, and neither the model nor the tokenizer names a limit; set it.")
 
 
+def encoding_fingerprint(identity: Mapping[str, Any]) -> str:
+    """32 hexadecimal digits over an :attr:`Encoder.identity`."""
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
 class EncodedExample(NamedTuple):
     """Both views of an example, and what did not fit."""
 
@@ -114,7 +121,7 @@ class Encoder:
     @cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits over everything that decides which tokens a conversation becomes."""
-        return hashlib.blake2b(json.dumps(self.identity, sort_keys=True).encode(), digest_size=16).hexdigest()
+        return encoding_fingerprint(self.identity)
 
     @cached_property
     def identity(self) -> dict[str, Any]:

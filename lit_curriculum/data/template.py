@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.types import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +183,13 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: str = "auto")
         f"data.template: {name} is none of auto, tokenizer, {', '.join(packaged_templates())} and no .jinja file that "
         "exists; correct it."
     )
+
+
+def template_key(template: str) -> list[str]:
+    """What changes whenever the texts that ``template`` may stand for do; the tokenizer's own is not among them."""
+    if template.endswith(".jinja") and Path(template).is_file():
+        return [template, Path(template).read_text(encoding="utf-8")]
+    return [template, *(_packaged(name) for name in packaged_templates())]
 
 
 def packaged_templates() -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.types import EncodedView
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Boundary = Literal["whole", "split"]
 Span = tuple[int, int]

@@ -16,6 +16,7 @@ from lit_curriculum.models.execution.modes import Execution, ExecutionOptions
 from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.models.generative import GenerativeMixin
 from lit_curriculum.models.gradients import GradientMixin
+from lit_curriculum.models.loading import ModelSource
 from lit_curriculum.models.lora import LoRA, add_lora, check_adapter, trained_names
 from lit_curriculum.models.optimization import count_steps, fix_horizon, parameter_groups
 from lit_curriculum.models.reduction import LossReduction, Weighting, example_sums, positive, reduce_losses
@@ -105,10 +106,11 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         init_seed: int | None = None,
     ) -> None:
         super().__init__()
-        if (source is None) == (config is None):
-            raise ValueError(f"model: give exactly one of source and config (got {source=}, {config=}).")
+        self.model_source = ModelSource(
+            source=source, config=config, tokenizer=tokenizer, revision=revision, trust_remote_code=trust_remote_code
+        )
         self.source, self.config = source, config
-        self.tokenizer_source = tokenizer if tokenizer is not None else source
+        self.tokenizer_source = self.model_source.tokenizer_source
         """Folder or hub id of the tokenizer."""
         self.revision, self.dtype_name, self.attention = revision, dtype, attention
         self.trust_remote_code = trust_remote_code
@@ -135,10 +137,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
     @cached_property
     def hf_config(self) -> PretrainedConfig:
         """The model's configuration, known before its weights are."""
-        if self.source is not None:
-            return loading.read_config(self.source, self.revision, self.trust_remote_code)
-        assert self.config is not None
-        return loading.make_config(self.config)
+        return self.model_source.hf_config
 
     @property
     def context_length(self) -> int | None:

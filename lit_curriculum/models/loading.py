@@ -3,19 +3,72 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lit_curriculum.utils import hub
 from lit_curriculum.utils.hub import progress_if_interactive, resolve_source
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """Where a model and its tokenizer come from: what is known of them before any weight is read.
+
+    Args:
+        source: Folder, hub id or GGUF file with the weights.
+        config: Instead of a source, a Hugging Face configuration with its ``model_type``.
+        tokenizer: Where the tokenizer comes from, if not from ``source``.
+        revision: Branch, tag or commit of a hub id.
+        trust_remote_code: Run Python code that comes with the model.
+
+    Raises:
+        ValueError: not exactly one of ``source`` and ``config`` is given.
+    """
+
+    source: str | None = None
+    config: Mapping[str, Any] | None = None
+    tokenizer: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.source is None) == (self.config is None):
+            raise ValueError(
+                f"model: give exactly one of source and config (got source={self.source}, config={self.config})."
+            )
+
+    @property
+    def tokenizer_source(self) -> str | None:
+        """Folder or hub id of the tokenizer."""
+        return self.source if self.tokenizer is None else self.tokenizer
+
+    @property
+    def hf_config(self) -> PretrainedConfig:
+        """The model's configuration."""
+        if self.source is not None:
+            return read_config(self.source, self.revision, self.trust_remote_code)
+        return make_config(dict(self.config or {}))
+
+    @property
+    def context_length(self) -> int | None:
+        """Largest number of tokens in a row; none where the model sets no limit."""
+        return context_length(self.hf_config)
+
+    @property
+    def config_key(self) -> Any:
+        """What changes whenever :attr:`hf_config` does, known without reading it; none where that is not known."""
+        return dict(self.config) if self.config is not None else hub.source_key(str(self.source), self.revision)
+
 
 _READ_WITHOUT_DEFAULT = ("head_dim", "rope_theta")
 """Options that models read from configurations whose class does not declare them."""

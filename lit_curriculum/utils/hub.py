@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -72,6 +72,29 @@ def resolve_source(source: str) -> str:
     raise ValueError(
         f"{source} does not exist: give a folder, a .gguf file, package:MODULE/FILE.gguf, or a hub id as owner/name."
     )
+
+
+def source_key(source: str, revision: str | None = None) -> list[Any] | None:
+    """What changes whenever the files of a source do, known without reading them; none where that is not known.
+
+    Args:
+        source: Folder, hub id or GGUF file, see :func:`resolve_source`.
+        revision: Branch, tag or commit of a hub id, which the commit that the hub names for it is found for.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    folder = Path(resolve_source(source))
+    if folder.is_dir():
+        stats = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+        return [str(folder.resolve()), [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]]
+    from huggingface_hub import hf_hub_download
+
+    try:
+        file = Path(hf_hub_download(str(folder), "config.json", revision=revision))
+    except (OSError, ValueError):
+        return None
+    return [str(folder), file.parent.name]  # the folder of a snapshot has the name of its commit
 
 
 @contextmanager

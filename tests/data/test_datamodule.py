@@ -198,7 +198,7 @@ class Named(Generated):
 
 @pytest.mark.parametrize(("kind", "reads"), [(Generated, 8), (Named, 2)])
 def test_a_subclass_with_data_from_elsewhere(data: dict[str, Any], kind: type[Generated], reads: int) -> None:
-    kind.required_metrics = 0
+    kind.reads = 0
     fingerprints = set()
     for _ in range(2):
         module = kind(**{**data, "path": []})
