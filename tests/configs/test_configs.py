@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_curriculum.commands.plan import make_plan
 from lit_curriculum.commands.run import CurriculumCLI
@@ -70,21 +73,51 @@ def test_weights_that_are_meant_as_they_are_reach_the_model_so(curriculum: str, 
 
 @pytest.mark.parametrize("curriculum", [c for c in LAYERS["curriculum"] if c not in NEEDS_WEIGHTS])
 @pytest.mark.parametrize("data", [d for d in LAYERS["data"] if d not in NEEDS_DATA])
-def test_every_curriculum_runs_two_stages_as_it_was_planned(curriculum: str, data: str, tmp_path: Path) -> None:
+def test_every_curriculum_runs_as_planned_and_resumes_after_its_first_stage(
+    curriculum: str, data: str, tmp_path: Path
+) -> None:
     args = [
-        *layers("tiny", data, curriculum, "debug"), f"--trainer.default_root_dir={tmp_path}",
-        f"--trainer.logger.init_args.save_dir={tmp_path}", "--data.num_train=120", "--data.num_val_per_ability=2",
+        *layers("tiny", data, curriculum, "debug"), "--data.num_train=120", "--data.num_val_per_ability=2",
         f"--data.cache_dir={tmp_path / 'cache'}", *BANDED.get(curriculum, ()), *SMALL.get(curriculum, ()),
     ]  # fmt: skip
-    cli = CurriculumCLI(args, run=False)
-    plan = make_plan(cli.trainer, cli.model, cli.datamodule)
-    cli.trainer.fit(cli.model, cli.datamodule)
-    checkpoint = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
-    assert checkpoint.exists()
-    stages = sorted(p.name for p in (tmp_path / "version_0" / "selection").glob("*.jsonl"))
+    plan, first_stage = run(args, tmp_path / "straight")
+    run(args, tmp_path / "resumed", resume_from=first_stage)
+    straight, resumed = tmp_path / "straight" / "version_0", tmp_path / "resumed" / "version_0"
+    check_plan(plan, Ledger(straight))
+    stages = sorted(p.name for p in (straight / "selection").glob("*.jsonl"))
     assert stages[:2] == ["stage-0.jsonl", "stage-1.jsonl"]
     assert len(stages) == 2 or curriculum in BANDED
-    check_plan(plan, Ledger(tmp_path / "version_0"))
+    for name in stages[2:]:  # the checkpoint holds the plan of stage 1 already
+        assert (resumed / "selection" / name).read_text() == (straight / "selection" / name).read_text(), name
+    ends = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (straight, resumed)]
+    for key in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert same(ends[1][key], ends[0][key]), key
+    curricula = [end["callbacks"]["CurriculumCallback"] for end in ends]
+    for key in ("stage", "sampler", "table", "policy"):
+        assert same(curricula[1][key], curricula[0][key]), key
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two states are equal to the last bit; NaN equals NaN."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one.nan_to_num(nan=-7.0), other.nan_to_num(nan=-7.0))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other or (one != one and other != other))
+
+
+def run(args: list[str], folder: Path, resume_from: Path | None = None) -> tuple[dict[str, Any], Path]:
+    """Plan and train in ``folder``; the plan, and the checkpoint at the end of the first stage."""
+    places = [f"--trainer.default_root_dir={folder}", f"--trainer.logger.init_args.save_dir={folder}"]
+    cli = CurriculumCLI([*args, *places], run=False)
+    plan = make_plan(cli.trainer, cli.model, cli.datamodule) if resume_from is None else {}
+    saver = next(c for c in cli.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
+    saver.save_top_k, saver._save_on_train_epoch_end = -1, True
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=None if resume_from is None else str(resume_from))
+    found = sorted((folder / "version_0" / "checkpoints").glob("epoch=0-*.ckpt"))
+    return plan, found[0] if found else folder
 
 
 @pytest.mark.parametrize("curriculum", sorted(NEEDS_WEIGHTS & set(LAYERS["curriculum"])))
