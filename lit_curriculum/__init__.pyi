@@ -10,10 +10,10 @@ from .callbacks.monitor import CurriculumMonitor as CurriculumMonitor
 from .callbacks.run_card import RunCard as RunCard
 from .callbacks.selection_log import SelectionLog as SelectionLog
 from .chat.cache import CachedClient as CachedClient
+from .chat.client import Budget as Budget
 
 # Chat clients
-from .chat.chat import ChatClient as ChatClient
-from .chat.costs import Budget as Budget
+from .chat.client import ChatClient as ChatClient
 from .chat.local_client import LocalClient as LocalClient
 from .chat.openai_client import OpenAIClient as OpenAIClient
 from .curriculum.base import CurriculumPolicy as CurriculumPolicy

@@ -102,7 +102,7 @@ def _hint(name: str) -> str:
 def _is_refusal(error: BaseException) -> bool:
     # By name, as importing the classes would import Lightning.
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"ValueError", "OSError", "MisconfigurationException", "DistillStoppedError"})
+    return bool(names & {"ValueError", "OSError", "MisconfigurationException", "ChatStoppedError"})
 
 
 def _own(error: BaseException) -> BaseException | None:

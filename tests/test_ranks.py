@@ -180,7 +180,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import torch, torch.distributed as dist
 from lit_curriculum.methods.tapir.callback import on_rank_zero
-from lit_curriculum.chat.chat import DistillStoppedError
+from lit_curriculum.chat.client import ChatStoppedError
 rank, world, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 dist.init_process_group("gloo", init_method=f"file://{out / 'meet'}", rank=rank, world_size=world)
 trainer = SimpleNamespace(is_global_zero=rank == 0, strategy=SimpleNamespace(root_device=torch.device("cpu")))
@@ -194,7 +194,7 @@ def ask(error=None):
     assert rank == 0, "only rank zero asks"
     return "answer"
 found = []
-for error in (DistillStoppedError("the budget is spent."), ValueError("there is no answer."), Odd(1, 2)):
+for error in (ChatStoppedError("the budget is spent."), ValueError("there is no answer."), Odd(1, 2)):
     try:
         on_rank_zero(trainer, lambda: ask(error))
     except Exception as stop:
@@ -204,8 +204,8 @@ found.append(on_rank_zero(trainer, ask))
 """
     run_processes(code, 2, tmp_path)
     zero, one = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
-    assert [e[0] for e in zero[:3]] == ["DistillStoppedError", "ValueError", "Odd"]
-    assert [e[0] for e in one[:3]] == ["DistillStoppedError", "RuntimeError", "RuntimeError"]
+    assert [e[0] for e in zero[:3]] == ["ChatStoppedError", "ValueError", "Odd"]
+    assert [e[0] for e in one[:3]] == ["ChatStoppedError", "RuntimeError", "RuntimeError"]
     assert (
         [e[1] for e in zero[:3]]
         == [e[1] for e in one[:3]]

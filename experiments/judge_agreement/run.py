@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from experiments.common import Row, print_rows, write_results
 from lit_curriculum.chat.cache import CachedClient
-from lit_curriculum.chat.costs import render_costs
+from lit_curriculum.chat.client import render_costs
 from lit_curriculum.chat.local_client import LocalClient
 from lit_curriculum.data.records import read_records
 from lit_curriculum.methods.tapir.judging import judge_items

@@ -32,8 +32,7 @@ from experiments.tapir_real.server import serving_transformers
 from experiments.tapir_real.trouble import PATIENCE, EndsItsServer, failing_now_and_then
 from lit_curriculum import CausalLMModule, CurriculumCallback, InstructionDataModule, TapirPolicy, TapirRounds
 from lit_curriculum.chat.cache import CachedClient
-from lit_curriculum.chat.chat import ChatClient, DistillStoppedError
-from lit_curriculum.chat.costs import render_costs
+from lit_curriculum.chat.client import ChatClient, ChatStoppedError, render_costs
 from lit_curriculum.chat.local_client import LocalClient
 from lit_curriculum.chat.openai_client import OpenAIClient
 from lit_curriculum.data.records import read_records
@@ -106,7 +105,7 @@ def run(
     )
     try:
         trainer.fit(module, store)
-    except (DistillStoppedError, ValueError) as error:
+    except (ChatStoppedError, ValueError) as error:
         return rounds, trace, str(error)
     return rounds, trace, ""
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient, ChatReply, ChatRequest
+from lit_curriculum.chat.client import ChatClient, ChatReply, ChatRequest
 
 PATIENCE = 60.0
 """Seconds that the client waits for an answer; a slow one comes later."""

@@ -11,8 +11,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient, ChatReply, ChatRequest, DistillStoppedError, Usage
-from lit_curriculum.chat.costs import Budget, CostBook
+from lit_curriculum.chat.client import Budget, ChatClient, ChatReply, ChatRequest, ChatStoppedError, CostBook, Usage
 from lit_curriculum.utils.jsonl_log import AppendOnlyFile
 
 
@@ -123,7 +122,7 @@ class CachedClient(ChatClient):
                     self.cache.put(keys[number], role, asked[waiting[keys[number]][0]], reply)
                 for position in waiting[keys[number]]:
                     yield position, reply
-        except DistillStoppedError as error:
+        except ChatStoppedError as error:
             failed.failures += error.failures
             failed.retries += error.retries
             raise

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient, ChatReply, ChatRequest, Usage
+from lit_curriculum.chat.client import ChatClient, ChatReply, ChatRequest, Usage
 from lit_curriculum.models.generation import Decoding, generate_tokens
 from lit_curriculum.models.loading import load_model
 from lit_curriculum.utils.hub import load_tokenizer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient, ChatReply, ChatRequest, DistillStoppedError, FinishReason, Usage
+from lit_curriculum.chat.client import ChatClient, ChatReply, ChatRequest, ChatStoppedError, FinishReason, Usage
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -117,7 +117,7 @@ class OpenAIClient(ChatClient):
                     else:
                         raise error
         if failures:
-            raise DistillStoppedError(
+            raise ChatStoppedError(
                 f"the server at {self.base_url} gave no answer to {len(failures)} request(s), the last time because "
                 f"of {failures[-1]}; the answers received are kept ({num_received} of this batch), so mend the server "
                 f"and run again to go on.",

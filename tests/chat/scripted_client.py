@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient, ChatReply, ChatRequest, Usage
+from lit_curriculum.chat.client import ChatClient, ChatReply, ChatRequest, Usage
 
 
 class ScriptedClient(ChatClient):

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from lit_curriculum.chat.cache import CachedClient, ReplyCache, request_key
-from lit_curriculum.chat.chat import ChatRequest, DistillStoppedError
-from lit_curriculum.chat.costs import Budget, render_costs
+from lit_curriculum.chat.client import Budget, ChatRequest, ChatStoppedError, render_costs
 from lit_curriculum.types import Message
 from tests.chat.scripted_client import ScriptedClient
 
@@ -85,7 +84,7 @@ def test_clients_on_one_file_share_what_is_paid_and_one_budget(tmp_path: Path) -
     path, budget = str(tmp_path / "replies.jsonl"), Budget(max_calls=3)
     judge, teacher = CachedClient(scripted(), path, budget), CachedClient(scripted(), path, budget)
     judge.chat_many([request("a"), request("b")], "judge")
-    with pytest.raises(DistillStoppedError, match=r"the budget is spent \(budget.max_calls 3\)"):
+    with pytest.raises(ChatStoppedError, match=r"the budget is spent \(budget.max_calls 3\)"):
         teacher.chat_many([request("a"), request("c"), request("d")], "teacher")
     assert teacher.costs.role("teacher").cache_hits == 1, "the judge had paid for it"
     assert teacher.cache.paid.total.calls == ReplyCache(path).paid.total.calls == 3
@@ -104,7 +103,6 @@ def test_cost_page(tmp_path: Path) -> None:
         "| teacher | 1 | 3 | 3 | 0 | 0 | 1 |",
         "| total | 3 | 6 | 6 | 0 | 0 | 1 |",
     ]
-    assert json.loads(render_costs(cached.costs, "json"))["total"]["prompt_tokens"] == 6
 
 
 def test_scripted_client_cuts_at_max_tokens() -> None:

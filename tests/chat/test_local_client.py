@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.chat.chat import ChatRequest
+from lit_curriculum.chat.client import ChatRequest
 from lit_curriculum.chat.local_client import LocalClient
 from lit_curriculum.models.loading import load_model
 from lit_curriculum.types import Message

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from lit_curriculum.chat.cache import CachedClient
-from lit_curriculum.chat.chat import ChatRequest, DistillStoppedError
-from lit_curriculum.chat.costs import Budget
+from lit_curriculum.chat.client import Budget, ChatRequest, ChatStoppedError
 from lit_curriculum.chat.openai_client import OpenAIClient
 from lit_curriculum.types import Message
 from tests.chat.chat_server import serving
@@ -72,7 +71,7 @@ def test_lasting_trouble_stops_with_a_sentence_and_loses_nothing(trouble: str, s
     path = str(tmp_path / "replies.jsonl")
     with serving(lambda number, body: "ok" if number < 9 else trouble) as server:
         first = CachedClient(client(server.url), path)
-        with pytest.raises(DistillStoppedError, match=sentence):
+        with pytest.raises(ChatStoppedError, match=sentence):
             first.chat_many(ask(20), "judge")
         assert len(first.cache.paid.roles) == 1
         assert first.cache.paid.total.calls == server.num_paid == 9
@@ -88,7 +87,7 @@ def test_lasting_trouble_stops_with_a_sentence_and_loses_nothing(trouble: str, s
 def test_server_that_is_gone_stops_with_a_sentence(tmp_path: Path) -> None:
     with serving() as server:
         gone = server.url
-    with pytest.raises(DistillStoppedError, match=r"gave no answer to \d request\(s\).*run again to go on"):
+    with pytest.raises(ChatStoppedError, match=r"gave no answer to \d request\(s\).*run again to go on"):
         CachedClient(client(gone), str(tmp_path / "replies.jsonl")).chat_many(ask(5), "judge")
 
 
@@ -109,14 +108,14 @@ def test_budget_stops_after_what_is_under_way(tmp_path: Path) -> None:
     path = str(tmp_path / "replies.jsonl")
     with serving() as server:
         cached = CachedClient(client(server.url), path, Budget(max_calls=6))
-        with pytest.raises(DistillStoppedError, match=r"the budget is spent \(budget\.max_calls 6\)"):
+        with pytest.raises(ChatStoppedError, match=r"the budget is spent \(budget\.max_calls 6\)"):
             cached.chat_many(ask(20), "judge")
         assert server.num_paid == cached.cache.paid.total.calls == 6
         # Starting again does not start the budget again.
-        with pytest.raises(DistillStoppedError, match="the budget is spent"):
+        with pytest.raises(ChatStoppedError, match="the budget is spent"):
             CachedClient(client(server.url), path, Budget(max_calls=6)).chat_many(ask(20), "judge")
         assert server.num_paid == 6
-        with pytest.raises(DistillStoppedError, match=r"budget\.max_tokens 100"):
+        with pytest.raises(ChatStoppedError, match=r"budget\.max_tokens 100"):
             CachedClient(client(server.url), path, Budget(max_tokens=100)).chat_many(ask(40), "judge")
         assert 13 <= server.num_paid <= 13 + 4
 

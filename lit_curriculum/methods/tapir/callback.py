@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from matplotlib import pyplot as plt
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import DistillStoppedError
+from lit_curriculum.chat.client import ChatStoppedError
 from lit_curriculum.chat.openai_client import OpenAIClient
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.append import append_examples, encode_examples
@@ -347,7 +347,7 @@ def on_rank_zero(trainer: Trainer, function: Callable[[], T]) -> T:
 
     Raises:
         RuntimeError: on the other ranks, with rank zero's sentence; the subclass is rank zero's where it is
-            :class:`DistillStoppedError`.
+            :class:`ChatStoppedError`.
     """
     device = trainer.strategy.root_device
     failed: tuple[bool, str] | None = None
@@ -357,9 +357,9 @@ def on_rank_zero(trainer: Trainer, function: Callable[[], T]) -> T:
             value = function()
         except Exception as error:
             # Before it goes up: the others would wait for it for ever.
-            broadcast_object((None, (isinstance(error, DistillStoppedError), str(error))), device)
+            broadcast_object((None, (isinstance(error, ChatStoppedError), str(error))), device)
             raise
     value, failed = broadcast_object((value, failed), device)
     if failed is not None:
-        raise (DistillStoppedError if failed[0] else RuntimeError)(failed[1])
+        raise (ChatStoppedError if failed[0] else RuntimeError)(failed[1])
     return value  # type: ignore[return-value]

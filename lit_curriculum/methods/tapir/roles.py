@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from lit_curriculum.chat.chat import ChatClient as ChatClient
-from lit_curriculum.chat.chat import ChatReply as ChatReply
-from lit_curriculum.chat.chat import ChatRequest as ChatRequest
-from lit_curriculum.chat.chat import DistillStoppedError as DistillStoppedError
-from lit_curriculum.chat.chat import Usage as Usage
+from lit_curriculum.chat.client import ChatClient as ChatClient
+from lit_curriculum.chat.client import ChatReply as ChatReply
+from lit_curriculum.chat.client import ChatRequest as ChatRequest
+from lit_curriculum.chat.client import ChatStoppedError as ChatStoppedError
+from lit_curriculum.chat.client import Usage as Usage
 
 Origin = Literal["raw", "expanded"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lit_curriculum.chat.costs import UsageByRole
+from lit_curriculum.chat.client import UsageByRole
 from lit_curriculum.methods.tapir.policy import OTHER_TASK, Pools, TapirPolicy, allocate, draw_rows, largest_remainders
 from lit_curriculum.methods.tapir.roles import (
     ChatClient,

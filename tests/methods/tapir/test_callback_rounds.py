@@ -29,7 +29,7 @@ from lit_curriculum import (
     UniformPolicy,
 )
 from lit_curriculum.chat.cache import CachedClient
-from lit_curriculum.chat.chat import DistillStoppedError
+from lit_curriculum.chat.client import ChatStoppedError
 from lit_curriculum.chat.openai_client import OpenAIClient
 from lit_curriculum.methods.tapir.callback import check_whole_weights, warn_of_lost_answers
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
@@ -67,7 +67,7 @@ class CountingJudge(ProceduralJudge):
 class FailingExpander(ProceduralExpander):
     """Stops in one of its calls."""
 
-    def __init__(self, fail_at: int | None = None, error: type[Exception] = DistillStoppedError) -> None:
+    def __init__(self, fail_at: int | None = None, error: type[Exception] = ChatStoppedError) -> None:
         super().__init__(max_level=4)
         self.calls, self.fail_at, self.error = 0, fail_at, error
 
@@ -217,7 +217,7 @@ def test_a_resumed_run_ends_like_the_one_that_was_not_killed(
 
 def test_a_round_that_is_killed_inside_goes_on(whole: tuple[Run, Path], tmp_path: Path) -> None:
     run, _ = whole
-    with pytest.raises(DistillStoppedError, match="the budget of calls is spent"):
+    with pytest.raises(ChatStoppedError, match="the budget of calls is spent"):
         Run(tmp_path, expander=FailingExpander(fail_at=2))
     resumed = Run(tmp_path, tmp_path / "checkpoints" / "step=10.ckpt")
     assert resumed.watch.losses == run.watch.losses[10:]
@@ -228,7 +228,7 @@ def test_a_round_that_is_killed_inside_goes_on(whole: tuple[Run, Path], tmp_path
 def test_a_checkpoint_from_the_middle_of_a_round_goes_on(whole: tuple[Run, Path], tmp_path: Path) -> None:
     """The student has been judged and hard answers refined; only then does the expander stop."""
     run, _ = whole
-    with pytest.raises(DistillStoppedError):
+    with pytest.raises(ChatStoppedError):
         Run(tmp_path, expander=FailingExpander(fail_at=1), on_exception=tmp_path / "stopped.ckpt")
     resumed = Run(tmp_path / "b", tmp_path / "stopped.ckpt")
     assert resumed.judge.asked == 0

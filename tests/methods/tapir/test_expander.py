@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lit_curriculum.chat.chat import ChatRequest
+from lit_curriculum.chat.client import ChatRequest
 from lit_curriculum.methods.tapir.roles import TaskItem, Usage
 from lit_curriculum.methods.tapir.teacher.expander import NearDuplicates, PromptExpander, rouge_l, rouge_words
 from tests.chat.scripted_client import ScriptedClient

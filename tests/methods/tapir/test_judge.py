@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.chat.chat import ChatRequest
+from lit_curriculum.chat.client import ChatRequest
 from lit_curriculum.methods.tapir.roles import JudgeItem
 from lit_curriculum.methods.tapir.teacher.judge import PromptJudge, parse_scores
 from lit_curriculum.methods.tapir.teacher.prompting import load_prompt

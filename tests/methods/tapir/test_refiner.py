@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.chat.chat import ChatRequest
+from lit_curriculum.chat.client import ChatRequest
 from lit_curriculum.methods.tapir.roles import TaskItem
 from lit_curriculum.methods.tapir.teacher.classifier import load_taxonomy
 from lit_curriculum.methods.tapir.teacher.refiner import PromptRefiner, PromptTeacher, RefineMode

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lit_curriculum import TapirPolicy
-from lit_curriculum.chat.chat import ChatRequest, DistillStoppedError
+from lit_curriculum.chat.client import ChatRequest, ChatStoppedError
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
 from lit_curriculum.methods.tapir.policy import Pools
 from lit_curriculum.methods.tapir.provenance import RoundRecords, provenance_rows
@@ -57,7 +57,7 @@ class Writer:
         self.counts[role] += 1
         number = self.counts[role]
         if role == "teacher" and number == self.stop_at:
-            raise DistillStoppedError("the server is gone")
+            raise ChatStoppedError("the server is gone")
         if role == "expander":
             task = " ".join(np.random.default_rng(number).permutation(WORDS)[:5])
             return task if number % 3 == 0 else f"<task>{task}</task>"
@@ -91,7 +91,7 @@ def test_what_was_rejected_or_cut_off_is_paid_for_and_counted() -> None:
 
 def test_a_round_that_stops_counts_nothing_since_it_is_made_again() -> None:
     parts, _ = roles(Writer(stop_at=13))
-    with pytest.raises(DistillStoppedError):
+    with pytest.raises(ChatStoppedError):
         write(parts)
     assert parts.costs.by_role == {}
 

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient
+from lit_curriculum.chat.client import ChatClient
 from lit_curriculum.methods.tapir.roles import TaskClassifier, TaskPrediction
 from lit_curriculum.methods.tapir.teacher.prompting import load_prompt
 from lit_curriculum.types import FloatArray

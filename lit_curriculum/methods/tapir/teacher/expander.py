@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient, ChatReply, Usage
+from lit_curriculum.chat.client import ChatClient, ChatReply, Usage
 from lit_curriculum.difficulty.words import WordSplitter
 from lit_curriculum.methods.tapir.roles import Expander, Expansion, NewInstruction, TaskItem
 from lit_curriculum.methods.tapir.teacher.prompting import load_prompt
@@ -159,7 +159,7 @@ class PromptExpander(Expander):
         """See the base class; each wave asks for as many as are still missing, so few calls are in vain.
 
         Raises:
-            DistillStoppedError: the client stopped. Its cache holds what was paid for.
+            ChatStoppedError: the client stopped. Its cache holds what was paid for.
         """
         near = NearDuplicates(self.dedupe_rouge, [*known, *(s.question for s in seeds)])
         accepted: list[NewInstruction] = []

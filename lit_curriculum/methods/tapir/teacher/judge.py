@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient, ChatReply, ChatRequest, Usage
+from lit_curriculum.chat.client import ChatClient, ChatReply, ChatRequest, Usage
 from lit_curriculum.chat.local_client import LocalClient
 from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement, PairJudge
 from lit_curriculum.methods.tapir.teacher.prompting import load_prompt

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lit_curriculum.chat.chat import ChatRequest
+from lit_curriculum.chat.client import ChatRequest
 from lit_curriculum.types import Message
 
 FOLDER = Path(__file__).parent / "prompts"

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import yaml
 from typing_extensions import override
 
-from lit_curriculum.chat.chat import ChatClient, Usage
+from lit_curriculum.chat.client import ChatClient, Usage
 from lit_curriculum.methods.tapir.roles import Answer, Refinement, Refiner, TaskItem, Teacher
 from lit_curriculum.methods.tapir.teacher.prompting import FOLDER, load_prompt
 
