@@ -119,7 +119,10 @@ class StagePlanner:
             ValueError: an option of the policy does not fit the data.
         """
         self.store, self.num_stages = store, num_stages
-        self.sampler = sampler or CurriculumSampler(len(store), num_replicas=1, rank=0, batch_size=1)
+        # Not ``or``: a sampler that still waits for its first plan has no length.
+        if sampler is None:
+            sampler = CurriculumSampler(len(store), num_replicas=1, rank=0, batch_size=1)
+        self.sampler = sampler
         self.policy.setup(store, num_stages)
         directions = {name: metric.higher_is_harder for name, metric in self.metrics.items()}
         self.table = DifficultyTable(len(store), list(self.metrics), directions)
