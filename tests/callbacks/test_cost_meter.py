@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
@@ -26,14 +24,3 @@ def test_the_side_grows_until_a_product_can_be_timed(
     rate = machine_limit(torch.device("cpu"), torch.float32)
     assert tried[-1] == side
     assert rate == pytest.approx(2.0 * side**3 / max(seconds * (side / 512) ** 3, 1e-6))
-
-
-def test_a_product_is_timed_as_by_hand() -> None:
-    one = torch.rand(512, 512)
-    by_hand = []
-    for _ in range(20):
-        started = time.perf_counter()
-        torch.mm(one, one)
-        by_hand.append(time.perf_counter() - started)
-    found = machine_limit(torch.device("cpu"), torch.float32)
-    assert 0.1 < found / (2 * 512**3 / min(by_hand)) < 10  # other work on the machine may disturb either

@@ -120,11 +120,13 @@ def test_budget_stops_after_what_is_under_way(tmp_path: Path) -> None:
         assert 13 <= server.num_paid <= 13 + 4
 
 
-def test_rate_limit_spaces_requests() -> None:
+def test_rate_limit_spaces_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("lit_curriculum.chat.openai_client.time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("lit_curriculum.chat.openai_client.time.sleep", waits.append)
     with serving() as server:
-        started = time.monotonic()
         OpenAIClient("m", server.url, requests_per_minute=1200).chat_many(ask(7), "judge")
-    assert time.monotonic() - started >= 6 * 0.05
+    assert sorted(waits) == pytest.approx([k * 60 / 1200 for k in range(7)])
 
 
 def test_key_comes_from_the_environment_and_stays_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
