@@ -114,9 +114,9 @@ def test_prompts_without_anything_to_compare_with_are_refused(
 def test_a_prompt_judge_over_a_chat_client_is_made_from_its_yaml(tmp_path: Path) -> None:
     client = {"class_path": "lit_curriculum.OpenAIClient",
               "init_args": {"model": "m", "base_url": "http://127.0.0.1:1/v1"}}  # fmt: skip
-    judge = read_judge(judge_file(tmp_path, "lit_curriculum.PromptJudge", client=client, orders=1))
+    judge = read_judge(judge_file(tmp_path, "lit_curriculum.PromptJudge", client=client, retries=1))
     assert isinstance(judge, PromptJudge)
-    assert (judge.orders, judge.client.model) == (1, "m")
+    assert (judge.retries, judge.client.model) == (1, "m")
 
 
 def test_a_yaml_that_is_no_judge_is_refused(tmp_path: Path) -> None:

@@ -49,11 +49,10 @@ def test_teacher_is_right_and_judge_checks() -> None:
     assert [j.score_student for j in near] == [7.0, 1.0]
 
 
-@pytest.mark.parametrize("step", [0, 2])
-def test_expander_writes_new_instructions_of_the_level_asked(step: int) -> None:
+def test_expander_writes_new_instructions_of_the_level_asked() -> None:
     seeds = [TaskItem(id=e.id, instruction=e.instruction, task=str(e.ability)) for e in TRAIN[:60]]
     known = [e.instruction for e in TRAIN]
-    expander = ProceduralExpander(level_step=step, max_level=5)
+    expander = ProceduralExpander(max_level=5)
     new = expander.expand(seeds, 100, known, seed=1).written
     assert len(new) == 100
     assert len({n.instruction for n in new} | set(known)) == 100 + len(set(known))
@@ -61,7 +60,7 @@ def test_expander_writes_new_instructions_of_the_level_asked(step: int) -> None:
     for item in new:
         parent = parents[item.parent_id]
         assert item.task == parent.task == ability_of(item.instruction).key
-        assert level_of(item.instruction) == min(level_of(parent.instruction) + step, 5)
+        assert level_of(item.instruction) == min(level_of(parent.instruction), 5)
         assert not is_held_out(item.instruction)
     assert new == expander.expand(seeds, 100, known, seed=1).written
     assert new != expander.expand(seeds, 100, known, seed=2).written
@@ -93,7 +92,5 @@ def test_what_is_not_procedural_is_refused() -> None:
         fact_level("zzz")
     with pytest.raises(ValueError, match=r"expander\.max_level must be between 1 and 6, got 7"):
         ProceduralExpander(max_level=7)
-    with pytest.raises(ValueError, match=r"expander\.level_step must be between 0 and 5"):
-        ProceduralExpander(level_step=-1)
     with pytest.raises(ValueError, match="ProceduralClassifier has nothing to train"):
         ProceduralClassifier().fit(["copy ab"], ["copy"])

@@ -1,4 +1,4 @@
-"""Two task classifiers: a small linear one over hashed words, the offline default, and a zero-shot prompt.
+"""Task taxonomies, and two task classifiers: linear over hashed words (the offline default), and a zero-shot prompt.
 
 References:
     TAPIR (arXiv 2405.13448): a trained classifier sorts instructions into task types.
@@ -25,6 +25,9 @@ from lit_curriculum.methods.tapir.teacher.prompting import load_prompt
 from lit_curriculum.types import FloatArray
 
 FOLDER = Path(__file__).parent / "taxonomies"
+_TYPE = re.compile(r"<type>(.*?)</type>", re.DOTALL)
+_NUM_FEATURES = 1 << 15
+"""Size of the linear classifier's hash table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,28 +86,19 @@ def load_taxonomy(source: str = "tapir_33") -> Taxonomy:
     return Taxonomy(version=str(content["version"]), types=types, ratios=ratios, fallback=str(content["fallback"]))
 
 
-_TYPE = re.compile(r"<type>(.*?)</type>", re.DOTALL)
-
-
 class LinearTaskClassifier(TaskClassifier):
     """Logistic regression on hashed words and pairs of words; small, offline, and trained in seconds.
 
     Args:
-        num_features: Size of the hash table.
-        regularisation: C of scikit-learn's logistic regression: the larger, the less it is regularised.
-        source: Folder of a saved classifier, whose options then count; null for one that is to be trained.
+        source: Folder of a saved classifier; null for one that is to be trained.
 
     Raises:
-        ValueError: an option is out of range, or the folder holds no classifier.
+        ValueError: the folder holds no classifier.
     """
 
-    def __init__(self, num_features: int = 1 << 15, regularisation: float = 10.0, source: str | None = None) -> None:
-        if num_features < 1 or regularisation <= 0.0:
-            raise ValueError("tasks.classifier: num_features must be at least 1 and regularisation above 0.")
-        self.num_features = num_features
-        self.regularisation = regularisation
+    def __init__(self, source: str | None = None) -> None:
         self.types: tuple[str, ...] = ()
-        self._weight: FloatArray = np.zeros((0, num_features))
+        self._weight: FloatArray = np.zeros((0, _NUM_FEATURES))
         self._bias: FloatArray = np.zeros(0)
         self.source = source
         if source is not None:
@@ -121,7 +115,7 @@ class LinearTaskClassifier(TaskClassifier):
 
         if len(set(labels)) < 2:
             raise ValueError("tasks.classifier: the labelled texts need at least two different types.")
-        model = LogisticRegression(C=self.regularisation, max_iter=1000)
+        model = LogisticRegression(C=10.0, max_iter=1000)
         model.fit(self._features(texts), list(labels))
         self.types = tuple(str(t) for t in model.classes_)
         weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
@@ -154,33 +148,28 @@ class LinearTaskClassifier(TaskClassifier):
             )
 
     def save(self, folder: str | Path) -> None:
-        """Write ``linear.json`` (options and types) and ``linear.npz`` (weights) into a folder."""
+        """Write ``linear.json`` (types) and ``linear.npz`` (weights) into a folder."""
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        options = {"num_features": self.num_features, "regularisation": self.regularisation, "types": self.types}
-        (path / "linear.json").write_text(json.dumps(options), encoding="utf-8")
+        (path / "linear.json").write_text(json.dumps({"types": self.types}), encoding="utf-8")
         np.savez_compressed(path / "linear.npz", weight=self._weight.astype(np.float32), bias=self._bias)
 
     def _load(self, folder: Path) -> None:
-        """Take over options and weights of a saved classifier.
+        """Load types and weights of a saved classifier.
 
         Raises:
             ValueError: the folder holds none.
         """
         if not (folder / "linear.json").is_file() or not (folder / "linear.npz").is_file():
             raise ValueError(f"tasks.classifier.source: the folder {folder} holds no saved linear classifier.")
-        options = json.loads((folder / "linear.json").read_text(encoding="utf-8"))
-        self.num_features, self.regularisation = options["num_features"], options["regularisation"]
-        self.types = tuple(options["types"])
+        self.types = tuple(json.loads((folder / "linear.json").read_text(encoding="utf-8"))["types"])
         with np.load(folder / "linear.npz", allow_pickle=False) as arrays:
             self._weight, self._bias = arrays["weight"].astype(np.float64), arrays["bias"]
 
     def _features(self, texts: Sequence[str]) -> Any:
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        return HashingVectorizer(n_features=self.num_features, ngram_range=(1, 2), alternate_sign=False).transform(
-            texts
-        )
+        return HashingVectorizer(n_features=_NUM_FEATURES, ngram_range=(1, 2), alternate_sign=False).transform(texts)
 
 
 class PromptClassifier(TaskClassifier):
@@ -188,36 +177,29 @@ class PromptClassifier(TaskClassifier):
 
     Args:
         client: The chat model.
-        taxonomy: Taxonomy of the package, or a file; see :func:`~lit_curriculum.methods.tapir.teacher.classifier.load_taxonomy`.
+        taxonomy: Taxonomy of the package, or a file; see :func:`load_taxonomy`.
         prompt: Prompt of the package, or a file with the places ``types``, ``instruction``, ``fallback``.
-        max_tokens: Tokens of one reply at most.
     """
 
-    def __init__(
-        self, client: ChatClient, taxonomy: str = "tapir_33", prompt: str = "classify", max_tokens: int = 64
-    ) -> None:
+    def __init__(self, client: ChatClient, taxonomy: str = "tapir_33", prompt: str = "classify") -> None:
         self.client = client
         self.taxonomy = load_taxonomy(taxonomy)
         self.prompt = load_prompt(prompt, {"types", "instruction", "fallback"})
-        self.max_tokens = max_tokens
-        self.num_fallback = 0
-        """Replies without exactly one listed name in tags so far."""
 
     @override
     def predict(self, texts: Sequence[str]) -> TaskPrediction:
         values = {"types": ", ".join(self.taxonomy.types), "fallback": self.taxonomy.fallback}
         requests = [
-            self.prompt.request({**values, "instruction": text}, temperature=0.0, max_tokens=self.max_tokens)
-            for text in texts
+            self.prompt.request({**values, "instruction": text}, temperature=0.0, max_tokens=64) for text in texts
         ]
         names = {name.casefold(): name for name in self.taxonomy.types}
         labels: list[str] = []
-        before = self.num_fallback
+        num_failed = 0
         replies = self.client.chat_many(requests, "classifier")
         for reply in replies:
             tagged = [t.strip().casefold() for t in _TYPE.findall(reply.text)]
             label = names.get(tagged[0]) if len(tagged) == 1 and reply.finish_reason != "error" else None
-            self.num_fallback += label is None
+            num_failed += label is None
             labels.append(label if label is not None else self.taxonomy.fallback)
         usages = [reply.usage for reply in replies]
-        return TaskPrediction(labels, [math.nan] * len(labels), usages, self.num_fallback - before)
+        return TaskPrediction(labels, [math.nan] * len(labels), usages, num_failed)

@@ -19,6 +19,14 @@ from lit_curriculum.difficulty.words import WordSplitter
 from lit_curriculum.methods.tapir.roles import Expander, Expansion, NewInstruction, TaskItem
 from lit_curriculum.methods.tapir.teacher.prompting import load_prompt
 
+_TASK = re.compile(r"<task>(.*?)</task>", re.DOTALL)
+_INPUT = re.compile(r"<input>(.*?)</input>", re.DOTALL)
+_INPUT_NOTE = (
+    " The task above comes with a text to work on; write such a text for yours as well, between <input> and </input>, "
+    "after the task."
+)
+_MAX_LENGTH_RATIO = 4.0
+"""Words of a new instruction over words of its seed at most, and the other way round."""
 _ascii_words = WordSplitter("words")
 
 
@@ -98,20 +106,12 @@ class NearDuplicates:
         )
 
 
-_TASK = re.compile(r"<task>(.*?)</task>", re.DOTALL)
-_INPUT = re.compile(r"<input>(.*?)</input>", re.DOTALL)
-_INPUT_NOTE = (
-    " The task above comes with a text to work on; write such a text for yours as well, between <input> and </input>, "
-    "after the task."
-)
-
-
 class PromptExpander(Expander):
-    """Asks a chat model for a task of the same type and difficulty as a seed.
+    """Ask a chat model for a task of the same type and difficulty as a seed.
 
     What is rejected is counted by reason in :attr:`rejected`: ``refused`` (the server's error), ``cut_by_length``,
     ``unreadable`` (no single pair of tags), ``too_short``, ``starts_with_punctuation``, ``length`` (more than
-    ``max_length_ratio`` times as long as the seed, or that much shorter), ``exact_duplicate`` and ``near_duplicate``.
+    four times as long as the seed, or that much shorter), ``exact_duplicate`` and ``near_duplicate``.
 
     Args:
         client: The chat model.
@@ -119,7 +119,6 @@ class PromptExpander(Expander):
         temperature: Of the draws.
         max_tokens: Tokens of one reply at most.
         min_words: An instruction of fewer words is too short.
-        max_length_ratio: Words of the new instruction over words of its seed at most, and the other way round.
         dedupe_rouge: ROUGE-L above which a new instruction is too close to a known one, in (0, 1].
         attempts_per_item: Calls at most, as a multiple of the number of instructions wanted.
 
@@ -134,12 +133,9 @@ class PromptExpander(Expander):
         temperature: float = 1.0,
         max_tokens: int = 512,
         min_words: int = 4,
-        max_length_ratio: float = 4.0,
         dedupe_rouge: float = 0.7,
         attempts_per_item: float = 3.0,
     ) -> None:
-        if max_length_ratio < 1.0:
-            raise ValueError(f"expander.max_length_ratio must be at least 1, got {max_length_ratio}.")
         if attempts_per_item < 1.0:
             raise ValueError(f"expander.attempts_per_item must be at least 1, got {attempts_per_item}.")
         NearDuplicates(dedupe_rouge)
@@ -148,7 +144,6 @@ class PromptExpander(Expander):
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.min_words = min_words
-        self.max_length_ratio = max_length_ratio
         self.dedupe_rouge = dedupe_rouge
         self.attempts_per_item = attempts_per_item
         self.rejected: Counter[str] = Counter()
@@ -214,7 +209,7 @@ class PromptExpander(Expander):
         if unicodedata.category(new.instruction[0])[0] in "PSC":
             return "starts_with_punctuation"
         ratio = num_words / max(1, len(rouge_words(parent.question)))
-        if not 1 / self.max_length_ratio <= ratio <= self.max_length_ratio:
+        if not 1 / _MAX_LENGTH_RATIO <= ratio <= _MAX_LENGTH_RATIO:
             return "length"
         if near.is_known(new.question):
             return "exact_duplicate"

@@ -32,7 +32,6 @@ class HFTaskClassifier(TaskClassifier):
         epochs: Passes over the labelled texts.
         batch_size: Texts in a batch.
         learning_rate: Of AdamW; it rises over the first tenth of the steps and then falls to 0 in a line.
-        seed: Of the order of the texts, dropout and the new head.
         device: Where the model runs.
 
     Raises:
@@ -46,7 +45,6 @@ class HFTaskClassifier(TaskClassifier):
         epochs: int = 3,
         batch_size: int = 32,
         learning_rate: float = 2e-5,
-        seed: int = 0,
         device: str = "cpu",
     ) -> None:
         for name, value in (("max_length", max_length), ("epochs", epochs), ("batch_size", batch_size)):
@@ -59,7 +57,6 @@ class HFTaskClassifier(TaskClassifier):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.seed = seed
         self.device = device
         self._model: PreTrainedModel | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
@@ -75,7 +72,7 @@ class HFTaskClassifier(TaskClassifier):
         if len(types) < 2:
             raise ValueError("tasks.classifier: the labelled texts need at least two different types.")
         places = {name: place for place, name in enumerate(types)}
-        with isolated_rng(self.seed):
+        with isolated_rng(0):
             model, tokenizer = self._load(types)
             model.train()
             optimizer = torch.optim.AdamW(model.parameters(), lr=self.learning_rate, weight_decay=0.01)
@@ -85,7 +82,7 @@ class HFTaskClassifier(TaskClassifier):
                 optimizer, lambda s: min((s + 1) / warm_up, (num_steps - s) / max(1, num_steps - warm_up))
             )
             for epoch in range(self.epochs):
-                order = make_generator(self.seed, epoch, "task-classifier").permutation(len(texts))
+                order = make_generator(0, epoch, "task-classifier").permutation(len(texts))
                 for start in range(0, len(texts), self.batch_size):
                     rows = order[start : start + self.batch_size]
                     target = torch.tensor([places[labels[r]] for r in rows], device=self.device)

@@ -1,4 +1,4 @@
-"""Procedural teacher, judge and classifier for the generated abilities: rules stand where a language model would.
+"""Procedural teacher, judge and other roles for the generated abilities, by rules instead of a language model.
 
 A rule answers each instruction, so this teacher is always right, writes new instructions of a known level, and
 judges by checking. Nothing here measures how well a language model plays these roles.
@@ -80,25 +80,21 @@ class ProceduralTeacher(Teacher):
 
 
 class ProceduralExpander(Expander):
-    """Writes an instruction of the seed's ability, ``level_step`` levels above the seed.
+    """Write instructions of the seed's ability and level, as TAPIR asks.
 
     It writes none that validation may hold, none that is known, and none twice; where a level has run out of new
     ones, fewer come back.
 
     Args:
-        level_step: Levels above the seed's own; 0 asks for the same difficulty, as TAPIR does.
         max_level: Highest level that is written.
 
     Raises:
-        ValueError: an option is out of range.
+        ValueError: the level is out of range.
     """
 
-    def __init__(self, level_step: int = 0, max_level: int = MAX_LEVEL) -> None:
+    def __init__(self, max_level: int = MAX_LEVEL) -> None:
         if not 1 <= max_level <= MAX_LEVEL:
             raise ValueError(f"expander.max_level must be between 1 and {MAX_LEVEL}, got {max_level}.")
-        if not 0 <= level_step < MAX_LEVEL:
-            raise ValueError(f"expander.level_step must be between 0 and {MAX_LEVEL - 1}, got {level_step}.")
-        self.level_step = level_step
         self.max_level = max_level
 
     def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> Expansion:
@@ -114,7 +110,7 @@ class ProceduralExpander(Expander):
                 continue
             parent = seeds[place]
             task = ability_of(parent.instruction)
-            level = min(level_of(parent.instruction) + self.level_step, self.max_level)
+            level = min(level_of(parent.instruction), self.max_level)
             for _ in range(_ATTEMPTS):
                 instruction, _response = task.make(level, rng)
                 # A parity item of a level may have fewer x than the level allows; it is written at its own level.

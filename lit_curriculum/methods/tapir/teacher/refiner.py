@@ -22,36 +22,27 @@ RefineMode = Literal["none", "reasoning_code", "all"]
 
 
 class PromptTeacher(Teacher):
-    """Answers by a chat model.
+    """Answer instructions by a chat model.
 
     Args:
         client: The chat model.
         prompt: Prompt of the package, or a file with the place ``question``.
         temperature: Of the draws; 0 takes the most likely answer.
         max_tokens: Tokens of an answer at most; an answer cut by it is marked incomplete.
-        seed: Of the draws.
     """
 
     def __init__(
-        self,
-        client: ChatClient,
-        prompt: str = "answer",
-        temperature: float = 0.7,
-        max_tokens: int = 1024,
-        seed: int = 0,
+        self, client: ChatClient, prompt: str = "answer", temperature: float = 0.7, max_tokens: int = 1024
     ) -> None:
         self.client = client
         self.prompt = load_prompt(prompt, {"question"})
         self.temperature = temperature
         self.max_tokens = max_tokens
-        self.seed = seed
 
     @override
     def answer(self, items: Sequence[TaskItem]) -> list[Answer]:
         requests = [
-            self.prompt.request(
-                {"question": item.question}, temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed
-            )
+            self.prompt.request({"question": item.question}, temperature=self.temperature, max_tokens=self.max_tokens)
             for item in items
         ]
         replies = self.client.chat_many(requests, "teacher")
@@ -62,10 +53,9 @@ class PromptTeacher(Teacher):
 
 
 class PromptRefiner(Refiner):
-    """Asks a chat model to rewrite an answer in the style of its task.
+    """Ask a chat model to rewrite an answer in the style of its task.
 
-    A rewriting that is empty, cut by length or refused is not taken: the answer stays as it was, and
-    :attr:`num_kept` counts it.
+    A rewriting that is empty, cut by length or refused is not taken: the answer stays as it was.
 
     Args:
         client: The chat model.
@@ -93,8 +83,6 @@ class PromptRefiner(Refiner):
         self.mode = mode
         self.prompt = load_prompt(prompt, {"style", "question", "answer"})
         self.max_tokens = max_tokens
-        self.num_kept = 0
-        """Answers that stayed as they were, because what came back could not be used."""
         path = Path(styles) if styles is not None else FOLDER / "styles.yaml"
         if not path.is_file():
             raise ValueError(f"refine.styles: there is no file {path}.")
@@ -132,6 +120,5 @@ class PromptRefiner(Refiner):
         ]
         for n, reply in zip(places, self.client.chat_many(requests, "refiner"), strict=True):
             good = reply.finish_reason == "stop" and bool(reply.text.strip())
-            self.num_kept += not good
             results[n] = Refinement(reply.text.strip() if good else items[n].output, good, reply.usage, not good)
         return results
