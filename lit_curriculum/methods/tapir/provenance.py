@@ -138,10 +138,7 @@ def answer_raw(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int
             task=task_of(example) or "",
             prompt_version=version_of(roles.teacher),
             model=model_of(roles.teacher),
-            cost_calls=answer.usage.calls,
-            cost_prompt_tokens=answer.usage.prompt_tokens,
-            cost_completion_tokens=answer.usage.completion_tokens,
-        )
+        ).paid(answer.usage)
     return rows
 
 
@@ -198,12 +195,12 @@ def provenance_rows(
         if index >= num_raw:
             row = appended[index - num_raw]
         if index in found:
-            row = replace(_paid(row, found[index].usage), task=found[index].task, task_prob=found[index].probability)
+            row = replace(row.paid(found[index].usage), task=found[index].task, task_prob=found[index].probability)
         if index in judged:
             text, judgement = judged[index]
             teacher, student = judgement.score_teacher, judgement.score_student
             row = replace(
-                _paid(row, judgement.usage),
+                row.paid(judgement.usage),
                 student_output=text,
                 score_teacher=teacher,
                 score_student=student,
@@ -235,13 +232,3 @@ def write_costs(folder: Path, by_role: Mapping[str, Mapping[str, int]]) -> None:
         *(f"| {role} | " + " | ".join(f"{entry[c]:,}" for c in columns) + " |" for role, entry in by_role.items()),
     ]
     (folder / "costs.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _paid(row: ProvenanceRow, usage: Usage) -> ProvenanceRow:
-    """The row with more that it has cost."""
-    return replace(
-        row,
-        cost_calls=row.cost_calls + usage.calls,
-        cost_prompt_tokens=row.cost_prompt_tokens + usage.prompt_tokens,
-        cost_completion_tokens=row.cost_completion_tokens + usage.completion_tokens,
-    )

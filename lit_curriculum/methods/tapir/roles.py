@@ -1,7 +1,7 @@
-"""The parts that play in TAPIR, and the records that pass between them.
+"""Interfaces of TAPIR's roles (judge, teacher, expander, refiner, classifier) and the records that pass between them.
 
-All traffic between models is text. Every role takes a batch and gives a batch, so that concurrency is the chat
-client's business alone.
+All traffic between models is text. Every role takes a batch and returns a batch, so the chat client alone decides on
+concurrency.
 
 References:
     Yue et al., Distilling Instruction-following Abilities of Large Language Models with Task-aware Curriculum
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from lit_curriculum.chat.client import ChatClient as ChatClient
@@ -193,7 +193,7 @@ class Refiner(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvenanceRow:
-    """All that is known of one example of a TAPIR run; exported as JSON lines or Parquet."""
+    """Provenance of one example of a TAPIR run; exported as JSON lines and Parquet."""
 
     id: str
     parent_id: str = ""
@@ -225,3 +225,12 @@ class ProvenanceRow:
     """Calls that this example has cost in all roles, its judging and sorting included; tokens likewise."""
     cost_prompt_tokens: int = 0
     cost_completion_tokens: int = 0
+
+    def paid(self, usage: Usage) -> ProvenanceRow:
+        """The row with ``usage`` added to its costs."""
+        return replace(
+            self,
+            cost_calls=self.cost_calls + usage.calls,
+            cost_prompt_tokens=self.cost_prompt_tokens + usage.prompt_tokens,
+            cost_completion_tokens=self.cost_completion_tokens + usage.completion_tokens,
+        )

@@ -1,4 +1,4 @@
-"""What happens between two rounds of TAPIR: judge, classify, refine, and write new instructions from hard ones."""
+"""Steps between two rounds of TAPIR: classify, refine, and write new instructions from hard ones."""
 
 from __future__ import annotations
 
@@ -26,60 +26,14 @@ from lit_curriculum.methods.tapir.roles import (
 from lit_curriculum.methods.tapir.teacher.prompting import Prompt
 from lit_curriculum.types import Example, ExampleStore, IntArray, make_generator
 
-
-def choose_seeds(
-    policy: TapirPolicy, pools: Pools, store: ExampleStore, pool_size: int, num: int, rng: np.random.Generator
-) -> list[TaskItem]:
-    """Seeds [num] for new instructions, in random order: each task as often as the pool lacks rows of it.
-
-    The seed is a hard row of the task; an easy one where there is none; any hard row where there is neither.
-
-    Args:
-        policy: Its targets are the pool's; without any, seeds are hard rows drawn uniformly.
-        pools: Hard and easy rows.
-        store: The data.
-        pool_size: Hard rows wanted in all.
-        num: New instructions wanted.
-        rng: Of the draws.
-    """
-    if policy.targets is None or num == 0:
-        chosen = draw_rows(pools.hard, num, rng)
-        return [item_of(store[int(i)], policy.tasks_of(np.array([i]))[0]) for i in rng.permutation(chosen)]
-    hard_tasks, easy_tasks = (np.array(policy.tasks_of(rows)) for rows in (pools.hard, pools.easy))
-    wanted = allocate(policy.targets, pool_size, dict.fromkeys(policy.targets, pool_size))
-    have = {t: int((hard_tasks == t).sum()) for t in wanted}
-    lacking = np.array([max(0, n - have[t]) for t, n in wanted.items()], dtype=np.float64)
-    if not lacking.any():
-        lacking = np.array(list(policy.targets.values()))
-    seeds: list[TaskItem] = []
-    for task, count in zip(wanted, largest_remainders(lacking, num).tolist(), strict=True):
-        rows = pools.hard[hard_tasks == task]
-        if not len(rows):
-            rows = pools.easy[easy_tasks == task] if len(pools.easy) else rows
-        if not len(rows):
-            rows = pools.hard
-        seeds += [item_of(store[int(i)], task) for i in draw_rows(rows, count, rng)]
-    return [seeds[int(i)] for i in rng.permutation(len(seeds))]
-
-
-def task_of(example: Example) -> str | None:
-    """The task that the data or an earlier round gave to an example, if any."""
-    return str(example.meta.get("task") or example.ability or "") or None
-
-
-def item_of(example: Example, task: str) -> TaskItem:
-    """The example as the roles are given it."""
-    return TaskItem(id=example.id, instruction=example.instruction, output=example.response, task=task)
-
-
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _ATTEMPTS = 3
-"""Times that missing instructions are asked for once more, from other seeds."""
+"""Times that missing instructions are asked for, from other seeds each time."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Roles:
-    """Who plays which part."""
+    """The models or rules that play TAPIR's parts, and what they have cost."""
 
     judge: PairJudge
     teacher: Teacher
@@ -95,6 +49,16 @@ class FoundTask(NamedTuple):
     task: str
     probability: float
     usage: Usage
+
+
+def task_of(example: Example) -> str | None:
+    """The task that the data or an earlier round gave to an example, if any."""
+    return str(example.meta.get("task") or example.ability or "") or None
+
+
+def item_of(example: Example, task: str) -> TaskItem:
+    """The example as the roles are given it."""
+    return TaskItem(id=example.id, instruction=example.instruction, output=example.response, task=task)
 
 
 def find_tasks(roles: Roles, store: ExampleStore, indices: IntArray) -> dict[int, FoundTask]:
@@ -140,7 +104,6 @@ def refine_hard(
     rows: dict[int, ProvenanceRow] = {}
     for index, example, item in zip(indices.tolist(), examples, items, strict=True):
         answer = answers[item.question, item.output, item.task]
-        usage = answer.usage
         if answer.output == example.response:
             continue
         rows[index] = ProvenanceRow(
@@ -156,10 +119,7 @@ def refine_hard(
             refined=True,
             prompt_version=version_of(roles.refiner),
             model=model_of(roles.refiner),
-            cost_calls=usage.calls,
-            cost_prompt_tokens=usage.prompt_tokens,
-            cost_completion_tokens=usage.completion_tokens,
-        )
+        ).paid(answer.usage)
     return rows
 
 
@@ -196,8 +156,43 @@ def write_new(
         num_written += len(new.written)
     roles.costs.merge(costs)  # not before: a round that stops here is made again, and would be counted twice
     if (missing := pool_size - len(pools.hard) - len(rows)) > 0:
-        log.warning("round %d: the hard pool is %d rows short of pool_size %d.", round_, missing, pool_size)
+        _log.warning("round %d: the hard pool is %d rows short of pool_size %d.", round_, missing, pool_size)
     return rows
+
+
+def choose_seeds(
+    policy: TapirPolicy, pools: Pools, store: ExampleStore, pool_size: int, num: int, rng: np.random.Generator
+) -> list[TaskItem]:
+    """Seeds [num] for new instructions, in random order: each task as often as the pool lacks rows of it.
+
+    The seed is a hard row of the task; an easy one where there is none; any hard row where there is neither.
+
+    Args:
+        policy: Its targets are the pool's; without any, seeds are hard rows drawn uniformly.
+        pools: Hard and easy rows.
+        store: The data.
+        pool_size: Hard rows wanted in all.
+        num: New instructions wanted.
+        rng: Of the draws.
+    """
+    if policy.targets is None or num == 0:
+        chosen = draw_rows(pools.hard, num, rng)
+        return [item_of(store[int(i)], policy.tasks_of(np.array([i]))[0]) for i in rng.permutation(chosen)]
+    hard_tasks, easy_tasks = (np.array(policy.tasks_of(rows)) for rows in (pools.hard, pools.easy))
+    wanted = allocate(policy.targets, pool_size, dict.fromkeys(policy.targets, pool_size))
+    have = {t: int((hard_tasks == t).sum()) for t in wanted}
+    lacking = np.array([max(0, n - have[t]) for t, n in wanted.items()], dtype=np.float64)
+    if not lacking.any():
+        lacking = np.array(list(policy.targets.values()))
+    seeds: list[TaskItem] = []
+    for task, count in zip(wanted, largest_remainders(lacking, num).tolist(), strict=True):
+        rows = pools.hard[hard_tasks == task]
+        if not len(rows):
+            rows = pools.easy[easy_tasks == task] if len(pools.easy) else rows
+        if not len(rows):
+            rows = pools.hard
+        seeds += [item_of(store[int(i)], task) for i in draw_rows(rows, count, rng)]
+    return [seeds[int(i)] for i in rng.permutation(len(seeds))]
 
 
 def _answered(
@@ -248,10 +243,7 @@ def _answered(
                 refined=output != item.output,
                 prompt_version=" + ".join(filter(None, wrote)),
                 model=" + ".join(dict.fromkeys(filter(None, models))),
-                cost_calls=usage.calls,
-                cost_prompt_tokens=usage.prompt_tokens,
-                cost_completion_tokens=usage.completion_tokens,
-            )
+            ).paid(usage)
         )
     return rows
 
