@@ -10,47 +10,42 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from experiments.common import Row
+from experiments.common import Row, open_log
 from lit_curriculum.report import figures
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 Measures = dict[str, float]
 CONFIDENCE = 0.95
 
 
 class CellLog:
-    """What finished cells measured, one JSON line each; the first line is the configuration that all share.
+    """Measures of finished cells, in a file that begins with the configuration that all share.
 
     Args:
-        path: The file; made where it does not exist.
+        path: The file; the first finished cell makes it.
         config: What must be equal for cells to be compared.
 
     Raises:
-        SystemExit: the file is of another configuration.
+        SystemExit: the file is of another configuration, or broken.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
-        self.path = path
-        self.found: dict[tuple[str, int], Measures] = {}
-        self._config = json.loads(json.dumps(config))
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self._config) + "\n", encoding="utf-8")
-        self.read()
+        self._log: JsonlLog[tuple[str, int], Measures] = open_log(
+            path, lambda row: ((row["row"], row["seed"]), row["measures"]), "cell", config
+        )
+
+    @property
+    def found(self) -> dict[tuple[str, int], Measures]:
+        """Measures by row and seed, of this process and of those that it has read."""
+        return self._log.entries
 
     def read(self) -> None:
-        """Take in what this and other processes have written."""
-        first, *rest = self.path.read_text(encoding="utf-8").splitlines()
-        if json.loads(first) != self._config:
-            raise SystemExit(f"{self.path} is of a run with other options ({first}); choose another --out.")
-        for line in rest:
-            entry = json.loads(line)
-            self.found[entry["row"], entry["seed"]] = entry["measures"]
+        """Read what other processes have written meanwhile."""
+        self._log.refresh()
 
     def add(self, row: str, seed: int, measures: Measures) -> None:
         """Keep one finished cell."""
-        self.found[row, seed] = measures
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"row": row, "seed": seed, "measures": measures}) + "\n")
+        self._log.append([{"row": row, "seed": seed, "measures": measures}])
 
     def run(
         self, rows: Sequence[str], seeds: Iterable[int], cell: Callable[[str, int], Measures], shard: int, shards: int
@@ -72,6 +67,14 @@ class CellLog:
             self.add(row, seed, measures)
             shown = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
             print(f"[{number + 1}/{len(cells)}] {row}, seed {seed}: {shown}", flush=True)
+
+
+def read_cells(path: Path) -> dict[tuple[str, int], Measures]:
+    """Measures of the finished cells in a file of any configuration; empty where there is no file."""
+    if not path.exists():
+        return {}
+    with path.open("rb") as file:
+        return CellLog(path, json.loads(file.readline())).found
 
 
 def compare(

@@ -14,13 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lit_curriculum.callbacks.run_card import installed_version
 from lit_curriculum.data.formats import to_example
 from lit_curriculum.data.records import read_records
+from lit_curriculum.utils.jsonl_log import JsonlLog
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 PACKAGES = ("lit-curriculum", "torch", "lightning", "transformers", "datasets", "numpy", "scipy", "scikit-learn")
 Row = dict[str, str | float | int]
@@ -131,6 +135,18 @@ def write_results(
     for target, content in contents.items():
         target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def open_log(path: Path, parse: Callable[[dict[str, Any]], tuple[K, V]], what: str, config: Any) -> JsonlLog[K, V]:
+    """Open a log of finished measurements that begins with their options; see ``JsonlLog``.
+
+    Raises:
+        SystemExit: the file is of other options, or broken.
+    """
+    try:
+        return JsonlLog(path, parse, what, header=config)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 def benchmark_options(description: str | None, quick: str) -> tuple[argparse.Namespace, list[Path]]:

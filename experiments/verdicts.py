@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ import numpy as np
 from scipy import stats
 
 from experiments import descriptions
+from experiments.ablation import Measures, read_cells
 from experiments.claims import CLAIMS, SCALES, Claim
 
-Measures = dict[str, float]
 Verdict = Literal["holds", "does not hold", "not detectable here", "not run"]
 RESULTS = Path(__file__).parents[1] / "results"
 CONFIDENCE = 0.95
@@ -94,9 +93,8 @@ def _compare(claim: Claim, results: Path) -> tuple[Finding, float]:
 def _cells(path: Path) -> dict[str, dict[int, Measures]]:
     """Row -> seed -> measures; empty where there is no file."""
     cells: dict[str, dict[int, Measures]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else ():
-        entry = json.loads(line)
-        cells.setdefault(entry["row"], {})[entry["seed"]] = entry["measures"]
+    for (row, seed), measures in read_cells(path).items():
+        cells.setdefault(row, {})[seed] = measures
     return cells
 
 

@@ -37,8 +37,9 @@ from experiments.benchmarks.scoring_contenders import (
 from experiments.benchmarks.scoring_data import QUICK, add_row_options, choose_rows, encode, load
 from experiments.benchmarks.scoring_memory import cuda_peak, peak_of_process
 from experiments.benchmarks.scoring_report import report
-from experiments.common import Row, print_rows, write_results
+from experiments.common import Row, open_log, print_rows, write_results
 from lit_curriculum.types import CONDITIONED
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 Measurement = dict[str, Any]
 ATTEMPTS = 3
@@ -47,7 +48,7 @@ UNDISTURBED = 0.9
 
 
 class Log:
-    """The measurements of a run, one JSON line each; the first line is the configuration.
+    """The measurements of a run, in a file that begins with its configuration.
 
     Args:
         path: The file.
@@ -56,17 +57,14 @@ class Log:
     """
 
     def __init__(self, path: Path, config: dict[str, Any], attempts: int = ATTEMPTS) -> None:
-        self.path, self.attempts = path, attempts
+        self.attempts = attempts
         self.threads = int(config["threads"]) if config["device"] == "cpu" else 0
-        self.found: list[Measurement] = []
-        if path.exists():
-            first, *rest = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            if first != config:
-                raise SystemExit(f"{path} is of a run with other options ({first}); choose another --out.")
-            self.found = rest
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._append(config)
+        self._log: JsonlLog[str, Measurement] = open_log(path, lambda m: (json.dumps(m), m), "measurement", config)
+
+    @property
+    def found(self) -> list[Measurement]:
+        """All measurements, in order."""
+        return list(self._log.entries.values())
 
     def of(self, kind: str, name: str, dtype: str, number: int = 0) -> list[Measurement]:
         """All measurements of this."""
@@ -91,14 +89,9 @@ class Log:
     def add(self, kind: str, name: str, dtype: str, number: int = 0, **values: Any) -> None:
         """Keep one measurement."""
         measurement = {"kind": kind, "name": name, "dtype": dtype, "round": number, **values}
-        self.found.append(measurement)
-        self._append(measurement)
+        self._log.append([measurement])
         print(f"{kind} {number} {name} {dtype}: " + ", ".join(
             f"{k} {v:.5g}" for k, v in values.items() if isinstance(v, int | float)), flush=True)  # fmt: skip
-
-    def _append(self, content: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(content) + "\n")
 
 
 def share_run(measurement: Measurement, threads: int) -> float:

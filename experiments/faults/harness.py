@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from experiments.faults.inject import HOOKS, KINDS, Fault, Ledger, install
+from experiments.faults.inject import HOOKS, KINDS, Fault, Ledger, batch_log, install
 from lit_curriculum import ExceptionCheckpoint
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.loop.checkpoints import latest_checkpoint
@@ -142,12 +142,7 @@ class Reference:
 
 def read_ledger(path: Path) -> list[tuple[tuple[int, int], tuple[tuple[int, ...], str]]]:
     """All lines in the order in which they were written; a line that a kill cut short is left out."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            row = json.loads(line)
-            found.append(((row["stage"], row["batch"]), (tuple(row["ids"]), row["loss"])))
-    return found
+    return list(batch_log(path).entries.values())
 
 
 def reference(setting: Setting, folder: Path) -> Reference:

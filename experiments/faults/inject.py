@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import signal
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 HOOKS = (
     "on_train_epoch_start", "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end",
@@ -45,19 +47,29 @@ class Fault:
         return f"{self.kind}{f' ({self.hook})' if self.hook else ''} at {self.after:.2f}"
 
 
+Batches = JsonlLog[int, tuple[tuple[int, int], tuple[tuple[int, ...], str]]]
+
+
+def batch_log(path: Path) -> Batches:
+    """Number of a line -> stage and batch, examples and loss; a batch that was trained again has two lines."""
+    numbers = itertools.count()
+    return JsonlLog(
+        path, lambda row: (next(numbers), ((row["stage"], row["batch"]), (tuple(row["ids"]), row["loss"]))), "batch"
+    )
+
+
 class Ledger(Callback):
     """Appends a line for every batch that has been trained on: stage, batch, example indices, exact loss."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._log = batch_log(path)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         ids = batch.index[batch.weight > 0].tolist()
         line = {"stage": trainer.current_epoch, "batch": batch_idx, "ids": ids, "loss": float(outputs["loss"]).hex()}
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self._log.append([line])
 
 
 class Counter(Callback):

@@ -12,6 +12,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: processes are forked
 
@@ -20,6 +21,7 @@ import numpy as np
 from experiments.common import write_results
 from experiments.faults.harness import Reference, Setting, disturbed, draw_fault, reference
 from lit_curriculum.loop.resume import StageProgress
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 
 def main() -> None:
@@ -38,8 +40,10 @@ def main() -> None:
     if given.sabotage:
         StageProgress.batches_done = lambda self, trainer: 0  # type: ignore[method-assign]
     given.work.mkdir(parents=True, exist_ok=True)
-    done_path = given.work / "done.jsonl"
-    done = {(r["method"], r["number"]): r for r in map(json.loads, _lines(done_path))}
+    log: JsonlLog[tuple[str, int], dict[str, Any]] = JsonlLog(
+        given.work / "done.jsonl", lambda r: ((r["method"], r["number"]), r), "finished run"
+    )
+    done = log.entries
     references: dict[Setting, Reference] = {}
     for method in methods:
         for number in range(kills):
@@ -59,9 +63,7 @@ def main() -> None:
                 "method": method, "number": number, "accumulate": setting.accumulate, "workers": workers,
                 "faults": [str(f) for f in faults], "kinds": [f.kind for f in faults], "difference": difference,
             }  # fmt: skip
-            done[method, number] = row
-            with done_path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            log.append([row])
             print(f"{method} {number}: {difference or 'identical'} after {'; '.join(row['faults'])}", flush=True)
     rows = []
     for method in methods:
@@ -76,10 +78,6 @@ def main() -> None:
     config = {"methods": methods, "kills": kills, "seed": given.seed}
     write_results(given.out, rows, config)
     (given.out / "runs.jsonl").write_text("\n".join(json.dumps(r) for r in done.values()) + "\n")
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from experiments.common import Row
 from lit_curriculum import CurriculumObserver, StageReport, TapirRounds
 from lit_curriculum.methods.tapir.teacher.expander import PromptExpander
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 
 class Trace(Callback, CurriculumObserver):
@@ -31,8 +31,7 @@ class Trace(Callback, CurriculumObserver):
 
 def answers_of(replies: Path) -> dict[str, str]:
     """What was answered, by the request's key."""
-    lines = [json.loads(line) for line in replies.read_text(encoding="utf-8").splitlines()]
-    return {line["key"]: line["reply"]["text"] for line in lines}
+    return JsonlLog(replies, lambda row: (str(row["key"]), str(row["reply"]["text"])), "reply").entries
 
 
 def describe(name: str, rounds: TapirRounds, trace: Trace) -> list[Row]:

@@ -6,7 +6,6 @@ python -m experiments.task_classifier.run --data dolly_3k.jsonl.gz --out DIR [--
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from experiments.common import Row, print_rows, write_results
 from lit_curriculum.data.records import read_records
 from lit_curriculum.methods.tapir.teacher.classifier import LinearTaskClassifier
 from lit_curriculum.methods.tapir.teacher.hf_classifier import HFTaskClassifier
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 NUM_FOLDS = 5
 SEED = 0
@@ -43,11 +43,10 @@ def cells(
     out: Path, texts: Sequence[str], labels: Sequence[str], fold_of: np.ndarray, encoder: str | None, encoder_rows: int
 ) -> list[Cell]:
     """The predictions of every fold, read from ``cells.jsonl`` where they are there already."""
-    path = out / "cells.jsonl"
-    done: list[Cell] = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    log: JsonlLog[tuple[str, int], Cell] = JsonlLog(out / "cells.jsonl", lambda c: ((c["name"], c["fold"]), c), "cell")
     wanted = [("linear", fold) for fold in range(NUM_FOLDS)] + ([("encoder", 0)] if encoder is not None else [])
     for name, fold in wanted:
-        if any((c["name"], c["fold"]) == (name, fold) for c in done):
+        if (name, fold) in log.entries:
             continue
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         classifier = (
@@ -58,10 +57,8 @@ def cells(
         if name == "encoder":
             train = train[:encoder_rows]  # rows stand in random order
         classifier.fit([texts[i] for i in train], [labels[i] for i in train])
-        done.append({"name": name, "fold": fold, "labels": classifier.predict([texts[i] for i in test]).labels})
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(done[-1]) + "\n")
-    return done
+        log.append([{"name": name, "fold": fold, "labels": classifier.predict([texts[i] for i in test]).labels}])
+    return list(log.entries.values())
 
 
 def measure(name: str, truth: Sequence[str], found: Sequence[str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Answers on disk, one JSON line each, so that a run which is repeated or was killed pays for nothing twice."""
+"""A cache of chat replies on disk, so that a run which is repeated or resumed pays for no reply twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from typing_extensions import override
 
 from lit_curriculum.chat.client import Budget, ChatClient, ChatReply, ChatRequest, ChatStoppedError, CostBook, Usage
-from lit_curriculum.utils.jsonl_log import AppendOnlyFile
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 
 def request_key(model: str, request: ChatRequest) -> str:
@@ -22,10 +22,10 @@ def request_key(model: str, request: ChatRequest) -> str:
 
 
 class ReplyCache:
-    """An append-only file of replies. A line that was cut off by a crash is reported, and its question asked again.
+    """Replies by request, in a :class:`~lit_curriculum.utils.jsonl_log.JsonlLog`.
 
-    Several caches may share the file, those of the roles of a run for example: each line is one write, and
-    :meth:`refresh` takes in what the others have paid for, so that a budget holds for all of them together.
+    Several caches may share the file, for example those of the roles of a run. :meth:`refresh` reads what the others
+    have paid for, so that one budget holds for all of them.
 
     Args:
         path: The file; it and its folder are made where they do not exist.
@@ -34,32 +34,25 @@ class ReplyCache:
     def __init__(self, path: str | Path) -> None:
         self.paid = CostBook()
         """What all replies in the file have cost, by role."""
-        self._replies: dict[str, ChatReply] = {}
-        self._file = AppendOnlyFile(path, self._take, "reply")
-        self.refresh()
-
-    @property
-    def num_torn(self) -> int:
-        """Lines that could not be read."""
-        return self._file.num_torn
+        self._log: JsonlLog[str, ChatReply] = JsonlLog(path, self._parse, "reply")
 
     def get(self, key: str) -> ChatReply | None:
         """The reply to a request, if it was ever given."""
-        return self._replies.get(key)
+        return self._log.entries.get(key)
 
     def put(self, key: str, role: str, request: ChatRequest, reply: ChatReply) -> None:
         """Append one reply; when this returns, the line is on disk."""
-        self._file.append([{"key": key, "role": role, "request": asdict(request), "reply": asdict(reply)}])
+        self._log.append([{"key": key, "role": role, "request": asdict(request), "reply": asdict(reply)}])
 
     def refresh(self) -> None:
-        """Take in the lines that this cache or another has written since the last time."""
-        self._file.refresh()
+        """Read the lines that this cache or another has written since the last read."""
+        self._log.refresh()
 
-    def _take(self, row: dict[str, Any]) -> None:
+    def _parse(self, row: dict[str, Any]) -> tuple[str, ChatReply]:
         fields = row["reply"]
         key, role, reply = row["key"], row["role"], ChatReply(**{**fields, "usage": Usage(**fields["usage"])})
         self.paid.add(role, reply)
-        self._replies[key] = replace(reply, cached=True)
+        return key, replace(reply, cached=True)
 
 
 class CachedClient(ChatClient):

@@ -17,7 +17,7 @@ from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.evaluation.evaluator import Evaluator, Judge
-from lit_curriculum.evaluation.generation_cache import KeptAnswers
+from lit_curriculum.evaluation.generation_cache import GenerationCache
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.options import EvalOptions, MathRule
 from lit_curriculum.evaluation.ranked import LogitStep, Norm
@@ -99,7 +99,8 @@ def merge_evaluations(parts: Sequence[Path], out: Path) -> str:
     numbers, wanted = sorted(one["shard"][0] for one in said), list(range(1, said[0]["shard"][1] + 1))
     if numbers != wanted:
         raise ValueError(f"--merge: shards {numbers} are not each of {wanted} once; give every shard once.")
-    lines = [json.loads(x) for p in parts for x in (p / "items.jsonl").read_text(encoding="utf-8").splitlines()]
+    # Bytes, since str.splitlines() would split an answer at U+2028.
+    lines = [json.loads(line) for part in parts for line in (part / "items.jsonl").read_bytes().splitlines()]
     lines.sort(key=lambda line: int(line["place"]))
     whole = {k: v for k, v in said[0].items() if k != "rows"} | {"shard": None}
     return write_evaluation(out, lines, whole)
@@ -241,7 +242,7 @@ def evaluate_command(args: Sequence[str]) -> None:
     )  # fmt: skip
     fingerprint = model_fingerprint(module)
     assert fingerprint is not None, "an evaluated model is whole"
-    kept = KeptAnswers(given.out / "answers.jsonl", fingerprint)
+    kept = GenerationCache(given.out / "answers.jsonl", fingerprint)
     evaluator = Evaluator(resolve_template(tokenizer, given.template), options, judge, display, kept)
     results = evaluator.evaluate(module, [items[place] for place in places])
     said = {"model": given.model, "tasks": given.task, "options": asdict(options), "num_items": len(items),

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate
 from lit_curriculum.difficulty.runner import TokenIds, answers_in_parts
-from lit_curriculum.evaluation.generation_cache import KeptAnswers
+from lit_curriculum.evaluation.generation_cache import GenerationCache
 from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, plain_tokens, turn_view
@@ -85,7 +85,7 @@ class Evaluator:
         options: EvalOptions,
         judge: Judge | None = None,
         show: Show = no_display,
-        kept: KeptAnswers | None = None,
+        kept: GenerationCache | None = None,
     ) -> None:
         self.template = template
         self.tokenizer: PreTrainedTokenizerBase = template.tokenizer

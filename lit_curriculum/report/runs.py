@@ -108,7 +108,8 @@ class Run:
 
 
 def _read_selection(path: Path) -> StageSelection:
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open("rb") as file:  # splitlines() would split a text at U+2028
+        lines = [json.loads(line) for line in file]
     names = list(lines[0]["scores"]) if lines else []
     scores = {n: np.array([line["scores"][n] for line in lines], dtype=float) for n in names}
     return StageSelection(

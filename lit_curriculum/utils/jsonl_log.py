@@ -1,94 +1,125 @@
-"""A file of JSON objects that only grows, a line each: what was paid for in time or money outlives a crash in it."""
+"""An append-only file of JSON objects, so that a crash loses no answer or measurement that was paid for."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Generic, TypeVar
 
 _log = logging.getLogger(__name__)
 
+K = TypeVar("K")
+V = TypeVar("V")
 
-class AppendOnlyFile:
-    """Takes in the lines of a file, also those that others add to it, and appends to it.
 
-    A line that was cut off by a crash, or that ``take`` cannot read, is reported with its number and left out; what is
-    appended after it begins on a line of its own.
+class JsonlLog(Generic[K, V]):
+    """A keyed log with one JSON object a line, shared by any number of processes.
+
+    A last line that a crash has cut off is reported and ignored; the next append removes it. A broken line before the
+    last is refused. Appends are locked, so that several processes may write where the file system has locks.
 
     Args:
-        path: The file; it and its folder are made where they do not exist.
-        take: Called with each line's object, in order and once; ValueError, KeyError or TypeError refuse it.
-        what: What a line is, for the report: "reply" or "answer".
+        path: The file; it and its folder are made by the first append.
+        parse: Makes key and value of a line's object. It is called once for each line, in order; ValueError, KeyError
+            or TypeError refuse the line.
+        what: What a line is, for messages: "reply" or "cell".
+        header: Object of the first line, such as the options that all entries share.
+
+    Attributes:
+        entries: Key -> value; of several lines with one key the last counts.
+
+    Raises:
+        ValueError: a line other than the last is broken, a line is refused by ``parse``, or the file has another header.
     """
 
-    def __init__(self, path: str | Path, take: Callable[[Any], None], what: str) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        parse: Callable[[dict[str, Any]], tuple[K, V]],
+        what: str,
+        header: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path, self.what = Path(path), what
-        self.num_torn = 0
-        """Lines that could not be read."""
-        self._take = take
-        self._end, self._num_lines, self._ends_mid_line = 0, 0, False  # what is known of the file
+        self.entries: dict[K, V] = {}
+        self._header: dict[str, Any] | None = None if header is None else json.loads(json.dumps(header))
+        self._parse = parse
+        self._end, self._num_lines = 0, 0  # bytes and line ends that have been read
+        self.refresh()
+        if self.path.exists() and self.path.stat().st_size > self._end:
+            _log.warning(
+                "%s:%d is no complete %s: a crash cut it off. It is ignored, and made again when it is needed.",
+                self.path,
+                self._num_lines + 1,
+                what,
+            )
 
     def refresh(self) -> None:
-        """Take in the lines that were written, here or elsewhere, since the last time."""
-        if not self.path.exists() or self.path.stat().st_size <= self._end:
-            return
-        with self.path.open("rb") as file:
-            file.seek(self._end)
-            content = file.read()
-        self._end += len(content)
-        if self._ends_mid_line:
-            content = content.removeprefix(b"\n")
-        self._ends_mid_line = not content.endswith(b"\n")
-        for line in content.splitlines():
-            self._num_lines += 1
-            if not line:
-                continue  # two writers have both ended the same cut line
-            try:
-                self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                self.num_torn += 1
-                _log.warning(
-                    "%s:%d is no complete %s (a crash cut it off); it is left out, and its question will be asked "
-                    "again if it comes up.",
-                    self.path,
-                    self._num_lines,
-                    self.what,
-                )
+        """Read the lines that were appended here or by others since the last read."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                self._read(file)
 
-    def append(self, entries: Sequence[Any]) -> None:
-        """Write ``entries`` in one piece; when this returns they are on disk and taken in."""
-        if not entries:
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write and parse ``rows``; they are on disk when this returns."""
+        if not rows:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
-        with self.path.open("ab", buffering=0) as file:
-            file.write((("\n" if self._ends_mid_line else "") + lines).encode())
+        with self.path.open("a+b") as file:
+            with contextlib.suppress(OSError):  # a file system without locks: fine with one writer at a time
+                fcntl.flock(file, fcntl.LOCK_EX)
+            self._read(file)
+            # Writers hold the lock, so what is left belongs to a dead one.
+            file.truncate(self._end)
+            lines = [self._header, *rows] if self._end == 0 and self._header is not None else rows
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            file.write(("" if self._ends_a_line(file) else "\n").encode() + text.encode())
+            file.flush()
             os.fsync(file.fileno())
-        self.refresh()
+            self._read(file)
 
+    def _read(self, file: BinaryIO) -> None:
+        file.seek(self._end)
+        for line in file:
+            if not line.endswith(b"\n") and not _is_object(line):
+                break  # cut off, or another process is still writing it
+            if line.strip():
+                self._take(line)
+            self._num_lines += line.endswith(b"\n")
+            self._end += len(line)
 
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file, none where there is no file; what a kill has cut off is left out."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    def _take(self, line: bytes) -> None:
         try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise TypeError("it is no JSON object")
+            is_header = self._end == 0 and self._header is not None
+            if not is_header:
+                key, value = self._parse(row)
+                self.entries[key] = value
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(
+                f"{self.path}:{self._num_lines + 1} is no {self.what} ({reason}); the file is damaged: restore it, or "
+                "delete this line."
+            ) from error
+        if is_header and row != self._header:
+            raise ValueError(f"{self.path} is of other options ({json.dumps(row)}); name another file or folder.")
+
+    def _ends_a_line(self, file: BinaryIO) -> bool:
+        if self._end == 0:
+            return True
+        file.seek(self._end - 1)
+        return file.read(1) == b"\n"
 
 
-def append_journal(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Append records; when this returns they are on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    # The leading newline parts the first record from one that a kill has cut off.
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n" + lines)
-        file.flush()
-        os.fsync(file.fileno())
+def _is_object(line: bytes) -> bool:
+    """Whether a line without an end is whole all the same."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

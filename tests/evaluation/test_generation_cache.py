@@ -12,7 +12,7 @@ import pytest
 from lit_curriculum import CausalLMModule
 from lit_curriculum.cli import main
 from lit_curriculum.difficulty.runner import TokenIds
-from lit_curriculum.evaluation.generation_cache import KeptAnswers
+from lit_curriculum.evaluation.generation_cache import GenerationCache
 from tests.methods.baselines.tiny_scorer import save_scorer
 
 PROMPTS = [np.array(ids, np.int32) for ids in ([1, 2], [3], [4, 5, 6])]
@@ -28,8 +28,8 @@ def _doubled(asked: list[list[int]]) -> Callable[[list[TokenIds]], list[TokenIds
 
 def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     path, asked = tmp_path / "new" / "answers.jsonl", []
-    KeptAnswers(path, "m").answer(PROMPTS[:2], "8 0.0", _doubled(asked))
-    found = KeptAnswers(path, "m").answer(PROMPTS, "8 0.0", _doubled(asked))
+    GenerationCache(path, "m").answer(PROMPTS[:2], "8 0.0", _doubled(asked))
+    found = GenerationCache(path, "m").answer(PROMPTS, "8 0.0", _doubled(asked))
     assert asked == [[1, 2], [3], [4, 5, 6]]
     assert [a.tolist() for a in found] == [[2, 4], [6], [8, 10, 12]]
     assert all(a.dtype == np.int32 for a in found)
@@ -37,7 +37,9 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
 
 def test_equal_prompts_are_asked_once(tmp_path: Path) -> None:
     asked: list[list[int]] = []
-    found = KeptAnswers(tmp_path / "a.jsonl", "m").answer([PROMPTS[0], PROMPTS[1], PROMPTS[0]], "8", _doubled(asked))
+    found = GenerationCache(tmp_path / "a.jsonl", "m").answer(
+        [PROMPTS[0], PROMPTS[1], PROMPTS[0]], "8", _doubled(asked)
+    )
     assert asked == [[1, 2], [3]]
     assert [a.tolist() for a in found] == [[2, 4], [6], [2, 4]]
 
@@ -45,8 +47,8 @@ def test_equal_prompts_are_asked_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("model", "options"), [("other", "8 0.0"), ("m", "9 0.0")])
 def test_another_model_and_other_options_are_asked(tmp_path: Path, model: str, options: str) -> None:
     asked: list[list[int]] = []
-    KeptAnswers(tmp_path / "a.jsonl", "m").answer(PROMPTS[:1], "8 0.0", _doubled(asked))
-    KeptAnswers(tmp_path / "a.jsonl", model).answer(PROMPTS[:1], options, _doubled(asked))
+    GenerationCache(tmp_path / "a.jsonl", "m").answer(PROMPTS[:1], "8 0.0", _doubled(asked))
+    GenerationCache(tmp_path / "a.jsonl", model).answer(PROMPTS[:1], options, _doubled(asked))
     assert asked == [[1, 2], [1, 2]]
 
 
@@ -54,12 +56,12 @@ def test_a_line_that_was_cut_off_is_asked_again_and_spoils_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, asked = tmp_path / "a.jsonl", []
-    KeptAnswers(path, "m").answer(PROMPTS, "8", _doubled([]))
+    GenerationCache(path, "m").answer(PROMPTS, "8", _doubled([]))
     path.write_bytes(path.read_bytes()[:-5])
-    KeptAnswers(path, "m").answer(PROMPTS, "8", _doubled(asked))
+    GenerationCache(path, "m").answer(PROMPTS, "8", _doubled(asked))
     assert asked == [[4, 5, 6]]
     assert "a.jsonl:3 is no complete answer" in caplog.text
-    KeptAnswers(path, "m").answer(PROMPTS, "8", _doubled(asked))
+    GenerationCache(path, "m").answer(PROMPTS, "8", _doubled(asked))
     assert asked == [[4, 5, 6]]
 
 

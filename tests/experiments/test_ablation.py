@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.ablation import CellLog, compare
+from experiments.ablation import CellLog, compare, read_cells
 
 
 def test_a_stopped_ablation_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
@@ -28,8 +28,28 @@ def test_a_stopped_ablation_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     ran.clear()
     again.run(["a", "b"], range(3), cell, 0, 1)
     assert ran == [("b", 1), ("a", 2), ("b", 2)]
-    with pytest.raises(SystemExit, match=r"other options .* choose another --out"):
+    with pytest.raises(SystemExit, match=r"cells.jsonl is of other options .*rows.*2.* name another"):
         CellLog(path, {"rows": 3})
+
+
+def test_a_cell_whose_line_was_cut_off_is_run_again(tmp_path: Path) -> None:
+    path, ran = tmp_path / "cells.jsonl", []
+
+    def cell(row: str, seed: int) -> dict[str, float]:
+        ran.append((row, seed))
+        return {"loss": float(seed)}
+
+    CellLog(path, {"rows": 2}).run(["a", "b"], range(2), cell, 0, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    ran.clear()
+    CellLog(path, {"rows": 2}).run(["a", "b"], range(2), cell, 0, 1)
+    assert ran == [("b", 1)]
+    assert path.read_bytes() == whole
+    assert read_cells(path) == {(row, seed): {"loss": float(seed)} for seed in range(2) for row in ("a", "b")}
+    path.write_bytes(whole.replace(b'"b", "seed": 0', b'"b", "sid": 0'))
+    with pytest.raises(SystemExit, match=r"cells\.jsonl:3 is no cell \(it has no 'seed'\)"):
+        CellLog(path, {"rows": 2})
 
 
 def test_shards_share_the_cells(tmp_path: Path) -> None:

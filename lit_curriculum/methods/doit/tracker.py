@@ -175,7 +175,7 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
             growth_log.write_mixture(trainer, self._shares)
         folder = trainer.log_dir  # all ranks have to ask: it is broadcast
         if trainer.is_global_zero and folder is not None:
-            growth_log.append_lines(Path(folder) / "growth.jsonl", new)
+            growth_log.append_records(Path(folder) / "growth.jsonl", new)
 
     def _due(self, trainer: Trainer) -> bool:
         epoch = trainer.current_epoch + 1

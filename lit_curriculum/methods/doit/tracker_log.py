@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lit_curriculum.callbacks.loggers import add_layout
 from lit_curriculum.methods.doit.study.records import GrowthRecord, overall
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 _OF_POLICY = ("marginal_gain", "slope")
 _Z = 1.96
@@ -109,11 +109,9 @@ def write_hparams(trainer: Trainer, options: dict[str, str | float], results: di
             logger.log_hyperparams(options, results, step=trainer.global_step)
 
 
-def append_lines(path: Path, records: Sequence[GrowthRecord]) -> None:
-    """One JSON line a record, behind those that are there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        for r in records:
-            row = {"epoch": r.epoch, "step": r.step, "ability": r.ability, "split": r.split, "score": r.score}
-            row |= {"nll": r.nll, "n_unique": r.n_unique, "n_seen": r.n_seen, "outcomes": r.outcomes}
-            file.write(json.dumps(row) + "\n")
+def append_records(path: Path, records: Sequence[GrowthRecord]) -> None:
+    """Append records to a JSON Lines file; those that a resumed run makes again are there already."""
+    names = ("epoch", "step", "ability", "split", "score", "nll", "n_unique", "n_seen", "outcomes")
+    log = JsonlLog(path, lambda row: (tuple(row[name] for name in names[:4]), None), "growth record")
+    new = [r for r in records if (r.epoch, r.step, r.ability, r.split) not in log.entries]
+    log.append([{name: getattr(r, name) for name in names} for r in new])

@@ -18,7 +18,7 @@ from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement, PairJudge, 
 from lit_curriculum.methods.tapir.rounds import Roles
 from lit_curriculum.types import CONDITIONED, ExampleStore, GenerativeModel, IntArray
 from lit_curriculum.utils.distributed import broadcast_object, rank_and_world
-from lit_curriculum.utils.jsonl_log import append_journal, read_journal
+from lit_curriculum.utils.jsonl_log import JsonlLog
 
 TokenIds = NDArray[np.int32]
 Progress = Callable[[int, int], None]
@@ -82,11 +82,13 @@ class StudentAnswers:
         todo = sorted((first[k] for k in missing), key=lambda i: (-len(prompts[i]), keys[i]))
         rank, world = (0, 1) if self.sharded else rank_and_world()
         mine = todo[rank::world]
+        log = None if self.folder is None else _answer_log(self.folder / f"{rank}.jsonl")
         for start in range(0, len(mine), _ANSWERS_AT_ONCE):
             part = mine[start : start + _ANSWERS_AT_ONCE]
             found = model.generate([prompts[i] for i in part], self.max_new_tokens, 0.0, self.seed)
             new = {keys[i]: a.tolist() for i, a in zip(part, found, strict=True)}
-            self._append(new, rank)
+            if log is not None:
+                log.append([{"prompt": k, "answer": a} for k, a in new.items()])
             known |= new
             if progress is not None:
                 progress(start + len(part), len(mine))
@@ -100,11 +102,12 @@ class StudentAnswers:
     def _read(self) -> dict[str, list[int]]:
         if self.folder is None:
             return {}
-        return {r["prompt"]: r["answer"] for path in sorted(self.folder.glob("*.jsonl")) for r in read_journal(path)}
+        logs = [_answer_log(path) for path in sorted(self.folder.glob("*.jsonl"))]
+        return {prompt: answer for log in logs for prompt, answer in log.entries.items()}
 
-    def _append(self, new: dict[str, list[int]], rank: int) -> None:
-        if self.folder is not None:
-            append_journal(self.folder / f"{rank}.jsonl", [{"prompt": k, "answer": a} for k, a in new.items()])
+
+def _answer_log(path: Path) -> JsonlLog[str, list[int]]:
+    return JsonlLog(path, lambda row: (row["prompt"], row["answer"]), "answer")
 
 
 def _digest(prompt: TokenIds) -> str:
@@ -134,17 +137,15 @@ def judge_items(
         progress: Told (items judged, items to judge) after every write.
     """
     keys = [hashlib.sha256(json.dumps([judge.version, *item]).encode()).hexdigest() for item in items]
-    known = {r["key"]: judgement_from_state(r) for r in read_journal(path)}
-    missing = list({k: i for k, i in zip(keys, items, strict=True) if k not in known}.items())
+    log = JsonlLog(path, lambda row: (str(row["key"]), judgement_from_state(row)), "judgement")
+    missing = list({k: i for k, i in zip(keys, items, strict=True) if k not in log.entries}.items())
     for start in range(0, len(missing), _JUDGEMENTS_AT_ONCE):
         part = missing[start : start + _JUDGEMENTS_AT_ONCE]
         found = judge.judge([item for _, item in part])
-        new = {key: judgement for (key, _), judgement in zip(part, found, strict=True)}
-        append_journal(path, [{"key": k, **judgement_state(j)} for k, j in new.items()])
-        known |= new
+        log.append([{"key": key, **judgement_state(j)} for (key, _), j in zip(part, found, strict=True)])
         if progress is not None:
             progress(start + len(part), len(missing))
-    return [known[key] for key in keys]
+    return [log.entries[key] for key in keys]
 
 
 def judge_rows(

@@ -11,7 +11,6 @@ import pytest
 from lit_curriculum.methods.tapir import judging
 from lit_curriculum.methods.tapir.judging import judge_items, judgement_from_state, judgement_state
 from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement, PairJudge, Usage
-from lit_curriculum.utils.jsonl_log import append_journal, read_journal
 
 ITEMS = [JudgeItem(f"question {i}", "right", f"answer {i % 7}") for i in range(20)]
 
@@ -69,12 +68,3 @@ def test_another_judge_or_answer_shares_nothing(tmp_path: Path) -> None:
 def test_a_judgement_survives_the_round_trip() -> None:
     (judgement,) = Judge().judge(ITEMS[3:4])
     assert repr(judgement_from_state(judgement_state(judgement))) == repr(judgement)
-
-
-def test_what_is_no_record_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "file.jsonl"
-    assert list(read_journal(path)) == []
-    append_journal(path, [{"a": 1}])
-    path.write_text(path.read_text() + '{"a": 2\n3')
-    append_journal(path, [{"a": 4}])
-    assert list(read_journal(path)) == [{"a": 1}, {"a": 4}]
