@@ -81,7 +81,7 @@ class SequenceLengthWarmup(Callback):
         if not isinstance(batch, Batch):
             raise ValueError(
                 f"SequenceLengthWarmup cuts batches of class Batch, but the training loader gives "
-                f"{type(batch).__name__}; collate with lit_curriculum.data.collate, or leave this callback out."
+                f"{type(batch).__name__}; collate with Batch.from_views, or leave this callback out."
             )
         stage = trainer.current_epoch + batch_idx / trainer.num_training_batches
         length = self.length(stage / trainer.max_epochs)

@@ -8,14 +8,37 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from typing_extensions import override
 
-from lit_curriculum.data.collate import Item, StridedSampler, ViewDataset, collate
 from lit_curriculum.data.instruction_data import InstructionData
-from lit_curriculum.data.sampler import CurriculumSampler
+from lit_curriculum.data.sampler import CurriculumSampler, StridedSampler
 from lit_curriculum.data.store import EncodedStore
-from lit_curriculum.types import CONDITIONED
+from lit_curriculum.types import CONDITIONED, Batch, EncodedView, ExampleStore
+
+Item = tuple[int, float, EncodedView]
+"""Index, weight in the loss, and tokens of an example."""
+
+
+class ViewDataset(Dataset[Item]):
+    """One view of a store as a map-style data set of ``(index, weight, tokens)``.
+
+    Args:
+        store: The examples.
+        view: Name of the view.
+    """
+
+    def __init__(self, store: ExampleStore, view: str) -> None:
+        self.store = store
+        self.view = view
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, key: int | tuple[int, float]) -> Item:
+        """The example ``key``: an index, or an index with its weight as the sampler yields it."""
+        index, weight = key if isinstance(key, tuple) else (key, 1.0)
+        return index, weight, self.store.encoded(index, self.view)
 
 
 class InstructionDataModule(InstructionData, LightningDataModule):
@@ -66,7 +89,7 @@ class InstructionDataModule(InstructionData, LightningDataModule):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=partial(collate, pad_to_multiple_of=self.pad_to_multiple_of),
+            collate_fn=partial(Batch.from_views, pad_to_multiple_of=self.pad_to_multiple_of),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )

@@ -171,3 +171,27 @@ class CurriculumSampler(DistributedSampler[Any]):
         if self._plan is None:
             return np.random.default_rng([self.seed, self.epoch]).permutation(size), None
         return self._plan.indices, self._plan.weights
+
+
+class StridedSampler(DistributedSampler[int]):
+    """Rank ``r`` of ``R`` gets the indices r, r + R, r + 2R, ...: every example once, none twice.
+
+    Lightning leaves it alone because it is a :class:`~torch.utils.data.DistributedSampler`, whose own way is to
+    repeat examples until all ranks have equally many. Ranks may differ by one example.
+
+    Args:
+        num_examples: Size of the data.
+        num_replicas: Number of ranks.
+        rank: This process's rank.
+    """
+
+    def __init__(self, num_examples: int, num_replicas: int, rank: int) -> None:
+        # The base class only asks the data set for its length.
+        super().__init__(range(num_examples), num_replicas=num_replicas, rank=rank, shuffle=False)  # type: ignore[arg-type]
+        self._indices = range(rank, num_examples, num_replicas)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)

@@ -39,11 +39,13 @@ class Batch:
 
     @classmethod
     def from_views(cls, items: Sequence[tuple[int, float, EncodedView]], pad_to_multiple_of: int = 1) -> Batch:
-        """Right-pad ``(index, weight, view)`` items; masks come from lengths, since a pad id may be a real token.
+        """Right-pad examples to a batch [B, L].
+
+        Padding has token id 0 and is marked by the mask alone: many tokenizers pad with a token that also ends turns.
 
         Args:
-            items: B rows.
-            pad_to_multiple_of: Round L up to a multiple of this.
+            items: Index, weight and tokens of each of B examples.
+            pad_to_multiple_of: L is rounded up to a multiple of this.
         """
         longest = max(len(view.input_ids) for _, _, view in items)
         width = -(-longest // pad_to_multiple_of) * pad_to_multiple_of

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from lit_curriculum.data.collate import StridedSampler, ViewDataset, collate
-from lit_curriculum.types import CONDITIONED, UNCONDITIONED, EncodedView
+from lit_curriculum.data.datamodule import ViewDataset
+from lit_curriculum.data.sampler import StridedSampler
+from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Batch, EncodedView
 from tests.conftest import ListStore
 
 
@@ -18,7 +19,7 @@ def item(index: int, weight: float, ids: list[int], scored: list[int]) -> tuple[
 
 def test_padding_by_hand() -> None:
     # Token 0 and the padding are told apart by length alone.
-    batch = collate([item(7, 0.5, [5, 0, 6], [0, 1, 1]), item(2, 1.0, [0], [0])])
+    batch = Batch.from_views([item(7, 0.5, [5, 0, 6], [0, 1, 1]), item(2, 1.0, [0], [0])])
     assert batch.input_ids.tolist() == [[5, 0, 6], [0, 0, 0]]
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch.scored.tolist() == [[False, True, True], [False, False, False]]
@@ -30,7 +31,7 @@ def test_padding_by_hand() -> None:
 
 @pytest.mark.parametrize(("multiple", "width"), [(1, 3), (2, 4), (3, 3), (8, 8)])
 def test_width_is_rounded_up(multiple: int, width: int) -> None:
-    batch = collate([item(0, 1.0, [1, 2, 3], [0, 1, 1])], pad_to_multiple_of=multiple)
+    batch = Batch.from_views([item(0, 1.0, [1, 2, 3], [0, 1, 1])], pad_to_multiple_of=multiple)
     assert batch.input_ids.shape == (1, width)
     assert batch.attention_mask.sum() == 3
     assert batch.scored.sum() == 2
@@ -39,7 +40,7 @@ def test_width_is_rounded_up(multiple: int, width: int) -> None:
 def test_batches_leave_the_stored_tokens_alone(toy_store: ListStore) -> None:
     view = toy_store.encoded(0, CONDITIONED)
     view.input_ids.flags.writeable = False
-    batch = collate([(0, 1.0, view)])
+    batch = Batch.from_views([(0, 1.0, view)])
     batch.input_ids += 1
     assert view.input_ids.tolist() == (batch.input_ids[0] - 1).tolist()
 
@@ -71,7 +72,7 @@ def test_loader_gives_the_same_batches_with_workers(toy_store: ListStore, worker
         ViewDataset(toy_store, CONDITIONED),
         batch_size=16,
         sampler=StridedSampler(40, 2, 1),
-        collate_fn=collate,
+        collate_fn=Batch.from_views,
         num_workers=workers,
     )
     batches = list(loader)
