@@ -3,56 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from lit_curriculum.callbacks.seen_rows import NO_ABILITY
-from lit_curriculum.evaluation.ability_scores import AbilityScores
-from lit_curriculum.evaluation.measured import COLUMNS
+from lit_curriculum.evaluation.ability_scores import ability_scores
 from lit_curriculum.loop.checks import step_outputs, validation_store
-from lit_curriculum.types import ExampleStore
+from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, ability_names
+from lit_curriculum.utils.distributed import all_gather_columns
+
+COLUMNS = ("index", "nll_sum", "num_scored", "exact")
+"""What the module's ``validation_step`` returns of each item, each [B]."""
 
 
-class AbilityMonitor(Callback):
-    """Logs ``val/accuracy/<ability>``, ``val/nll/<ability>`` and their plain mean over abilities, ``val/accuracy``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """What the model did on M validation items, ordered by index."""
 
-    Accuracy is the share of examples whose every response token is the model's most likely one given the right
-    tokens before it. The scores come from sums over the whole validation data, all ranks together. The module's
-    ``validation_step`` returns a mapping with ``index``, ``nll_sum``, ``num_scored`` and ``exact``, each [B], as
-    :class:`~lit_curriculum.CausalLMModule` does; the data module has a ``val_store``. An example's chance level
-    is read from ``chance`` in its ``meta``. The sanity check is left out.
+    index: IntArray
+    abilities: NDArray[np.str_]
+    nll_sum: FloatArray
+    """Nats over the right answer's tokens."""
+    num_scored: FloatArray
+    """Number of those tokens."""
+    right: BoolArray
+    chance: FloatArray
+    """Probability that a blind guess is right; NaN where it is unknown."""
 
-    Attributes:
-        results: Scores of the last validation by ability; see
-            :meth:`~lit_curriculum.evaluation.ability_scores.AbilityScores.compute`. Empty before the first.
-        history: One entry for each validation: ``epoch``, ``step`` and ``results``; kept in checkpoints.
+    @classmethod
+    def from_rows(cls, rows: FloatArray, store: ExampleStore) -> Outcomes:
+        """Make the outcomes of all items in ``rows`` [4, items], the columns of :data:`COLUMNS`.
+
+        An item that occurs twice counts once, since a sampler may repeat items to even out the ranks.
+        """
+        index, first = np.unique(rows[0].astype(np.int64), return_index=True)
+        _, nll_sum, num_scored, right = rows[:, first]
+        chance = [float(store[int(i)].meta.get("chance", np.nan)) for i in index]
+        return cls(
+            index=index, abilities=ability_names(store, index), nll_sum=nll_sum, num_scored=num_scored,
+            right=right > 0, chance=np.array(chance),
+        )  # fmt: skip
+
+    def only(self, items: IntArray) -> Outcomes:
+        """The outcomes of the items with the indices ``items``."""
+        kept = np.isin(self.index, items)
+        return Outcomes(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Scores by ability; see :func:`~lit_curriculum.evaluation.ability_scores.ability_scores`."""
+        return ability_scores(self.abilities.tolist(), self.right, self.nll_sum, self.num_scored, self.chance)
+
+
+class AbilityMeter(Callback):
+    """Collects what the model does on the validation items; a subclass reads :meth:`outcomes` when they are done.
+
+    The module's ``validation_step`` returns a mapping with ``index``, ``nll_sum``, ``num_scored`` and ``exact``, each
+    [B], as :class:`~lit_curriculum.CausalLMModule` does. The data module has a ``val_store``. An item's chance level
+    is ``chance`` in its ``meta``. The sanity check is left out.
     """
 
     def __init__(self) -> None:
-        self.results: dict[str, dict[str, float]] = {}
-        self.history: list[dict[str, Any]] = []
-        self._store: ExampleStore | None = None
-        self._codes = torch.empty(0, dtype=torch.int64)
-        self._chance = torch.empty(0, dtype=torch.float64)
-        self._scores: AbilityScores | None = None
+        self._rows: list[Tensor] = []
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
-        store = validation_store(trainer, self)
-        if store is not self._store or len(store) != len(self._codes):
-            self._read(store)
-        assert self._scores is not None
-        self._scores.reset()
-        # Sums that are reduced over ranks have to lie where the ranks' messages can reach them; alone they stay on
-        # the CPU, where every device's sums can be kept in double precision.
-        self._scores.to(pl_module.device if trainer.world_size > 1 else torch.device("cpu"))
+        self._rows = []
+        if not trainer.sanity_checking:
+            validation_store(trainer, self)
 
     @override
     def on_validation_batch_end(
@@ -64,33 +87,44 @@ class AbilityMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if trainer.sanity_checking:
-            return
-        found = step_outputs(outputs, COLUMNS, "validation_step", self, pl_module)
-        assert self._scores is not None
-        index = found["index"].cpu()
-        device = self._scores.device
-        self._scores.update(
-            self._codes[index].to(device),
-            found["exact"].to(device),
-            found["nll_sum"].to(device),
-            found["num_scored"].to(device),
-            self._chance[index].to(device),
-        )
+        if not trainer.sanity_checking:
+            found = step_outputs(outputs, COLUMNS, "validation_step", self, pl_module)
+            self._rows.append(torch.stack([found[name].detach().cpu().double() for name in COLUMNS]))
+
+    def outcomes(self, trainer: Trainer) -> Outcomes:
+        """Outcomes of the whole validation data, the same on every rank; all ranks have to call it."""
+        rows = torch.cat([torch.zeros(len(COLUMNS), 0, dtype=torch.float64), *self._rows], dim=1).numpy()
+        return Outcomes.from_rows(all_gather_columns(rows), validation_store(trainer, self))
+
+
+class AbilityMonitor(AbilityMeter):
+    """Logs ``val/accuracy/<ability>``, ``val/nll/<ability>`` and ``val/accuracy``, the plain mean over abilities.
+
+    Accuracy is the share of items whose every response token is the model's most likely one, given the right tokens
+    before it. See :class:`AbilityMeter` for what module and data have to offer.
+
+    Attributes:
+        results: Scores of the last validation by ability; see
+            :func:`~lit_curriculum.evaluation.ability_scores.ability_scores`. Empty before the first.
+        history: One entry for each validation: ``epoch``, ``step`` and ``results``; kept in checkpoints.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results: dict[str, dict[str, float]] = {}
+        self.history: list[dict[str, Any]] = []
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        assert self._scores is not None
-        self.results = self._scores.compute()
-        entry = {"epoch": trainer.current_epoch, "step": trainer.global_step, "results": self.results}
-        self.history.append(entry)
+        self.results = self.outcomes(trainer).scores()
+        self.history.append({"epoch": trainer.current_epoch, "step": trainer.global_step, "results": self.results})
         logged = {"val/accuracy": float(np.mean([r["accuracy"] for r in self.results.values()]))}
         for ability, result in self.results.items():
             logged[f"val/accuracy/{ability}"] = result["accuracy"]
             logged[f"val/nll/{ability}"] = result["nll"]
-        # All ranks hold the same numbers already; reducing them once more only tells the Trainer so.
+        # All ranks hold the same numbers already; sync_dist only declares it to the Trainer.
         pl_module.log_dict(logged, on_step=False, on_epoch=True, batch_size=1, sync_dist=trainer.world_size > 1)
 
     @override
@@ -101,14 +135,3 @@ class AbilityMonitor(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["history"])
         self.results = self.history[-1]["results"] if self.history else {}
-
-    def _read(self, store: ExampleStore) -> None:
-        """Note the ability and the chance level of every validation example."""
-        names = [NO_ABILITY if ability is None else ability for ability in store.abilities]
-        abilities = list(dict.fromkeys(names))
-        codes = {ability: code for code, ability in enumerate(abilities)}
-        chances = [float(store[i].meta.get("chance", torch.nan)) for i in range(len(store))]
-        self._codes = torch.tensor([codes[name] for name in names], dtype=torch.int64)
-        self._chance = torch.tensor(chances, dtype=torch.float64)
-        self._scores = AbilityScores(abilities)
-        self._store = store

@@ -172,7 +172,8 @@ class LedgerWriter(Callback, CurriculumObserver):
             parts.PROBLEM,
         )
         info = {
-            "version": VERSION, "policy": type(report.policy).__name__, "required_metrics": list(report.policy.required_metrics),
+            "version": VERSION, "policy": type(report.policy).__name__,
+            "required_metrics": list(report.policy.required_metrics),
             "batch_size": curriculum_data(trainer).sampler.batch_size, "num_stages": trainer.max_epochs,
             "metrics": {
                 name: {"formula": report.formulas[name], "unit": m.unit, "higher_is_harder": m.higher_is_harder}

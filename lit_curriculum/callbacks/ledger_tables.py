@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lit_curriculum.curriculum.reasons import stage_reasons
 from lit_curriculum.data.problems import ProblemReport
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.loop.planner import StageReport
@@ -59,7 +58,6 @@ def state_of(report: StageReport) -> StageState:
     """All examples as of the decision for a stage."""
     table, plan = report.table, report.plan
     n = table.num_examples
-    reasons = stage_reasons(report.policy, table, plan)
     candidate = np.zeros(n, np.bool_)
     candidate[report.candidates] = True
     place = np.full(n, -1, np.int32)
@@ -69,10 +67,10 @@ def state_of(report: StageReport) -> StageState:
         scores={m: values.copy() for m, values in table.scores.items()},
         scored_at={m: stages.copy() for m, stages in table.scored_at.items()},
         candidate=candidate,
-        times=np.bincount(plan.indices, minlength=n).astype(np.int32),
+        times=report.times,
         place=place,
-        reason=reasons.codes,
-        reasons=reasons.texts,
+        reason=report.reasons.codes,
+        reasons=report.reasons.texts,
     )
 
 
@@ -131,7 +129,7 @@ def planned_info(report: StageReport, step: int) -> dict[str, Any]:
         "scored_tokens": report.scored_tokens, "scoring_seconds": report.scoring_seconds,
         "selecting_seconds": report.selecting_seconds, "learning_seconds": learning.seconds,
         "generated_tokens": learning.generated_tokens, "learning_forward_tokens": learning.forward_tokens,
-        "scalars": {k: float(v) for k, v in {**report.plan.scalars, **learning.scalars}.items()},
+        "scalars": {k: float(v) for k, v in report.scalars.items()},
     }  # fmt: skip
 
 

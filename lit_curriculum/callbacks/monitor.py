@@ -25,10 +25,9 @@ from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.loop.resume import options_of
-from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker
 from lit_curriculum.report.figures import correlation_matrix, share_matrix
 from lit_curriculum.report.ledger_views import drift, rank_correlations, shown_stages
-from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray
+from lit_curriculum.types import CONDITIONED, IntArray
 
 _REACHED = ("train/loss", "val/loss", "val/accuracy")
 
@@ -57,9 +56,12 @@ def log_options(trainer: Trainer, options: Options) -> None:
 
 
 def log_reached(trainer: Trainer, options: Options) -> None:
-    """To TensorBoard's table of runs; a growth tracker enters its own means there, and a run has one line."""
+    """Log final values to TensorBoard's table of runs, which has one line for each run.
+
+    A callback with ``logs_final_values`` writes that line instead.
+    """
     callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
-    if not trainer.is_global_zero or any(isinstance(c, AbilityGrowthTracker) for c in callbacks):
+    if not trainer.is_global_zero or any(getattr(c, "logs_final_values", False) for c in callbacks):
         return
     reached = {name: float(trainer.callback_metrics[name]) for name in _REACHED if name in trainer.callback_metrics}
     for logger in trainer.loggers:
@@ -127,15 +129,14 @@ def plan_scalars(report: StageReport, history: StageHistory) -> dict[str, float]
     """All scalars of a decision, under the tags of the log; those that are not defined are left out."""
     learning = report.learning
     found = {
-        **report.plan.scalars,
-        **learning.scalars,
+        **report.scalars,
         "stage": float(report.stage),
         "selected": float(len(report.plan)),
         "candidates": float(len(report.candidates)),
         "scored_tokens": float(report.scored_tokens),
         "scoring_seconds": report.scoring_seconds,
         "selecting_seconds": report.selecting_seconds,
-        "refresh_seconds": report.scoring_seconds + report.selecting_seconds + learning.seconds,
+        "refresh_seconds": report.refresh_seconds,
         "overlap": report.overlap,
     }
     if learning.seconds:
@@ -146,7 +147,7 @@ def plan_scalars(report: StageReport, history: StageHistory) -> dict[str, float]
     found["turnover/new"] = history.new_share()
     found |= {f"views/{pair}": value for pair, value in history.views().items()}
     for metric, scores in report.table.scores.items():
-        known, chosen = scores[np.isfinite(scores)], scores[np.unique(report.plan.indices)]
+        known, chosen = scores[np.isfinite(scores)], scores[report.distinct]
         if len(known):
             points = np.quantile(known, [0.25, 0.5, 0.75]).tolist()
             found |= {f"drift/{metric}/{q}": v for q, v in zip(("lower", "median", "upper"), points, strict=True)}
@@ -160,7 +161,7 @@ def plan_scalars(report: StageReport, history: StageHistory) -> dict[str, float]
 
 
 def example_rows(
-    report: StageReport, history: StageHistory, store: ExampleStore, count: int
+    report: StageReport, history: StageHistory, count: int
 ) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Tables of examples to read by the first metric that the policy reads: tag, columns, rows."""
     kinds: dict[str, IntArray] = {}
@@ -176,7 +177,7 @@ def example_rows(
     for kind, indices in kinds.items():
         rows = []
         for i in indices.tolist():
-            example = store[i]
+            example = report.store[i]
             score = "-" if metric is None else f"{report.table.scores[metric][i]:.5g}"
             rows.append(
                 [example.id, example.instruction[:_TEXT], example.response[:_TEXT], score, str(history.times[i])]
@@ -268,15 +269,14 @@ class CurriculumMonitor(Callback, CurriculumObserver):
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        store = curriculum_data(trainer).train_store
-        self.history.add(report, store)
+        self.history.add(report)
         if not self._options and self._curriculum is not None:
             module = trainer.lightning_module
             self.cost.measure(module, trainer.world_size)
             self._options = options_of_run(trainer, module, self._curriculum)
             log_options(trainer, self._options)
         self.cost.seconds["scoring"] += report.scoring_seconds
-        self.cost.seconds["refresh"] += report.scoring_seconds + report.selecting_seconds + report.learning.seconds
+        self.cost.seconds["refresh"] += report.refresh_seconds
         self.cost.tokens["scoring"] += report.scored_tokens
         self._log(trainer, {**plan_scalars(report, self.history), **self.cost.scalars()})
         for name, scores in report.table.scores.items():
@@ -284,7 +284,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
             log_sinks.log_histogram(trainer, f"difficulty/{name}", scores[np.isfinite(scores)], report.stage)
             log_sinks.log_histogram(trainer, f"difficulty_selected/{name}", chosen[np.isfinite(chosen)], report.stage)
         if self.examples and trainer.is_global_zero:
-            for tag, columns, rows in example_rows(report, self.history, store, self.examples):
+            for tag, columns, rows in example_rows(report, self.history, self.examples):
                 log_sinks.log_rows(trainer, f"examples/{tag}", columns, rows, report.stage)
         self._lay_out(trainer, report.table.scores)
         most = _FIGURE_SHARE * (time.perf_counter() - self._begun)

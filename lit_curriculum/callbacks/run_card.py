@@ -20,7 +20,6 @@ from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.loop.resume import options_of
-from lit_curriculum.types import CONDITIONED
 from lit_curriculum.utils.files import write_atomic
 
 FORMAT = 1
@@ -78,17 +77,15 @@ class RunCard(Callback, CurriculumObserver):
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        store = curriculum_data(trainer).train_store
-        lengths = store.lengths(CONDITIONED)
         self.stages = [s for s in self.stages if s.stage < report.stage]  # a stage planned again after a resume
         self.stages.append(
             StageCost(
                 stage=report.stage,
                 step=trainer.global_step,
-                available=len(store),
+                available=len(report.store),
                 examples=len(report.plan),
-                distinct=len(set(report.plan.indices.tolist())),
-                tokens=int(lengths[report.plan.indices].sum()),
+                distinct=len(report.distinct),
+                tokens=report.tokens,
                 overlap=None if report.previous is None else report.overlap,
                 scored_tokens=report.scored_tokens,
                 scoring_seconds=report.scoring_seconds,

@@ -10,7 +10,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from lit_curriculum.callbacks.ledger_tables import example_columns
-from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.utils.files import atomic_path
@@ -42,9 +41,8 @@ class SelectionLog(Callback, CurriculumObserver):
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         if not trainer.is_global_zero:
             return
-        store = curriculum_data(trainer).train_store
         indices, weights = report.plan.indices, report.plan.weights
-        described = example_columns(store, indices)
+        described = example_columns(report.store, indices)
         rows = zip(*described.values(), strict=True)
         scores = {name: values[indices].tolist() for name, values in report.table.scores.items()}
         path = self._folder / f"stage-{report.stage}.jsonl"

@@ -14,7 +14,7 @@ from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.report.ledger import StageState
 from lit_curriculum.report.ledger_views import rank_correlation
-from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray
+from lit_curriculum.types import BoolArray, FloatArray, IntArray
 
 SAMPLE = 5000
 """Examples, the first by content hash, whose scores are compared over stages; of fewer, all."""
@@ -39,20 +39,19 @@ class StageHistory:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def add(self, report: StageReport, store: ExampleStore) -> None:
-        """Enter a decision; a stage that is planned again takes the place of the first time."""
-        size = report.table.num_examples
+    def add(self, report: StageReport) -> None:
+        """Enter a decision; a stage that is planned again replaces the first time."""
+        size = len(report.store)
         if len(self.chosen) > report.stage:
             self.chosen = self.chosen[: report.stage]
             self.scores = {m: found[: report.stage] for m, found in self.scores.items()}
             masks = [self._mask(s, len(self.times)) for s in range(report.stage)]
             self.times = np.sum(masks, axis=0, dtype=np.int32) if masks else np.zeros_like(self.times)
         if not len(self):
-            self.sample = np.sort(np.argsort(content_ranks(store.content_hashes))[:SAMPLE])
+            self.sample = np.sort(np.argsort(content_ranks(report.store.content_hashes))[:SAMPLE])
         for metric, scores in report.table.scores.items():
             self.scores.setdefault(metric, []).append(scores[self.sample].astype(np.float32))
-        chosen = np.zeros(size, np.bool_)
-        chosen[report.plan.indices] = True
+        chosen = report.times > 0
         self.chosen.append(np.packbits(chosen))
         self.times = np.append(self.times, np.zeros(size - len(self.times), np.int32)) + chosen.astype(np.int32)
 

@@ -1,92 +1,49 @@
-"""Exact match and loss by ability, from sums that are right under ranks and uneven batches."""
+"""Accuracy, loss and chance-corrected accuracy of each ability or task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import torch
-from torch import Tensor
-from torchmetrics import Metric
+import numpy as np
+from numpy.typing import NDArray
 
 
-class AbilityScores(Metric):
-    """Accuracy, loss, chance and chance-corrected accuracy of each ability.
-
-    Only sums are kept and reduced over ranks; every ratio is taken at the end, so how the examples were cut into
-    batches or spread over ranks changes nothing.
+def ability_scores(
+    abilities: Sequence[str], right: NDArray[Any], nll_sum: NDArray[Any], num_scored: NDArray[Any], chance: NDArray[Any]
+) -> dict[str, dict[str, float]]:
+    """Score each ability over its items.
 
     Args:
-        abilities: Names of the abilities; an ability's code is its position here.
+        abilities: [M] ability of each item.
+        right: [M] whether the answer is right; or a score between 0 and 1, such as pass@k.
+        nll_sum: [M] summed loss of the right answer in nats.
+        num_scored: [M] number of tokens that the sum is over.
+        chance: [M] probability that a blind guess is right; NaN where it is unknown.
+
+    Returns:
+        Ability -> ``accuracy``, the mean p of ``right``; ``nll``, the loss in nats per token; ``chance``, the mean c;
+        ``kappa``, (p - c) / (1 - c): 0 at chance, 1 when all is right; and ``num_examples``. Chance and kappa are NaN
+        where an item's chance is unknown. Abilities are in the order of their first items.
 
     References:
-        Chance correction: Cohen 1960, "A coefficient of agreement for nominal scales", kappa = (p - c) / (1 - c).
+        Chance correction: Cohen 1960, "A coefficient of agreement for nominal scales".
     """
-
-    is_differentiable = False
-    full_state_update = False
-
-    correct: Tensor
-    total: Tensor
-    chance: Tensor
-    nll: Tensor
-    tokens: Tensor
-
-    def __init__(self, abilities: Sequence[str]) -> None:
-        super().__init__()
-        self.abilities = tuple(abilities)
-        for name, dtype in (
-            ("correct", torch.float64),
-            ("total", torch.int64),
-            ("chance", torch.float64),
-            ("nll", torch.float64),
-            ("tokens", torch.int64),
-        ):
-            self.add_state(name, torch.zeros(len(self.abilities), dtype=dtype), dist_reduce_fx="sum")
-
-    def update(
-        self, ability_codes: Tensor, exact: Tensor, nll_sum: Tensor, num_scored: Tensor, chance: Tensor | None = None
-    ) -> None:
-        """Add a batch.
-
-        Args:
-            ability_codes: [B] int64, positions in ``abilities``.
-            exact: [B] bool, whether the whole response was right; or a score between 0 and 1, such as pass@k.
-            nll_sum: [B] summed loss of the response in nats.
-            num_scored: [B] number of tokens that the sum is over.
-            chance: [B] probability that a blind guess is right. Where it is unknown, leave it out or give NaN; chance
-                and kappa of the abilities concerned are NaN then.
-        """
-        if chance is None:
-            chance = torch.full_like(nll_sum, torch.nan)
-        for state, values in (
-            (self.correct, exact),
-            (self.total, torch.ones_like(ability_codes)),
-            (self.chance, chance),
-            (self.nll, nll_sum),
-            (self.tokens, num_scored),
-        ):
-            state.index_add_(0, ability_codes, values.to(state.dtype))
-
-    def compute(self) -> dict[str, dict[str, float]]:
-        """Of each ability that occurred.
-
-        Returns:
-            ``accuracy``, the share of exact matches p; ``nll``, the mean loss in nats per token; ``chance``, the mean
-            chance level c of its examples; ``kappa``, (p - c) / (1 - c): 0 at chance, 1 when all is right; and
-            ``num_examples``.
-        """
-        accuracy = self.correct / self.total.double()
-        chance = self.chance / self.total
+    names = list(dict.fromkeys(abilities))
+    code = {name: number for number, name in enumerate(names)}
+    codes = np.array([code[name] for name in abilities], dtype=np.int64)
+    total = np.bincount(codes, minlength=len(names))
+    correct, nll, tokens, guessed = (
+        np.bincount(codes, weights=values, minlength=len(names)) for values in (right, nll_sum, num_scored, chance)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        accuracy, chances = correct / total, guessed / total
         columns = {
             "accuracy": accuracy,
-            "nll": self.nll / self.tokens,
-            "chance": chance,
-            "kappa": (accuracy - chance) / (1 - chance),
-            "num_examples": self.total,
+            "nll": nll / tokens,
+            "chance": chances,
+            "kappa": (accuracy - chances) / (1 - chances),
+            "num_examples": total,
         }
-        values = {name: column.tolist() for name, column in columns.items()}
-        return {
-            ability: {name: values[name][code] for name in values}
-            for code, ability in enumerate(self.abilities)
-            if values["num_examples"][code]
-        }
+    values = {column: found.tolist() for column, found in columns.items()}
+    return {name: {column: values[column][k] for column in values} for k, name in enumerate(names)}

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
-from lit_curriculum.evaluation.ability_scores import AbilityScores
+from lit_curriculum.evaluation.ability_scores import ability_scores
 from lit_curriculum.evaluation.intervals import Interval, score_interval
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.options import ItemResult
@@ -45,33 +44,16 @@ def shard(items: Sequence[T], rank: int, world_size: int) -> Sequence[T]:
     return items[rank::world_size]
 
 
-def update_scores(scores: AbilityScores, results: Sequence[ItemResult]) -> None:
-    """Add results to sums that are reduced over ranks; a rank without results adds nothing."""
-    if not results:
-        return
-    code = {task: number for number, task in enumerate(scores.abilities)}
-    scores.update(
-        torch.tensor([code[r.item.task] for r in results], device=scores.device),
-        torch.tensor([r.score for r in results], dtype=torch.float64, device=scores.device),
-        torch.tensor([r.nll_sum for r in results], dtype=torch.float64, device=scores.device),
-        torch.tensor([r.num_tokens for r in results], device=scores.device),
-        torch.tensor([r.item.chance for r in results], dtype=torch.float64, device=scores.device),
-    )
-
-
 def summarise(results: Sequence[ItemResult]) -> list[TaskScore]:
     """One row a task, in the order in which tasks first occur."""
-    tasks = list(dict.fromkeys(r.item.task for r in results))
-    sums = AbilityScores(tasks)
-    update_scores(sums, results)
-    found = sums.compute()
+    columns = np.array([(r.score, r.nll_sum, r.num_tokens, r.item.chance) for r in results], dtype=np.float64)
+    scores = ability_scores([r.item.task for r in results], *columns.reshape(-1, 4).T)
     out = []
-    for task in tasks:
+    for task, of in scores.items():
         own = [r for r in results if r.item.task == task]
         values = np.array([r.score for r in own], dtype=np.float64)
         names = list(dict.fromkeys(name for r in own for name in r.extra))
         parts = {name: np.sum([r.extra[name] for r in own if name in r.extra], axis=0) for name in names}
-        of = found[task]
         out.append(
             TaskScore(
                 task=task, num_items=len(own), score=of["accuracy"], interval=score_interval(values),

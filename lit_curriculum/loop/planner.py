@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.reasons import StageReasons, stage_reasons
 from lit_curriculum.data.sampler import CurriculumSampler
 from lit_curriculum.difficulty.base import DifficultyMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, Scores, formula_ids
 from lit_curriculum.difficulty.learned import LearnedMetric, UpdateCost
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.training_losses import TrainingLossCollector, check_training_loss_metric
-from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan, make_generator
+from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray, Plan, ability_names, make_generator
 
 _VERSION = 1
 Score = Callable[[IntArray, int], Scores]
@@ -25,14 +28,19 @@ Update = Callable[[str, LearnedMetric, int, np.random.Generator], tuple[FloatArr
 """Updates a learned metric before a stage, then scores all N examples: called with (name, metric, stage, generator)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StageReport:
-    """What was decided for a stage, and what the decision cost."""
+    """What was decided for a stage, and what the decision cost; the record that all observers read.
+
+    Derived facts are computed at their first use and kept, so that observers share them.
+    """
 
     stage: int
     plan: Plan
     previous: Plan | None
     """The plan of the stage before, or none before stage 0."""
+    store: ExampleStore
+    """All N examples."""
     policy: CurriculumPolicy
     """The policy that decided; read-only for observers."""
     metrics: Mapping[str, DifficultyMetric]
@@ -48,13 +56,48 @@ class StageReport:
     learning: UpdateCost = field(default_factory=UpdateCost)
     """Total cost of the updates of learned metrics, and the scalars that they log."""
 
-    @property
+    @cached_property
+    def times(self) -> NDArray[np.int32]:
+        """[N] entries of each example in the plan."""
+        return np.bincount(self.plan.indices, minlength=len(self.store)).astype(np.int32)
+
+    @cached_property
+    def distinct(self) -> IntArray:
+        """[K] indices of the distinct examples of the plan, rising."""
+        return np.flatnonzero(self.times)
+
+    @cached_property
     def overlap(self) -> float:
-        """Share of this stage's distinct examples that the stage before trained on too; NaN at stage 0."""
+        """Share of the distinct examples that the stage before trained on too; NaN at stage 0."""
         if self.previous is None:
             return float("nan")
-        now, before = set(self.plan.indices.tolist()), set(self.previous.indices.tolist())
-        return len(now & before) / len(now)
+        return int(np.isin(self.distinct, self.previous.indices).sum()) / len(self.distinct)
+
+    @cached_property
+    def tokens(self) -> int:
+        """Tokens of the plan's entries, padding left out."""
+        return int(self.store.lengths(CONDITIONED)[self.plan.indices].sum())
+
+    @cached_property
+    def ability_shares(self) -> dict[str, float]:
+        """Share of each ability among the plan's entries."""
+        names, counts = np.unique(ability_names(self.store, self.plan.indices), return_counts=True)
+        return {name: count / len(self.plan) for name, count in zip(names.tolist(), counts.tolist(), strict=True)}
+
+    @cached_property
+    def reasons(self) -> StageReasons:
+        """The reason for or against each example; ask before the policy steps again."""
+        return stage_reasons(self.policy, self.table, self.plan)
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """What policy and learned metrics report about the stage, by name."""
+        return {**self.plan.scalars, **self.learning.scalars}
+
+    @property
+    def refresh_seconds(self) -> float:
+        """Seconds of scoring, selecting and updating learned metrics."""
+        return self.scoring_seconds + self.selecting_seconds + self.learning.seconds
 
 
 class StagePlanner:
@@ -172,7 +215,7 @@ class StagePlanner:
         self.stage = stage
         self._learned_states = {name: metric.state_dict() for name, metric in self._learned.items()}
         return StageReport(
-            stage=stage, plan=plan, previous=previous, policy=self.policy, metrics=self.metrics,
+            stage=stage, plan=plan, previous=previous, store=self.store, policy=self.policy, metrics=self.metrics,
             formulas=self.formulas, table=self.table, candidates=candidates, scoring_seconds=scores.seconds,
             scored_tokens=scores.tokens, selecting_seconds=time.perf_counter() - started,
             learning=UpdateCost.total(costs),

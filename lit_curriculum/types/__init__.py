@@ -6,6 +6,7 @@ Shape letters used in the package: ``N`` examples in the data, ``B`` rows in a b
 
 from lit_curriculum.types.examples import (
     CONDITIONED,
+    NO_ABILITY,
     UNCONDITIONED,
     WHOLE,
     BoolArray,
@@ -16,6 +17,7 @@ from lit_curriculum.types.examples import (
     IntArray,
     Message,
     Role,
+    ability_names,
     join_turns,
 )
 from lit_curriculum.types.models import (
@@ -34,6 +36,7 @@ from lit_curriculum.types.subset import Subset
 
 __all__ = [
     "CONDITIONED",
+    "NO_ABILITY",
     "UNCONDITIONED",
     "WHOLE",
     "BoolArray",
@@ -52,6 +55,7 @@ __all__ = [
     "TokenNLL",
     "Plan",
     "Subset",
+    "ability_names",
     "make_generator",
     "join_turns",
 ]

@@ -65,6 +65,10 @@ class Example:
         return join_turns("assistant", ((m.role, m.content) for m in self.messages))
 
 
+NO_ABILITY = "other"
+"""Name under which examples without an ability are counted."""
+
+
 class EncodedView(NamedTuple):
     """The tokens of one view of one example."""
 
@@ -102,3 +106,9 @@ class ExampleStore(Protocol):
     def encoded(self, index: int, view: str, /) -> EncodedView:
         """The tokens of one view of one example."""
         ...
+
+
+def ability_names(store: ExampleStore, indices: IntArray) -> NDArray[np.str_]:
+    """[K] ability of each of the examples ``indices``, or :data:`NO_ABILITY`."""
+    abilities = store.abilities
+    return np.array([abilities[i] or NO_ABILITY for i in indices.tolist()], dtype=np.str_)

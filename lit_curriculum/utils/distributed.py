@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 T = TypeVar("T")
@@ -57,6 +59,16 @@ def scatter(items: Sequence[S], run: Callable[[list[S]], list[T]], together: boo
     shares: list[list[T]] = [[] for _ in range(world_size)]
     dist.all_gather_object(shares, run(list(items[rank::world_size])))
     return [shares[k % world_size][k // world_size] for k in range(len(items))]
+
+
+def all_gather_columns(table: NDArray[Any]) -> NDArray[Any]:
+    """Concatenate the ranks' tables [K, n], whose widths may differ, on every rank."""
+    _, world_size = rank_and_world()
+    if world_size == 1:
+        return table
+    parts: list[Any] = [None] * world_size
+    dist.all_gather_object(parts, table)
+    return np.concatenate(parts, axis=1)
 
 
 def all_reduce_sum(table: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class JsonlLog(Generic[K, V]):
         entries: Key -> value; of several lines with one key the last counts.
 
     Raises:
-        ValueError: a line other than the last is broken, a line is refused by ``parse``, or the file has another header.
+        ValueError: a line before the last is broken, ``parse`` refuses a line, or the file has another header.
     """
 
     def __init__(

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.callbacks.abilities import AbilityMonitor, Outcomes
 from lit_curriculum.types import Batch, Example
 from tests.callbacks.scoring_toys import ScoringModule, ValidatedData
 from tests.conftest import ListStore, make_example
@@ -133,3 +134,16 @@ def test_a_module_that_returns_no_sums_is_refused(tmp_path: Path, module: type[L
     trainer = toy_trainer(tmp_path, 1, callbacks=[AbilityMonitor()], limit_val_batches=1.0)
     with pytest.raises(MisconfigurationException, match=f"index, nll_sum, num_scored, exact, which {module.__name__}"):
         trainer.fit(module(), ValidatedData(_examples()))
+
+
+def test_an_item_that_a_rank_repeats_counts_once() -> None:
+    store = ListStore(_examples())
+    rows = np.array([[3, 0, 3, 4], [0.3, 0.0, 0.3, 0.1], [1, 1, 1, 2], [1, 0, 1, 1]], dtype=np.float64)
+    found = Outcomes.from_rows(rows, store)
+    assert found.index.tolist() == [0, 3, 4]
+    assert found.abilities.tolist() == ["as", "bs", "other"]
+    assert (found.nll_sum.tolist(), found.right.tolist()) == ([0.0, 0.3, 0.1], [False, True, True])
+    assert found.chance[0] == 0.25
+    some = found.only(np.array([0, 4]))
+    assert (some.index.tolist(), some.num_scored.tolist()) == ([0, 4], [1.0, 2.0])
+    assert found.scores()["bs"]["accuracy"] == 1.0

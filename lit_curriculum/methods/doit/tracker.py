@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
-import torch.distributed as dist
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 from typing_extensions import override
 
-from lit_curriculum.callbacks.seen_rows import NO_ABILITY, Seen, SeenRows
+from lit_curriculum.callbacks.abilities import AbilityMeter, Outcomes
 from lit_curriculum.difficulty.words import check_choice
-from lit_curriculum.evaluation.measured import COLUMNS, Measured, declared_splits, sample_items, split_items
-from lit_curriculum.loop.checks import curriculum_data, step_outputs, validation_store
+from lit_curriculum.loop.checks import curriculum_data, validation_store
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.methods.doit import tracker_log as growth_log
+from lit_curriculum.methods.doit.seen_rows import Seen, SeenRows
 from lit_curriculum.methods.doit.study.records import GrowthRecord
 from lit_curriculum.methods.doit.study.study import AnswerMode
-from lit_curriculum.methods.doit.validation_answers import (
+from lit_curriculum.methods.doit.validation_items import (
     check_generative,
     check_parsers,
+    declared_splits,
     exact_matches,
     items_of,
     longest_answer,
+    sample_items,
+    split_items,
 )
-from lit_curriculum.types import ExampleStore, FloatArray, Plan
+from lit_curriculum.types import ExampleStore, ability_names
 
 _OWNER = "AbilityGrowthTracker"
 UNIQUE_PREFIX = "n_unique/"
 
 
-class AbilityGrowthTracker(Callback, CurriculumObserver):
+class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
     """Makes growth records at validations, and logs them under ``growth/``.
 
     Logs ``growth/{split}/{ability}/score``, ``chance``, ``kappa`` and ``nll``, the plain means
@@ -46,8 +47,7 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
     ``growth/mixture``, a page of custom scalars, and the run's options with its last means as hyperparameters. Rank
     zero appends every record to ``growth.jsonl`` in the run's folder. The items of the validation data are split by
     ``split`` in their ``meta``, else by turns within an ability, into ``valid``, which checkpoints are chosen on, and
-    ``test``. The module's ``validation_step`` returns ``index``, ``nll_sum``, ``num_scored`` and ``exact``, each [B];
-    an item's chance stands as ``chance`` in its ``meta``. The sanity check is left out.
+    ``test``. See :class:`~lit_curriculum.callbacks.abilities.AbilityMeter` for what module and data have to offer.
 
     Args:
         ood: Abilities that are not trained on.
@@ -73,6 +73,8 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
         ValueError: an option is out of range.
     """
 
+    logs_final_values = True
+
     def __init__(
         self,
         ood: list[str] | None = None,
@@ -94,6 +96,7 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
             if value is not None and value < 1:
                 raise ValueError(f"{_OWNER}.{name} must be at least 1, got {value}.")
         check_parsers(parsers or {})
+        super().__init__()
         self.ood = list(ood or [])
         self.cell, self.arm, self.size, self.params, self.seed, self.rung = cell, arm, size, params, seed, rung
         self.valid, self.every, self.max_items = valid, every, max_items
@@ -103,19 +106,15 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
         self._seen = SeenRows()
         self._unique: dict[str, int] = {}
         self._shares: list[dict[str, float]] = []
-        self._rows: list[Tensor] = []
 
     # -- what is trained on ------------------------------------------------------------------------------------
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
         store = curriculum_data(trainer).train_store
-        self._unique = _unique(report.plan, store)
-        names, counts = np.unique([store.abilities[int(i)] or NO_ABILITY for i in report.plan.indices],
-                                  return_counts=True)  # fmt: skip
-        shares = {str(n): float(c) / len(report.plan) for n, c in zip(names, counts, strict=True)}
-        self._shares = [*self._shares[: report.stage], shares]
-        mixed = {f"growth/{a}/p_mix": share for a, share in shares.items()}
+        self._unique = _unique(report, store)
+        self._shares = [*self._shares[: report.stage], report.ability_shares]
+        mixed = {f"growth/{a}/p_mix": share for a, share in report.ability_shares.items()}
         growth_log.log_scalars(trainer, mixed, trainer.global_step)
         growth_log.log_scalars(trainer, growth_log.policy_scalars(report.plan.scalars), report.stage)
 
@@ -133,40 +132,19 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
             check_generative(trainer, pl_module)
 
     @override
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._rows = []
-
-    @override
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Tensor | Mapping[str, Any] | None,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if not trainer.sanity_checking:
-            found = step_outputs(outputs, COLUMNS, "validation_step", self, pl_module)
-            self._rows.append(torch.stack([found[k].detach().cpu().double() for k in COLUMNS]))
-
-    @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not self._due(trainer):
             return
         store = validation_store(trainer, self)
-        rows = _of_all_ranks(torch.cat([torch.zeros(len(COLUMNS), 0), *self._rows], dim=1).numpy(), trainer)
-        names = [a or NO_ABILITY for a in store.abilities]
-        measured = Measured.from_rows(rows, sample_items(names, store.content_hashes, self.max_items))
-        chances = [float(store[int(i)].meta.get("chance", np.nan)) for i in measured.index]
+        outcomes = self.outcomes(trainer)
+        if self.max_items is not None:
+            outcomes = outcomes.only(sample_items(store, self.max_items))
         if self.answers == "generated":
-            items = items_of(store, measured.index, self.parsers)
-            limit = self.max_new_tokens or 2 * longest_answer(store, measured.index)
-            places, right = exact_matches(trainer, pl_module, items, limit)
-            judged = _of_all_ranks(np.stack([places, right]).astype(np.float64), trainer)
-            measured.right[judged[0].astype(np.int64)] = judged[1] > 0
-            chances = [item.chance for item in items]
-        new = self._records(trainer, store, measured, np.array(chances))
+            items = items_of(store, outcomes.index, self.parsers)
+            limit = self.max_new_tokens or 2 * longest_answer(store, outcomes.index)
+            right = exact_matches(trainer, pl_module, items, limit)
+            outcomes = replace(outcomes, right=right, chance=np.array([item.chance for item in items]))
+        new = self._records(trainer, outcomes, declared_splits(store, outcomes.index))
         if not self.history:
             growth_log.write_layout(trainer, list(dict.fromkeys(r.ability for r in new)), "test")
         self.history += new
@@ -182,12 +160,11 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
         fits = trainer.state.fn == TrainerFn.FITTING
         return not fits or epoch % self.every == 0 or epoch == trainer.max_epochs
 
-    def _records(self, trainer: Trainer, store: ExampleStore, of: Measured, chances: FloatArray) -> list[GrowthRecord]:
-        names = np.array([store.abilities[int(i)] or NO_ABILITY for i in of.index])
-        seen, told = self._seen.counts(), declared_splits(store, of.index)
+    def _records(self, trainer: Trainer, of: Outcomes, splits: Sequence[str] | None) -> list[GrowthRecord]:
+        seen = self._seen.counts()
         records = []
-        for ability in dict.fromkeys(names.tolist()):
-            for split, items in split_items(np.flatnonzero(names == ability), self.valid, told):
+        for ability in dict.fromkeys(of.abilities.tolist()):
+            for split, items in split_items(np.flatnonzero(of.abilities == ability), self.valid, splits):
                 rows, tokens = seen.get(ability, Seen(0, 0))
                 right = of.right[items]
                 records.append(
@@ -196,7 +173,7 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
                         rung=self.rung, ability=ability, group="ood" if ability in self.ood else "in_domain",
                         split=split, epoch=trainer.current_epoch + 1, step=trainer.global_step,
                         n_unique=self._unique.get(ability, 0), n_seen=rows, tokens_seen=tokens,
-                        correct=int(right.sum()), total=len(items), chance_sum=float(chances[items].sum()),
+                        correct=int(right.sum()), total=len(items), chance_sum=float(of.chance[items].sum()),
                         nll=float(of.nll_sum[items].sum() / of.num_scored[items].sum()),
                         outcomes="".join("1" if e else "0" for e in right),
                         item_nll=tuple(round(float(v), 5) for v in of.nll_sum[items] / of.num_scored[items]),
@@ -229,20 +206,11 @@ class AbilityGrowthTracker(Callback, CurriculumObserver):
         self._unique, self._shares = dict(state_dict["unique"]), list(state_dict["shares"])
 
 
-def _unique(plan: Plan, train: ExampleStore) -> dict[str, int]:
-    """Different rows of each ability that the run draws on: the policy's count, else those of the plan."""
-    told = {k.removeprefix(UNIQUE_PREFIX): int(v) for k, v in plan.scalars.items() if k.startswith(UNIQUE_PREFIX)}
-    if told:
-        return told
-    rows = np.unique(plan.indices)
-    names, counts = np.unique([train.abilities[int(i)] or NO_ABILITY for i in rows], return_counts=True)
-    return {str(n): int(c) for n, c in zip(names, counts, strict=True)}
-
-
-def _of_all_ranks(rows: FloatArray, trainer: Trainer) -> FloatArray:
-    """[K, items] of all ranks one behind the other; ranks may hold different numbers."""
-    if trainer.world_size == 1:
-        return rows
-    parts: list[Any] = [None] * trainer.world_size
-    dist.all_gather_object(parts, rows)
-    return np.concatenate(parts, axis=1)
+def _unique(report: StageReport, store: ExampleStore) -> dict[str, int]:
+    """Distinct rows of each ability that the run draws on: the policy's count, else those of the plan."""
+    scalars = report.plan.scalars
+    found = {k.removeprefix(UNIQUE_PREFIX): int(v) for k, v in scalars.items() if k.startswith(UNIQUE_PREFIX)}
+    if found:
+        return found
+    names, counts = np.unique(ability_names(store, report.distinct), return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from experiments.demo import run as demo
 from lit_curriculum import DifficultyTable, ScheduleTrace, StageReport, UniformPolicy
 from lit_curriculum.types import Plan
+from tests.conftest import ListStore
 
 VIEWS = ("length", "mtld", "loss", "scorer")
 
@@ -64,8 +65,8 @@ def test_a_plan_without_schedules_is_not_kept() -> None:
     table = DifficultyTable(2, ["loss"])
     plan = Plan(indices=np.arange(2), scalars={"threshold": 1.0})
     report = StageReport(
-        stage=0, plan=plan, previous=None, table=table, candidates=np.arange(0), scoring_seconds=0.0,
-        selecting_seconds=0.0, scored_tokens=0, policy=UniformPolicy(), metrics={}, formulas={},
+        stage=0, plan=plan, previous=None, store=ListStore([]), table=table, candidates=np.arange(0),
+        scoring_seconds=0.0, selecting_seconds=0.0, scored_tokens=0, policy=UniformPolicy(), metrics={}, formulas={},
     )  # fmt: skip
     trace.on_stage_planned(Trainer(logger=False, enable_checkpointing=False), report)
     assert trace.chosen == []

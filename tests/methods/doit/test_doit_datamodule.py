@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.data.formats import MalformedRecordError
-from lit_curriculum.evaluation.measured import declared_splits
 from lit_curriculum.methods.doit.data import FULL_ROWS, DoITDataModule, doit_fields
 from lit_curriculum.methods.doit.study.plans import AbilitySpec, recipe
+from lit_curriculum.methods.doit.validation_items import declared_splits
 from lit_curriculum.types import CONDITIONED
 from tests.data.toy_tokenizers import CHATML_WITH_DEFAULT_SYSTEM, byte_level
 from tests.methods.doit.doit_files import FILES, QUESTION, turns

@@ -18,11 +18,11 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from lit_curriculum import AbilityGrowthTracker, AtomicCheckpointIO, CurriculumCallback, UniformPolicy
-from lit_curriculum.callbacks.seen_rows import SeenRows
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.evaluation.measured import Measured, sample_items, split_items
 from lit_curriculum.evaluation.tasks.from_examples import example_item
+from lit_curriculum.methods.doit.seen_rows import SeenRows
 from lit_curriculum.methods.doit.tracker_log import mixture_table, policy_scalars
+from lit_curriculum.methods.doit.validation_items import sample_items, split_items
 from lit_curriculum.types import Example, Message, Plan
 from tests.callbacks.scoring_toys import ScoringModule, ValidatedData
 from tests.conftest import ListStore, make_example
@@ -183,20 +183,17 @@ def test_event_files_hold_every_tag(tmp_path: Path) -> None:
     )
 
 
-def test_items_are_sampled_by_content_and_counted_once() -> None:
-    hashes = np.array([b"d", b"a", b"c", b"b", b"e"], dtype="S1")
-    assert sample_items(["x", "y", "x", "x", "y"], hashes, 2).tolist() == [1, 2, 3, 4]
-    assert sample_items(["x"] * 5, hashes, None).tolist() == [0, 1, 2, 3, 4]
-    rows = np.array([[3, 0, 3, 1], [0.3, 0.0, 0.3, 0.1], [1, 1, 1, 2], [1, 0, 1, 1]], dtype=np.float64)
-    found = Measured.from_rows(rows, np.array([0, 3]))
-    assert (found.index.tolist(), found.nll_sum.tolist(), found.right.tolist()) == ([0, 3], [0.0, 0.3], [False, True])
+def test_items_are_sampled_by_content_and_split() -> None:
+    items = [make_example(i, "a", f"{i}?", ability) for i, ability in enumerate("xyxxy")]
+    items = [replace(e, content_hash=digit) for e, digit in zip(items, "dacbe", strict=True)]
+    assert sample_items(ListStore(items), 2).tolist() == [1, 2, 3, 4]
     assert [(s, i.tolist()) for s, i in split_items(np.arange(3), True)] == [("valid", [0, 2]), ("test", [1])]
     assert [s for s, _ in split_items(np.arange(1), True)] == ["valid"]
-    told = ["test", "valid", "test", "test"]
-    assert [(s, i.tolist()) for s, i in split_items(np.array([1, 2, 3]), True, told)] == [
+    declared = ["test", "valid", "test", "test"]
+    assert [(s, i.tolist()) for s, i in split_items(np.array([1, 2, 3]), True, declared)] == [
         ("valid", [1]), ("test", [2, 3])
     ]  # fmt: skip
-    assert [(s, i.tolist()) for s, i in split_items(np.array([0, 1]), False, told)] == [("test", [0, 1])]
+    assert [(s, i.tolist()) for s, i in split_items(np.array([0, 1]), False, declared)] == [("test", [0, 1])]
 
 
 def test_policies_that_refit_are_logged_with_bounds_and_others_not() -> None:

@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_curriculum.loop.checks import CurriculumData
-from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray
-
-NO_ABILITY = "other"
-"""Name under which examples without an ability are counted."""
+from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray, ability_names
 
 
 class Seen(NamedTuple):
@@ -63,7 +60,7 @@ class SeenRows:
         rows = self._indices[: self._position]
         if self._weights is not None:
             rows = rows[self._weights[: self._position] > 0]
-        names = np.array([store.abilities[int(i)] or NO_ABILITY for i in rows])
+        names = ability_names(store, rows)
         tokens = store.num_scored(CONDITIONED)[rows]
         self._stages[self._stage] = {
             str(a): Seen(int((names == a).sum()), int(tokens[names == a].sum())) for a in np.unique(names)
