@@ -1,24 +1,17 @@
 """The public names of the package; :mod:`lit_curriculum` loads each on first use."""
 
-# The loop and what it drives
 from .callbacks.abilities import AbilityMonitor as AbilityMonitor
 from .callbacks.ledger import LedgerWriter as LedgerWriter
 from .callbacks.length_warmup import SequenceLengthWarmup as SequenceLengthWarmup
-
-# Callbacks
 from .callbacks.monitor import CurriculumMonitor as CurriculumMonitor
 from .callbacks.run_card import RunCard as RunCard
 from .callbacks.selection_log import SelectionLog as SelectionLog
 from .chat.cache import CachedClient as CachedClient
 from .chat.client import Budget as Budget
-
-# Chat clients
 from .chat.client import ChatClient as ChatClient
 from .chat.local_client import LocalClient as LocalClient
 from .chat.openai_client import OpenAIClient as OpenAIClient
 from .curriculum.base import CurriculumPolicy as CurriculumPolicy
-
-# Data
 from .data.ability_datamodule import AbilityDataModule as AbilityDataModule
 from .data.datamodule import InstructionDataModule as InstructionDataModule
 from .data.sampler import CurriculumSampler as CurriculumSampler
@@ -29,8 +22,6 @@ from .difficulty.base import ModelMetric as ModelMetric
 from .difficulty.base import TextMetric as TextMetric
 from .difficulty.compression import CompressionRatio as CompressionRatio
 from .difficulty.engine import ScoringEngine as ScoringEngine
-
-# Metrics
 from .difficulty.ifd import InstructionFollowingDifficulty as InstructionFollowingDifficulty
 from .difficulty.ifd import LossRatioIFD as LossRatioIFD
 from .difficulty.learned import LearnedMetric as LearnedMetric
@@ -81,12 +72,8 @@ from .methods.baselines.target.vectors import GradientVectors as GradientVectors
 from .methods.baselines.target.vectors import HiddenStateVectors as HiddenStateVectors
 from .methods.baselines.target.vectors import TargetVectors as TargetVectors
 from .methods.baselines.top import TopMetricPolicy as TopMetricPolicy
-
-# Baselines
 from .methods.baselines.uniform import UniformPolicy as UniformPolicy
 from .methods.baselines.window import WindowPolicy as WindowPolicy
-
-# CAMPUS
 from .methods.campus.policy import CampusPolicy as CampusPolicy
 from .methods.campus.scorer.features import HashedNgrams as HashedNgrams
 from .methods.campus.scorer.features import HiddenStates as HiddenStates
@@ -102,16 +89,10 @@ from .methods.campus.trace import ScheduleTrace as ScheduleTrace
 from .methods.doit.data import DoITDataModule as DoITDataModule
 from .methods.doit.growth_pace import GrowthPacePolicy as GrowthPacePolicy
 from .methods.doit.mixture import AbilityMixturePolicy as AbilityMixturePolicy
-
-# DoIT
 from .methods.doit.tracker import AbilityGrowthTracker as AbilityGrowthTracker
-
-# IterIT
 from .methods.iterit.policy import IterITPolicy as IterITPolicy
 from .methods.tapir.callback import TapirRounds as TapirRounds
 from .methods.tapir.difficulty import ModelFittingDifficulty as ModelFittingDifficulty
-
-# TAPIR
 from .methods.tapir.policy import TapirPolicy as TapirPolicy
 from .methods.tapir.teacher.classifier import LinearTaskClassifier as LinearTaskClassifier
 from .methods.tapir.teacher.classifier import PromptClassifier as PromptClassifier
@@ -126,8 +107,6 @@ from .methods.tapir.teacher.procedural import ProceduralRefiner as ProceduralRef
 from .methods.tapir.teacher.procedural import ProceduralTeacher as ProceduralTeacher
 from .methods.tapir.teacher.refiner import PromptRefiner as PromptRefiner
 from .methods.tapir.teacher.refiner import PromptTeacher as PromptTeacher
-
-# Wrappers
 from .methods.wrappers.budget import BudgetedRefresh as BudgetedRefresh
 from .methods.wrappers.chained import ChainedPolicy as ChainedPolicy
 from .methods.wrappers.warm_start import WarmStartPolicy as WarmStartPolicy
@@ -135,8 +114,6 @@ from .methods.wrappers.within_abilities import WithinAbilitiesPolicy as WithinAb
 from .methods.wrappers.wrapper import PolicyWrapper as PolicyWrapper
 from .models.causal_lm import CausalLMModule as CausalLMModule
 from .models.lora import LoRA as LoRA
-
-# Learning-rate schedules
 from .models.schedules import WarmupCosine as WarmupCosine
 from .models.schedules import WarmupCosineCycles as WarmupCosineCycles
 from .models.schedules import WarmupLinear as WarmupLinear
@@ -144,5 +121,4 @@ from .types import Batch as Batch
 from .types import Example as Example
 from .types import Message as Message
 from .types import Plan as Plan
-
 __version__: str

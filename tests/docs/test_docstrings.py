@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import lit_curriculum
-from docs.names import MISSING, find
+from docs.names import MISSING, PUBLIC_NAMES, find, public_names_page
 
 ROOT = Path(__file__).parents[2]
 ROLE = re.compile(r":(?:class|func|meth|attr|data|mod|exc):`~?([\w.]+)`")
@@ -91,3 +91,8 @@ def test_a_name_that_is_nothing_is_missing() -> None:
     assert find("IntArray", None, None) is not MISSING
     assert find("Lenght", "lit_curriculum.difficulty.length", None) is MISSING
     assert find("lit_curriculum.difficulty.NoSuchMetric", None, None) is MISSING
+
+
+def test_every_public_name_is_on_its_page() -> None:
+    assert PUBLIC_NAMES.read_text() == public_names_page(), "python -m docs.names writes the page"
+    assert all(f".{name}`" in PUBLIC_NAMES.read_text() for name in lit_curriculum.__all__)
