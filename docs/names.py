@@ -46,14 +46,41 @@ def load(path: str) -> Any:
 
 
 PUBLIC_NAMES = Path(__file__).parent / "public_names.md"
-_FIRST = """
-    CausalLMModule InstructionDataModule CurriculumCallback CurriculumSampler LoRA
-    IterITPolicy CampusPolicy TapirPolicy TapirRounds AbilityMixturePolicy GrowthPacePolicy AbilityGrowthTracker
-    UniformPolicy OrderedPolicy TopMetricPolicy WarmStartPolicy
-    CurriculumPolicy TextMetric ModelMetric LearnedMetric DifficultyTable Plan CurriculumObserver StageReport
-    InstructionFollowingDifficulty NegativeLogLikelihood Length MTLD LearnedScorer
-    CurriculumMonitor SelectionLog LedgerWriter RunCard
-""".split()
+_FIRST = [
+    "CausalLMModule",
+    "InstructionDataModule",
+    "CurriculumCallback",
+    "CurriculumSampler",
+    "LoRA",
+    "IterITPolicy",
+    "CampusPolicy",
+    "TapirPolicy",
+    "TapirRounds",
+    "AbilityMixturePolicy",
+    "GrowthPacePolicy",
+    "AbilityGrowthTracker",
+    "UniformPolicy",
+    "OrderedPolicy",
+    "TopMetricPolicy",
+    "WarmStartPolicy",
+    "CurriculumPolicy",
+    "TextMetric",
+    "ModelMetric",
+    "LearnedMetric",
+    "DifficultyTable",
+    "Plan",
+    "CurriculumObserver",
+    "StageReport",
+    "InstructionFollowingDifficulty",
+    "NegativeLogLikelihood",
+    "Length",
+    "MTLD",
+    "LearnedScorer",
+    "CurriculumMonitor",
+    "SelectionLog",
+    "LedgerWriter",
+    "RunCard",
+]
 _KINDS = {
     "Policies": "CurriculumPolicy",
     "Difficulty metrics": "DifficultyMetric",

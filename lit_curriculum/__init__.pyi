@@ -121,4 +121,5 @@ from .types import Batch as Batch
 from .types import Example as Example
 from .types import Message as Message
 from .types import Plan as Plan
+
 __version__: str
