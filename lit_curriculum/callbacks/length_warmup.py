@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import Batch
+from lit_curriculum.utils.options import Configured
 
 Growth = Literal["linear", "doubling"]
 
 
-class SequenceLengthWarmup(Callback):
+class SequenceLengthWarmup(Callback, Configured):
     """Cuts the rows of training batches after L tokens, where L grows until ``duration`` of the run is over.
 
     With u in [0, 1) the share of the warm-up that is over, and D doublings from the initial to the final length,
@@ -59,7 +59,6 @@ class SequenceLengthWarmup(Callback):
             raise ValueError(f"SequenceLengthWarmup: duration must be in (0, 1], got {duration}.")
         if multiple_of < 1:
             raise ValueError(f"SequenceLengthWarmup: multiple_of must be at least 1, got {multiple_of}.")
-        check_choice("growth of SequenceLengthWarmup", growth, get_args(Growth))
         self.initial_length, self.final_length, self.duration = initial_length, final_length, duration
         self.growth: Growth = growth
         self.multiple_of = multiple_of

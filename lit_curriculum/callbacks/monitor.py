@@ -24,10 +24,10 @@ from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
-from lit_curriculum.loop.resume import options_of
 from lit_curriculum.report.figures import correlation_matrix, share_matrix
 from lit_curriculum.report.ledger_views import drift, rank_correlations, shown_stages
 from lit_curriculum.types import CONDITIONED, IntArray
+from lit_curriculum.utils.options import flat_options
 
 _REACHED = ("train/loss", "val/loss", "val/accuracy")
 
@@ -37,8 +37,11 @@ Options = dict[str, str | int | float | bool]
 def options_of_run(trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> Options:
     """Policy with its options, metrics, seed, stages, batch, data and model, under their names in yaml."""
     data, policy = curriculum_data(trainer), curriculum.policy
+    given = flat_options("curriculum.policy", policy)
+    for name, metric in curriculum.metrics.items():
+        given |= flat_options(f"curriculum.metrics.{name}", metric)
     return {
-        "curriculum.policy": type(policy).__name__, **dict(_flat("curriculum.policy", options_of(policy))),
+        **{k: v if isinstance(v, (str, int, float)) else str(v) for k, v in given.items() if v is not None},
         **{f"curriculum.metrics.{name}": m.formula for name, m in curriculum.metrics.items()},
         "curriculum.seed": curriculum.seed, "data.batch_size": data.sampler.batch_size,
         "data.examples": len(data.train_store), "trainer.max_epochs": trainer.max_epochs or 0,
@@ -67,15 +70,6 @@ def log_reached(trainer: Trainer, options: Options) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger) and reached:
             logger.log_hyperparams(dict(options), reached, step=trainer.global_step)
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, str | int | float | bool]]:
-    """Nested options by names with dots; what is no number stays as text, and what is not set is left out."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
-    elif value is not None:
-        yield name, value if isinstance(value, (str, int, float, bool)) else str(value)
 
 
 _TEXT = 300

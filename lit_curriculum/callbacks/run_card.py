@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,8 +18,8 @@ from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
-from lit_curriculum.loop.resume import options_of
 from lit_curriculum.utils.files import write_atomic
+from lit_curriculum.utils.options import Configured, options_of
 
 FORMAT = 1
 _PACKAGES = ("lit-curriculum", "torch", "lightning", "transformers")
@@ -198,19 +197,21 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, CurriculumCallback):
             policy = callback.policy
-            facts["policy"] = {"class": type(policy).__name__, "options": _plain(options_of(policy))}
+            facts["policy"] = {"class": type(policy).__name__, "options": options_of(policy)}
             facts["metrics"] = {
-                name: {"formula": m.formula, "unit": m.unit, "higher_is_harder": m.higher_is_harder}
+                name: {
+                    "formula": m.formula,
+                    "unit": m.unit,
+                    "higher_is_harder": m.higher_is_harder,
+                    "class": type(m).__name__,
+                    "options": options_of(m),
+                }
                 for name, m in callback.metrics.items()
             }
             facts["seed"] = callback.seed
+        elif isinstance(callback, Configured):
+            facts.setdefault("callbacks", {})[type(callback).__name__] = options_of(callback)
     return facts
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What JSON can hold; the rest as text."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(options), default=str))
-    return plain
 
 
 def installed_version(package: str) -> str | None:

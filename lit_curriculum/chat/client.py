@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from lit_curriculum.types import Message
+from lit_curriculum.utils.options import NamedPart
 from lit_curriculum.utils.progress import display
 
 FinishReason = Literal["stop", "length", "error"]
@@ -73,13 +74,17 @@ class ChatReply:
     """Attempts beyond the first."""
 
 
-class ChatClient(ABC):
+class ChatClient(NamedPart):
     """A chat model."""
 
     @property
     @abstractmethod
     def model(self) -> str:
         """Name of the model; part of the cache's key."""
+
+    @property
+    def recorded_name(self) -> str:
+        return self.model
 
     @abstractmethod
     def stream(self, requests: Iterable[ChatRequest], role: str) -> Iterator[tuple[int, ChatReply]]:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
+from lit_curriculum.utils.options import Configured
 
 
-class CurriculumPolicy(ABC):
+class CurriculumPolicy(Configured, ABC):
     """Decides, stage by stage, which examples are trained on and in what order.
 
     The loop calls :meth:`setup` once, then for every stage :meth:`candidates`, scores those examples with the
     model in training, and calls :meth:`step`. A policy never sees the model, and holds no random state: the
     generator that it is handed depends on seed and stage alone.
     """
+
+    option_path: ClassVar[str] = "curriculum.policy"
 
     @property
     def required_metrics(self) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, TokenNLL
 from lit_curriculum.utils.float64 import to_float64
+from lit_curriculum.utils.options import Configured
 
 
-class DifficultyMetric(ABC):
+class DifficultyMetric(Configured, ABC):
     """Base of all metrics; subclass :class:`TextMetric` or :class:`ModelMetric`."""
 
     higher_is_harder: ClassVar[bool] = True

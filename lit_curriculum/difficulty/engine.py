@@ -23,9 +23,9 @@ from lit_curriculum.difficulty.batching import UniqueSequences, pack_by_tokens, 
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
 from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.token_budget import ACCELERATOR_TOKEN_BUDGET, PROCESSOR_TOKEN_BUDGET, find_token_budget
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, LanguageModel
 from lit_curriculum.utils.distributed import all_reduce_min, broadcast_object, rank_and_world
+from lit_curriculum.utils.options import check_choice
 
 __all__ = ["Autocast", "Progress", "Scores", "ScoringEngine", "TokenBudget", "pack_by_tokens"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from lit_curriculum.difficulty.words import (
     TextField,
     WordConvention,
     WordSplitter,
-    check_choice,
     field_text,
 )
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray
@@ -43,8 +42,6 @@ class Length(TextMetric):
         words: WordConvention = "words",
         cjk_words: CJKWords = "character",
     ) -> None:
-        check_choice("field", field, get_args(TextField))
-        check_choice("unit", unit, get_args(LengthUnit))
         self.field = field
         self.unit: LengthUnit = unit
         self._split = WordSplitter(words, cjk_words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from lit_curriculum.difficulty.words import (
     TextField,
     WordConvention,
     WordSplitter,
-    check_choice,
     field_text,
 )
 from lit_curriculum.types import ExampleStore, FloatArray
@@ -180,12 +179,6 @@ class MTLD(TextMetric):
         min_words: int = 1,
         short_score: float | None = None,
     ) -> None:
-        check_choice("field", field, get_args(TextField))
-        check_choice("tie", tie, get_args(Tie))
-        check_choice("partial", partial, get_args(Partial))
-        check_choice("no_factor", no_factor, get_args(NoFactor))
-        check_choice("last_word", last_word, get_args(LastWord))
-        check_choice("average", average, get_args(Average))
         if not 0.0 < threshold < 1.0:
             raise ValueError(f"option threshold must lie between 0 and 1, got {threshold}; the usual value is 0.72.")
         if min_factor_words < 1 or min_words < 1:

@@ -10,9 +10,10 @@ import functools
 import re
 import sys
 import unicodedata
-from typing import Literal, get_args
+from typing import Literal
 
 from lit_curriculum.types import Example
+from lit_curriculum.utils.options import Configured
 
 WordConvention = Literal["words", "letters", "ascii_letters"]
 CJKWords = Literal["character", "run"]
@@ -31,7 +32,7 @@ _UNSPACED = (
 )
 
 
-class WordSplitter:
+class WordSplitter(Configured):
     """Splits text into lower-cased words.
 
     All conventions bring the text to Unicode's composed form (NFC), lower-case it, and keep an apostrophe only
@@ -49,8 +50,6 @@ class WordSplitter:
     """
 
     def __init__(self, convention: WordConvention = "words", cjk_words: CJKWords = "character") -> None:
-        check_choice("words", convention, get_args(WordConvention))
-        check_choice("cjk_words", cjk_words, get_args(CJKWords))
         self.convention = convention
         self.cjk_words = cjk_words
         # Most text is ASCII, and its pattern is five times as fast as the one with all combining marks.
@@ -92,16 +91,6 @@ def field_text(example: Example, field: TextField) -> str:
     if field == "response":
         return example.response
     return f"{example.instruction}\n{example.response}"
-
-
-def check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the ``allowed`` names.
-
-    Raises:
-        ValueError: it is none of them.
-    """
-    if value not in allowed:
-        raise ValueError(f"option {option} must be one of {', '.join(allowed)}, got {value!r}.")
 
 
 @functools.cache

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.ranked import LogitStep, Norm
+from lit_curriculum.utils.options import check_choice
 
 MathRule = Literal["normalised", "verified"]
 

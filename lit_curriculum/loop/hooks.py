@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.loop.planner import StageReport
+from lit_curriculum.utils.options import Configured
 
 
 class CurriculumObserver(ABC):
@@ -19,7 +20,7 @@ class CurriculumObserver(ABC):
         """Called on every rank when the plan of a stage has been put in force."""
 
 
-class StagePreparer(ABC):
+class StagePreparer(Configured, ABC):
     """A callback that prepares the data before a stage is planned; list it among the trainer's callbacks.
 
     It is called before every plan: before the first stage, at the end of a stage, and when a resumed run makes up for

@@ -9,7 +9,6 @@ stages, or after an optimizer step inside a stage.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import warnings
 from collections.abc import Mapping
@@ -18,10 +17,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.store import content_digest
 from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.planner import StagePlanner
+from lit_curriculum.utils.options import Configured, flat_options
 
 CONTINUABLE = "curriculum_continuable"
 """Key of a checkpoint: whether a run can resume from it exactly."""
@@ -86,29 +85,23 @@ def step_unfinished(loops: Mapping[str, Any]) -> bool:
     return bool(step["ready"] != step["completed"])
 
 
-def options_of(thing: object) -> dict[str, Any]:
-    """The constructor's arguments that the object keeps by the same name: plain ones, policies, parts with a name."""
-    names = inspect.signature(type(thing).__init__).parameters
-    plain = (str, int, float, bool, type(None), list, tuple, dict)
-    kept = {n: getattr(thing, n, inspect) for n in names}
-    inner = {
-        n: {"class": type(v).__qualname__, **options_of(v)} for n, v in kept.items() if isinstance(v, CurriculumPolicy)
-    }
-    named = {n: v.name for n, v in kept.items() if isinstance(getattr(v, "name", None), str)}
-    return {n: v for n, v in kept.items() if isinstance(v, plain)} | inner | named
-
-
 def run_identity(trainer: Trainer, planner: StagePlanner) -> dict[str, Any]:
     """Everything that the order of a run depends on, and that has to be equal when it is resumed."""
     data = curriculum_data(trainer)
     store = data.train_store
     encoding: Mapping[str, Any] = getattr(store, "identity", {})
+    parts: dict[str, object] = {"curriculum.policy": planner.policy}
+    parts |= {f"curriculum.metrics.{name}": metric for name, metric in planner.metrics.items()}
+    parts |= {type(callback).__name__: callback for callback in trainer.callbacks}  # type: ignore[attr-defined]
+    options: dict[str, Any] = {}
+    for path, part in parts.items():
+        if isinstance(part, Configured):
+            options |= flat_options(path, part, runtime=False)
     return {
         "curriculum.seed": planner.seed,
         "curriculum.metrics": planner.formulas,
         "curriculum.training_loss_metric": planner.training_loss_metric,
-        "curriculum.policy": type(planner.policy).__qualname__,
-        "curriculum.policy options": options_of(planner.policy),
+        **options,
         "data.batch_size": data.sampler.batch_size,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
         "number of examples": len(store),
@@ -125,7 +118,7 @@ def seed_step(seed: int, stage: int, batch: int, rank: int) -> None:
 
 def run_name(trainer: Trainer, planner: StagePlanner) -> str:
     """A short folder name for a run and all restarts of it."""
-    identity = json.dumps(run_identity(trainer, planner), sort_keys=True, default=str)
+    identity = json.dumps(run_identity(trainer, planner), sort_keys=True)
     return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
 
 

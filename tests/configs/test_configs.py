@@ -14,6 +14,7 @@ from lit_curriculum.commands.plan import make_plan
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.report.ledger import Ledger
 from tests.configs.config_layers import CONFIGS, check_plan, layers
+from tests.configs.identities import check_identity
 from tests.methods.baselines.tiny_scorer import save_scorer
 
 LAYERS = {
@@ -116,6 +117,7 @@ def run(args: list[str], folder: Path, resume_from: Path | None = None) -> tuple
     saver = next(c for c in cli.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
     saver.save_top_k, saver._save_on_train_epoch_end = -1, True
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=None if resume_from is None else str(resume_from))
+    check_identity(cli)
     found = sorted((folder / "version_0" / "checkpoints").glob("epoch=0-*.ckpt"))
     return plan, found[0] if found else folder
 
@@ -133,6 +135,7 @@ def test_curricula_that_need_weights_run_with_tiny_ones_as_planned(curriculum: s
     cli = CurriculumCLI(with_source(curriculum, save_scorer(tmp_path / "scorer", context=1024), tmp_path), run=False)
     plan = make_plan(cli.trainer, cli.model, cli.datamodule)
     cli.trainer.fit(cli.model, cli.datamodule)
+    check_identity(cli)
     assert len(list((tmp_path / "version_0" / "selection").glob("*.jsonl"))) == 2
     check_plan(plan, Ledger(tmp_path / "version_0"))
 

@@ -41,7 +41,7 @@ def test_formula_names_what_changes_the_number() -> None:
 
 
 def test_unknown_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="option field must be one of instruction, response, both"):
+    with pytest.raises(ValueError, match="field must be one of instruction, response, both"):
         Length(field="prompt")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="option unit must be one of words, characters, tokens"):
+    with pytest.raises(ValueError, match="unit must be one of words, characters, tokens"):
         Length(unit="bytes")  # type: ignore[arg-type]

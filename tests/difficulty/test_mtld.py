@@ -168,12 +168,12 @@ def test_formula_holds_every_option() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"field": "prompt"}, "option field must be one of"),
-        ({"tie": "above"}, "option tie must be one of below, at_or_below"),
-        ({"partial": "half"}, "option partial must be one of"),
-        ({"no_factor": "inf"}, "option no_factor must be one of"),
-        ({"last_word": "open"}, "option last_word must be one of"),
-        ({"average": "median"}, "option average must be one of"),
+        ({"field": "prompt"}, "field must be one of"),
+        ({"tie": "above"}, "tie must be one of below, at_or_below"),
+        ({"partial": "half"}, "partial must be one of"),
+        ({"no_factor": "inf"}, "no_factor must be one of"),
+        ({"last_word": "open"}, "last_word must be one of"),
+        ({"average": "median"}, "average must be one of"),
         ({"threshold": 1.0}, "option threshold must lie between 0 and 1, got 1.0"),
         ({"min_factor_words": 0}, "options min_factor_words and min_words must be at least 1, got 0 and 1"),
         ({"short_score": math.inf}, "option short_score must be a finite number or null, got inf"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lit_curriculum.difficulty.words import WordSplitter, check_choice, field_text
+from lit_curriculum.difficulty.words import WordSplitter, field_text
+from lit_curriculum.utils.options import check_choice
 from tests.conftest import make_example
 
 
@@ -67,9 +68,9 @@ def test_field_text() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"option words must be one of words, letters, ascii_letters, got 'tokens'"):
+    with pytest.raises(ValueError, match=r"convention must be one of words, letters, ascii_letters, got 'tokens'"):
         WordSplitter("tokens")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="option cjk_words must be one of character, run"):
+    with pytest.raises(ValueError, match="cjk_words must be one of character, run"):
         WordSplitter(cjk_words="word")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="option x must be one of a, b, got 'c'"):
         check_choice("x", "c", ("a", "b"))

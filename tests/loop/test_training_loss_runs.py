@@ -56,7 +56,7 @@ def test_other_policy_options_are_refused_on_resume(tmp_path: Path, toy_examples
     other = OrderedPolicy("nll", fraction=0.3)
     callback = CurriculumCallback(other, {"nll": NegativeLogLikelihood()}, training_loss_metric="nll")
     trainer = toy_trainer(tmp_path, 3, callbacks=[callback])
-    with pytest.raises(ValueError, match=r"another run: curriculum.policy options was .*'hard_to_easy'"):
+    with pytest.raises(ValueError, match=r"another run: curriculum.policy.direction was 'hard_to_easy'"):
         trainer.fit(LossModule(), ToyData(toy_examples), ckpt_path=tmp_path / "ckpt" / "step=4.ckpt")
 
 

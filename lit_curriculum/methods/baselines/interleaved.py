@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.ordered import Direction, OrderedPolicy, Rescore
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 
@@ -45,7 +44,6 @@ class InterleavedPolicy(OrderedPolicy):
         rescore: Rescore = "never",
     ) -> None:
         super().__init__(metric, direction, rescore=rescore)
-        check_choice(f"{_OWNER}.grouping", grouping, get_args(Grouping))
         self.grouping: Grouping = grouping
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:

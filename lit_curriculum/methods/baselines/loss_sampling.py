@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.training_loss import LossSource, TrainingLossPolicy
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
 
@@ -67,7 +66,6 @@ class LossSamplingPolicy(TrainingLossPolicy):
         losses: LossSource = "training",
     ) -> None:
         super().__init__(metric, losses)
-        check_choice(f"{_OWNER}.rule", rule, get_args(Rule))
         if not 0.0 <= prune < 1.0:
             raise ValueError(f"{_OWNER}.prune must be in [0, 1), got {prune}.")
         if not 0.0 <= anneal <= 1.0:

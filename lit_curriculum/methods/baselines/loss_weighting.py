@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from scipy.special import lambertw, softmax
 
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.training_loss import LossSource, TrainingLossPolicy
 from lit_curriculum.types import FloatArray, Plan
 
@@ -60,7 +59,6 @@ class LossWeightingPolicy(TrainingLossPolicy):
         losses: LossSource = "training",
     ) -> None:
         super().__init__(metric, losses)
-        check_choice(f"{_OWNER}.rule", rule, get_args(Rule))
         if not strength > 0.0:
             raise ValueError(f"{_OWNER}.strength must be above 0, got {strength}.")
         if threshold is not None and rule != "super_loss":

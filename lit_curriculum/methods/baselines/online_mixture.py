@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from lit_curriculum.curriculum.quotas import split_probes
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.mixing import doremi_shares, skill_it_shares
 from lit_curriculum.methods.baselines.source_mixture import SourceMixturePolicy, check_sources
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray, Plan
@@ -68,7 +67,6 @@ class OnlineMixturePolicy(SourceMixturePolicy):
         count: int | None = None,
     ) -> None:
         super().__init__(None, float("inf"), None, fraction, count)
-        check_choice(f"{_OWNER}.update", update, get_args(Update))
         if (update == "doremi") != (reference is not None):
             raise ValueError(
                 f"{_OWNER}.reference names the loss of a reference model, which update=doremi needs and skill_it does "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.single_metric import SingleMetricPolicy
 from lit_curriculum.types import FloatArray, IntArray, Plan
 
@@ -53,8 +52,6 @@ class OrderedPolicy(SingleMetricPolicy):
         tokens: int | None = None,
     ) -> None:
         super().__init__(metric, fraction, count, tokens)
-        check_choice(f"{_OWNER}.direction", direction, get_args(Direction))
-        check_choice(f"{_OWNER}.rescore", rescore, get_args(Rescore))
         self.direction, self.rescore, self.baseline = direction, rescore, baseline
 
     @property

@@ -5,11 +5,10 @@ All are pure permutations of a sorted order s of n entries; with L layers, layer
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.ordered import Direction, OrderedPolicy, Rescore
 from lit_curriculum.types import FloatArray, IntArray
 
@@ -73,7 +72,6 @@ class PatternPolicy(OrderedPolicy):
         jitter: int = 1,
     ) -> None:
         super().__init__(metric, direction, fraction, count, rescore, baseline)
-        check_choice(f"{_OWNER}.pattern", pattern, get_args(Pattern))
         for name, number in (("layers", layers), ("sections", sections), ("jitter", jitter)):
             if number < 1:
                 raise ValueError(f"{_OWNER}.{name} must be at least 1, got {number}.")

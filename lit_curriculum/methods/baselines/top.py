@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.single_metric import SingleMetricPolicy
 from lit_curriculum.types import FloatArray, IntArray, Plan
 
@@ -46,7 +45,6 @@ class TopMetricPolicy(SingleMetricPolicy):
         below: float | None = None,
     ) -> None:
         super().__init__(metric, fraction, count, tokens)
-        check_choice(f"{_OWNER}.which", which, get_args(Which))
         self.which, self.below = which, below
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 
 LossSource = Literal["training", "refresh"]
@@ -31,7 +30,6 @@ class TrainingLossPolicy(CurriculumPolicy):
     """
 
     def __init__(self, metric: str, losses: LossSource) -> None:
-        check_choice(f"{_OWNER}.losses", losses, get_args(LossSource))
         self.metric = metric
         self.losses: LossSource = losses
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ import torch
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.size import StageSize
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import ExampleStore, IntArray, Plan
 
 Fresh = Literal["each_stage", "once"]
@@ -41,7 +40,6 @@ class UniformPolicy(CurriculumPolicy):
         tokens: int | None = None,
     ) -> None:
         self.size = StageSize(fraction, count, tokens)
-        check_choice(f"{_OWNER}.fresh", fresh, get_args(Fresh))
         self.fraction, self.count, self.fresh, self.tokens = fraction, count, fresh, tokens
         self._subset: IntArray = np.empty(0, dtype=np.int64)
 

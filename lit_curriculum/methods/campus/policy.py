@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.curriculum.pacing import PacingIndex, cut_bands, scopes
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.campus.schedules import (
     BandedRun,
     BandMeasure,
@@ -29,6 +28,7 @@ from lit_curriculum.methods.campus.schedules import (
     choose,
 )
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 RescoreWhich = Literal["chosen", "all_aware", "none"]
 
@@ -141,20 +141,9 @@ class CampusPolicy(CurriculumPolicy):
     ) -> None:
         if not metrics or len(set(metrics)) < len(metrics):
             raise ValueError(f"{_OWNER}.metrics must name at least one metric and none twice, got {list(metrics)}.")
-        for option, value, allowed in (
-            ("pacing_index", pacing_index, PacingIndex), ("clock", clock, Clock), ("choice", choice, Choice),
-            ("ppl_pool", ppl_pool, Pool), ("ppl_on", ppl_on, PerplexityOn), ("stop", stop, Stop),
-            ("rescore_which", rescore_which, RescoreWhich), ("rescore_scope", rescore_scope, RescoreScope),
-        ):  # fmt: skip
-            check_choice(f"{_OWNER}.{option}", value, get_args(allowed))
-        for option, count in (("num_bands", num_bands), ("rescore_every", rescore_every), ("ppl_count", ppl_count)):
-            if count is not None and count < 1:
-                raise ValueError(f"{_OWNER}.{option} must be at least 1, got {count}.")
-        for option, number in (("power", power), ("budget_passes", budget_passes)):
-            if not number > 0.0:
-                raise ValueError(f"{_OWNER}.{option} must be above 0, got {number}.")
-        if not 0.0 < initial_scope <= 1.0:
-            raise ValueError(f"{_OWNER}.initial_scope must be in (0, 1], got {initial_scope}.")
+        check_range(self, "[1, inf)", num_bands=num_bands, rescore_every=rescore_every, ppl_count=ppl_count)
+        check_range(self, "(0, inf)", power=power, budget_passes=budget_passes)
+        check_range(self, "(0, 1]", initial_scope=initial_scope)
         self.metrics, self.aware, self.learned, self.loss = list(metrics), list(aware), list(learned), loss
         self.num_bands, self.initial_scope, self.power = num_bands, initial_scope, power
         self.pacing_index, self.clock, self.choice = pacing_index, clock, choice

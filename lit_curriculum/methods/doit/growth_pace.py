@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
 from lit_curriculum.curriculum.quotas import count_abilities, split_probes, water_fill
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.doit.allocation import allocate
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
@@ -65,7 +64,6 @@ class GrowthPacePolicy(CurriculumPolicy):
         weights: dict[str, float] | None = None,
     ) -> None:
         check_size(fraction=fraction, count=count, owner=_OWNER)
-        check_choice(f"{_OWNER}.attitude", attitude, get_args(Attitude))
         if probe < 1:
             raise ValueError(f"{_OWNER}.probe must be at least 1, got {probe}.")
         if window < _MIN_POINTS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from lit_curriculum.curriculum.quotas import (
     recipe_counts,
 )
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray, Plan
 
 _OWNER = "curriculum.policy"
@@ -66,7 +64,6 @@ class AbilityMixturePolicy(CurriculumPolicy):
         for name, value in (("rows_per_stage", rows_per_stage), ("tokens_per_stage", tokens_per_stage)):
             if value is not None and value < 1:
                 raise ValueError(f"{_OWNER}.{name} must be at least 1, got {value}.")
-        check_choice(f"{_OWNER}.select", select, get_args(SelectMode))
         self.counts, self.recipe = counts, recipe
         self.quotas = dict(PAPER_QUOTAS) if quotas is None else quotas
         self.budget, self.per_ability = budget, per_ability

@@ -13,7 +13,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from lit_curriculum.callbacks.abilities import AbilityMeter, Outcomes
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.loop.checks import curriculum_data, validation_store
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
@@ -32,6 +31,7 @@ from lit_curriculum.methods.doit.validation_items import (
     split_items,
 )
 from lit_curriculum.types import ExampleStore, ability_names
+from lit_curriculum.utils.options import check_choice
 
 _OWNER = "AbilityGrowthTracker"
 UNIQUE_PREFIX = "n_unique/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from scipy import sparse
 from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
 from lit_curriculum.curriculum.ordering import content_ranks, highest_first, reference_order, refreshed_order
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import CJKWords, TextField, check_choice, field_text
+from lit_curriculum.difficulty.words import CJKWords, TextField, field_text
 from lit_curriculum.methods.iterit.novelty import greedy_select, ngram_counts, tfidf
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, Plan
 
@@ -86,13 +86,6 @@ class IterITPolicy(CurriculumPolicy):
         cjk_words: CJKWords = "character",
     ) -> None:
         check_size(fraction=fraction, count=count, owner=_OWNER)
-        check_choice(f"{_OWNER}.text", text, get_args(TextField))
-        check_choice(f"{_OWNER}.score", score, get_args(Score))
-        check_choice(f"{_OWNER}.strategy", strategy, get_args(Strategy))
-        check_choice(f"{_OWNER}.shortlist", shortlist, get_args(Shortlist))
-        check_choice(f"{_OWNER}.score_dtype", score_dtype, get_args(ScoreDtype))
-        check_choice(f"{_OWNER}.ties", ties, get_args(Ties))
-        check_choice(f"{_OWNER}.shuffle", shuffle, get_args(Shuffle))
         if refresh_factor is not None and not 1.0 <= refresh_factor < math.inf:
             raise ValueError(f"{_OWNER}.refresh_factor must be at least 1, or null, got {refresh_factor}.")
         if max_ngram < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from lit_curriculum.data.append import append_examples, encode_examples
 from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.loop.callback import CurriculumCallback
 from lit_curriculum.loop.hooks import CurriculumObserver, StagePreparer
 from lit_curriculum.loop.planner import StageReport
@@ -98,9 +97,6 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         init: Init = "previous",
         seed: int = 0,
     ) -> None:
-        check_choice(f"{_OWNER}.rejudge", rejudge, get_args(Rejudge))
-        check_choice(f"{_OWNER}.init", init, get_args(Init))
-        check_choice(f"{_OWNER}.raw_answers", raw_answers, get_args(RawAnswers))
         sizes = list(pool_sizes or [])
         if any(size < 1 for size in sizes) or sorted(sizes) != sizes:
             raise ValueError(f"{_OWNER}.pool_sizes must be positive and never fall, got {sizes}.")

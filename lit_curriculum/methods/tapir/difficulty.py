@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from lit_curriculum.difficulty.base import DifficultyMetric
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import BoolArray, FloatArray
 
 Sign = Literal["teacher_minus_student", "literal"]
@@ -33,7 +32,6 @@ class ModelFittingDifficulty(DifficultyMetric):
     score_range = (-9.0, 9.0)
 
     def __init__(self, sign: Sign = "teacher_minus_student") -> None:
-        check_choice("mfd.sign", sign, get_args(Sign))
         self.sign = sign
 
     @property

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
 from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.tapir.difficulty import is_hard, threshold
 from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, FloatArray, IntArray, Plan, make_generator
 
@@ -90,8 +89,6 @@ class TapirPolicy(CurriculumPolicy):
                 f"{_OWNER}.token_budget must be at least 1 and given without count and fraction, got {token_budget=}, "
                 f"{count=}, {fraction=}."
             )
-        check_choice(f"{_OWNER}.mode", mode, get_args(Mode))
-        check_choice(f"{_OWNER}.hard_set", hard_set, get_args(HardSet))
         if not 0.0 <= alpha_start <= 1.0:
             raise ValueError(f"{_OWNER}.alpha_start must be in [0, 1], got {alpha_start}.")
         for name, value, least in (

@@ -20,6 +20,7 @@ from lit_curriculum.chat.client import ChatReply as ChatReply
 from lit_curriculum.chat.client import ChatRequest as ChatRequest
 from lit_curriculum.chat.client import ChatStoppedError as ChatStoppedError
 from lit_curriculum.chat.client import Usage as Usage
+from lit_curriculum.utils.options import Configured
 
 Origin = Literal["raw", "expanded"]
 
@@ -62,7 +63,7 @@ class Judgement:
     usage: Usage = field(default_factory=Usage)
 
 
-class PairJudge(ABC):
+class PairJudge(Configured, ABC):
     """Rates a reference and a candidate answer on one scale."""
 
     @property
@@ -87,7 +88,7 @@ class TaskPrediction(NamedTuple):
     """Answers that named no type, so that the label is the fallback."""
 
 
-class TaskClassifier(ABC):
+class TaskClassifier(Configured, ABC):
     """From an instruction (with its input, without an answer) to its task type."""
 
     @abstractmethod
@@ -135,7 +136,7 @@ class Expansion(NamedTuple):
     num_rejected: int = 0
 
 
-class Expander(ABC):
+class Expander(Configured, ABC):
     """Writes new instructions of the same task and difficulty as seeds."""
 
     @abstractmethod
@@ -159,7 +160,7 @@ class Answer(NamedTuple):
     usage: Usage
 
 
-class Teacher(ABC):
+class Teacher(Configured, ABC):
     """Answers instructions."""
 
     @abstractmethod
@@ -178,7 +179,7 @@ class Refinement(NamedTuple):
     """True where a rewriting was asked for and could not be used."""
 
 
-class Refiner(ABC):
+class Refiner(Configured, ABC):
     """Rewrites answers in the style that their task asks for."""
 
     @property

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.table import NEVER, DifficultyTable
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.wrappers.drift import AuditSample, Bounds, DriftModel, kth_highest
 from lit_curriculum.methods.wrappers.wrapper import PolicyWrapper, check_read
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, Plan, make_generator
@@ -81,7 +80,6 @@ class BudgetedRefresh(PolicyWrapper):
     ) -> None:
         super().__init__(policy)
         check_read(_OWNER, metric, policy)
-        check_choice(f"{_OWNER}.pick", pick, get_args(Pick))
         if not 0.0 < confidence <= 1.0:
             raise ValueError(f"{_OWNER}.confidence must be in (0, 1], got {confidence}.")
         for name, value, least in (

@@ -167,7 +167,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
         DigitExpectation("x", lowest=6, highest=1)
     with pytest.raises(ValueError, match="got 1 and 10"):
         DigitExpectation("x", highest=10)
-    with pytest.raises(ValueError, match="option turns must be one of sum, mean, last, got 'all'"):
+    with pytest.raises(ValueError, match="turns must be one of sum, mean, last, got 'all'"):
         DigitExpectation("x", turns="all")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="token_budget must be at least 1 token, got 0"):
         DigitExpectation("x", token_budget=0)

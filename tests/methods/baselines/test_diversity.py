@@ -42,8 +42,8 @@ class Given(ExampleVectors):
 
     name = "given"
 
-    def __init__(self, rows: Matrix) -> None:
-        self.rows = rows
+    def __init__(self, rows: list[list[float]]) -> None:
+        self.rows = np.array(rows)
 
     def raw(self, store: ExampleStore, indices: IntArray) -> Matrix:
         return self.rows[indices]
@@ -104,7 +104,7 @@ def test_facility_location_takes_the_middle_first_and_copies_last() -> None:
     # Two groups of copies along two axes, and one example between them.
     axes = np.array([[1, 0], [1, 0], [0.6, 0.8], [0, 1], [0, 1]], dtype=np.float32)
     assert lazy_greedy(axes, 5).tolist() == [2, 0, 3, 1, 4]
-    assert choose(FacilityLocation(Given(axes)), pool_of(list("abcde")), 9) == [2, 0, 3, 1, 4]
+    assert choose(FacilityLocation(Given(axes.tolist())), pool_of(list("abcde")), 9) == [2, 0, 3, 1, 4]
 
 
 # -- k-center --------------------------------------------------------------------------------------------------
@@ -127,10 +127,10 @@ def test_k_center_is_furthest_first(seed: int) -> None:
 def test_k_center_begins_in_the_middle_or_at_the_highest_priority() -> None:
     axes = np.array([[1, 0], [0.6, 0.8], [0, 1], [-1, 0]], dtype=np.float32)
     texts = list("abcd")
-    assert choose(KCenterGreedy(Given(axes)), pool_of(texts), 2) == [1, 3]
-    assert choose(KCenterGreedy(Given(axes)), pool_of(texts, [0, 0, 2, 1]), 2)[0] == 2
+    assert choose(KCenterGreedy(Given(axes.tolist())), pool_of(texts), 2) == [1, 3]
+    assert choose(KCenterGreedy(Given(axes.tolist())), pool_of(texts, [0, 0, 2, 1]), 2)[0] == 2
     same = np.ones((4, 1), dtype=np.float32)
-    assert choose(KCenterGreedy(Given(same)), pool_of(texts), 9) == [0, 1, 2, 3]
+    assert choose(KCenterGreedy(Given(same.tolist())), pool_of(texts), 9) == [0, 1, 2, 3]
 
 
 # -- clusters --------------------------------------------------------------------------------------------------
@@ -167,11 +167,11 @@ def test_clusters_are_found_and_drawn_from_alike() -> None:
     rows = np.repeat(centres, [20, 5, 2], axis=0) + 0.01 * unit_rows(27, 3)
     pool = pool_of([f"t{i}" for i in range(27)])
     group = np.repeat([0, 1, 2], [20, 5, 2])
-    equal = choose(ClusterDraw(3, vectors=Given(rows)), pool, 6)
+    equal = choose(ClusterDraw(3, vectors=Given(rows.tolist())), pool, 6)
     assert np.bincount(group[equal]).tolist() == [2, 2, 2]
-    shares = choose(ClusterDraw(3, "proportional", vectors=Given(rows)), pool, 14)
+    shares = choose(ClusterDraw(3, "proportional", vectors=Given(rows.tolist())), pool, 14)
     assert np.bincount(group[shares]).tolist() == [10, 3, 1]
-    assert equal == choose(ClusterDraw(3, vectors=Given(rows)), pool, 6)
+    assert equal == choose(ClusterDraw(3, vectors=Given(rows.tolist())), pool, 6)
 
 
 # -- nearest neighbours ----------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_the_filter_in_blocks_is_the_filter_one_by_one(monkeypatch: pytest.Monke
 
 def test_deita_goes_down_the_scores() -> None:
     axes = np.array([[1, 0], [0.96, 0.28], [0, 1], [0.28, 0.96]], dtype=np.float32)
-    rule = NeighbourFilter(0.9, Given(axes))
+    rule = NeighbourFilter(0.9, Given(axes.tolist()))
     assert choose(rule, pool_of(list("abcd"), [5, 6, 1, 2]), 4) == [1, 3]
     assert choose(rule, pool_of(list("abcd"), [5, 6, 1, 2]), 1) == [1]
 

@@ -129,11 +129,11 @@ def test_delta_loss_refuses_two_vocabularies(tmp_path: Path, toy_store: ListStor
 
 def test_options_are_checked() -> None:
     metric = LossRatioIFD()
-    with pytest.raises(ValueError, match="option too_long must be one of truncate, skip, got 'error'"):
+    with pytest.raises(ValueError, match="too_long must be one of truncate, skip, got 'error'"):
         ProxyMetric(metric, "x", too_long="error")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="option unconditioned must be one of template, header, bare"):
+    with pytest.raises(ValueError, match="unconditioned must be one of template, header, bare"):
         ProxyMetric(metric, "x", unconditioned="none")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="option dtype must be one of float32, bfloat16, got 'float16'"):
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, got 'float16'"):
         ProxyMetric(metric, "x", dtype="float16")  # type: ignore[arg-type]
 
 

@@ -183,7 +183,7 @@ def test_what_cannot_be_done_is_refused() -> None:
     rows = TargetRows(per_group=1)
     with pytest.raises(ValueError, match=r"vector of example toy-\d+ \(toy.jsonl:\d+\) is NaN or infinite"):
         TargetSimilarity(Broken(), rows).update(context(words_store(), Letters()))
-    with pytest.raises(ValueError, match=r"option aggregate must be one of group_max, round_robin, got 'sum'"):
+    with pytest.raises(ValueError, match=r"aggregate must be one of group_max, round_robin, got 'sum'"):
         TargetSimilarity(HiddenStateVectors(), rows, aggregate="sum")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"option every of TargetSimilarity must be at least 1, got 0"):
         TargetSimilarity(HiddenStateVectors(), rows, every=0)

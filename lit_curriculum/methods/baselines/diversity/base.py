@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
+from lit_curriculum.utils.options import Configured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +36,10 @@ class Pool:
         return highest_first(self.priority, np.arange(len(self)))
 
 
-class Diversity(ABC):
+class Diversity(Configured, ABC):
     """Chooses examples from a pool that differ from one another."""
+
+    option_path: ClassVar[str] = "diversity"
 
     @property
     @abstractmethod

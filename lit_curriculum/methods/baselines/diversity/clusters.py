@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from sklearn.cluster import KMeans
 from typing_extensions import override
 
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.methods.baselines.diversity.vectors import ExampleVectors, NgramVectors
 from lit_curriculum.types import IntArray
@@ -36,7 +35,6 @@ class ClusterDraw(Diversity):
     def __init__(self, num_clusters: int = 100, share: Share = "equal", vectors: ExampleVectors | None = None) -> None:
         if num_clusters < 1:
             raise ValueError(f"option diversity.num_clusters must be at least 1, got {num_clusters}.")
-        check_choice("diversity.share", share, get_args(Share))
         self.num_clusters, self.share = num_clusters, share
         self.vectors = NgramVectors() if vectors is None else vectors
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from typing_extensions import override
 
-from lit_curriculum.difficulty.words import TextField, check_choice, field_text
+from lit_curriculum.difficulty.words import TextField, field_text
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.methods.iterit.novelty import greedy_select, ngram_counts, tfidf
 from lit_curriculum.types import IntArray
@@ -32,7 +32,6 @@ class NgramCoverage(Diversity):
     """
 
     def __init__(self, text: TextField = "instruction", max_ngram: int = 3) -> None:
-        check_choice("diversity.text", text, ("instruction", "response", "both"))
         if max_ngram < 1:
             raise ValueError(f"option diversity.max_ngram must be at least 1, got {max_ngram}.")
         self.text, self.max_ngram = text, max_ngram

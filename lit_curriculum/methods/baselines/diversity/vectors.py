@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,18 +11,21 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from typing_extensions import override
 
-from lit_curriculum.difficulty.words import TextField, check_choice, field_text
+from lit_curriculum.difficulty.words import TextField, field_text
 from lit_curriculum.methods.campus.scorer.features import HashedNgrams, TextEncoder, reference
 from lit_curriculum.methods.iterit.novelty import ngram_counts, tfidf
 from lit_curriculum.types import ExampleStore, IntArray, LanguageModel, TokenNLL
+from lit_curriculum.utils.options import Configured
 
 Vectors = NDArray[np.float32]
 _TFIDF_DIMENSIONS = 128
 _FIELDS = ("instruction", "response", "both")
 
 
-class ExampleVectors(ABC):
+class ExampleVectors(Configured, ABC):
     """A frozen function from examples to vectors of length one, so that a product of two is their cosine."""
+
+    option_path: ClassVar[str] = "vectors"
 
     @property
     @abstractmethod
@@ -74,7 +78,6 @@ class TfidfVectors(ExampleVectors):
     """
 
     def __init__(self, text: TextField = "both") -> None:
-        check_choice("vectors.text", text, _FIELDS)
         self.text = text
 
     @property
@@ -104,7 +107,6 @@ class EncodedTexts(ExampleVectors):
     """
 
     def __init__(self, encoder: TextEncoder, text: TextField = "both") -> None:
-        check_choice("vectors.text", text, _FIELDS)
         self.encoder, self.text = encoder, text
         self._known: dict[str, torch.Tensor] = {}
 

@@ -7,7 +7,7 @@ import logging
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from transformers import PreTrainedTokenizerBase
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import ChatTemplate, resolve_template
 from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.scorers.digit_answers import digit_answers
 from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype
 from lit_curriculum.models.causal_lm import CausalLMModule
@@ -62,6 +61,7 @@ class DigitExpectation(TextMetric):
         Liu et al. 2024, "What makes good data for alignment?" (Deita), arXiv 2312.15685, section 3.
     """
 
+    runtime_options = frozenset({"token_budget", "cache_dir"})
     unit = "expected digit"
     loads_model = True
 
@@ -79,7 +79,6 @@ class DigitExpectation(TextMetric):
         attention: str | None = None,
         cache_dir: str | None = None,
     ) -> None:
-        check_choice("turns", turns, get_args(Turns))
         if not 0 <= lowest < highest <= 9:
             raise ValueError(f"options lowest and highest must be digits, lowest first, got {lowest} and {highest}.")
         if token_budget < 1:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.difficulty.shared_cache import shared_cache
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype
 from lit_curriculum.types import Example, ExampleStore, FloatArray
 from lit_curriculum.utils import hub
@@ -68,6 +67,7 @@ class ProxyMetric(TextMetric):
         Li et al. 2024, "Superfiltering", arXiv 2402.00530.
     """
 
+    runtime_options = frozenset({"token_budget", "cache_dir"})
     loads_model = True
 
     def __init__(
@@ -85,13 +85,6 @@ class ProxyMetric(TextMetric):
         attention: str | None = None,
         cache_dir: str | None = None,
     ) -> None:
-        check_choice("too_long", too_long, get_args(TooLong))
-        for name, value, kind in (
-            ("turn_end", turn_end, TurnEnd),
-            ("boundary", boundary, Boundary),
-            ("unconditioned", unconditioned, Unconditioned),
-        ):
-            check_choice(name, value, get_args(kind))
         self.metric = metric
         self.scorer = Scorer(source, dtype, attention)
         self.template = template
@@ -191,6 +184,7 @@ class DeltaLoss(TextMetric):
         Mindermann et al. 2022, "Prioritized training on points that are learnable", arXiv 2206.07137, equation 3.
     """
 
+    runtime_options = frozenset({"token_budget", "cache_dir"})
     unit = "nats per token"
     loads_model = True
 

@@ -68,6 +68,7 @@ class SelfReflection(TextMetric):
         arXiv 2402.16705, section 3.
     """
 
+    runtime_options = frozenset({"token_budget", "cache_dir"})
     unit = "digit"
     loads_model = True
 

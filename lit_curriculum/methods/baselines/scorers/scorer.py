@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.utils import hub
+from lit_curriculum.utils.options import check_choice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

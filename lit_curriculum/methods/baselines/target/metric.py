@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from typing_extensions import override
 
 from lit_curriculum.difficulty.fingerprint import is_sharded, model_fingerprint
 from lit_curriculum.difficulty.learned import LearnedMetric, UpdateContext, UpdateCost
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.baselines.target.extraction import Vectors, extract
 from lit_curriculum.methods.baselines.target.rows import TargetRows
 from lit_curriculum.methods.baselines.target.vectors import TargetVectors
@@ -53,6 +52,7 @@ class TargetSimilarity(LearnedMetric):
     """
 
     needs_run = False
+    runtime_options = frozenset({"token_budget", "cache_dir"})
 
     def __init__(
         self,
@@ -64,7 +64,6 @@ class TargetSimilarity(LearnedMetric):
         token_budget: int = 2048,
         cache_dir: str | None = None,
     ) -> None:
-        check_choice("aggregate", aggregate, get_args(Aggregate))
         for option, value, least in (("first_stage", first_stage, 0), ("every", 1 if every is None else every, 1),
                                      ("token_budget", token_budget, 1)):  # fmt: skip
             if value < least:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from lit_curriculum.types import ExampleStore, IntArray
+from lit_curriculum.utils.options import Configured
 
 
-class TargetRows:
+class TargetRows(Configured):
     """The target set as rows of the data itself, so that it has their template, tokens and checks.
 
     Add the file of target examples to ``data.path`` and name it here, or name abilities. Target rows get no score, so
@@ -21,6 +24,8 @@ class TargetRows:
     Raises:
         ValueError: nothing is named, or (in :meth:`groups`) there is no such row.
     """
+
+    option_path: ClassVar[str] = "targets"
 
     def __init__(
         self, file: str | None = None, abilities: list[str] | None = None, per_group: int | None = None

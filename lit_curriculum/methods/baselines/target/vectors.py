@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Literal, cast, get_args
+from typing import ClassVar, Literal, cast
 
 from torch import Tensor
 
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.types import Batch, GradientModel, LanguageModel, PooledModel
+from lit_curriculum.utils.options import Configured
 
 Layers = Literal["trainable", "last_block"]
 
 
-class TargetVectors(ABC):
+class TargetVectors(Configured, ABC):
     """A function from rows to vectors by the model in training."""
+
+    option_path: ClassVar[str] = "vectors"
 
     model_methods: ClassVar[tuple[str, ...]] = ()
     """Methods that the model has to offer."""
@@ -80,7 +82,6 @@ class GradientVectors(TargetVectors):
     def __init__(self, dimensions: int = 8192, layers: Layers = "trainable", adam: bool = True, seed: int = 0) -> None:
         if dimensions < 1:
             raise ValueError(f"option vectors.dimensions must be at least 1, got {dimensions}.")
-        check_choice("vectors.layers", layers, get_args(Layers))
         self.dimensions, self.layers, self.adam, self.seed = dimensions, layers, adam, seed
 
     @property

@@ -25,6 +25,7 @@ from lit_curriculum.types import (
     PooledModel,
 )
 from lit_curriculum.utils.distributed import scatter
+from lit_curriculum.utils.options import Configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,10 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _ROWS = 16
 
 
-class ScorerFeatures(ABC):
+class ScorerFeatures(Configured, ABC):
     """A frozen function from answers to vectors."""
+
+    option_path: ClassVar[str] = "features"
 
     model_methods: ClassVar[tuple[str, ...]] = ()
     """Methods that the model has to offer."""
@@ -174,7 +177,7 @@ def _view(answer: Answer) -> EncodedView:
     return EncodedView(ids, scored)
 
 
-class TextEncoder(ABC):
+class TextEncoder(Configured, ABC):
     """A frozen function from texts to vectors."""
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lit_curriculum.difficulty.learned import UpdateContext
 from lit_curriculum.methods.campus.scorer.features import ScorerFeatures, reference
 from lit_curriculum.types import IntArray
+from lit_curriculum.utils.options import Configured
 
 
 class ScoringNet(nn.Module):
@@ -143,8 +144,10 @@ class Lesson:
     """Tokens run through the model beside those of the references' features."""
 
 
-class ScorerObjective(ABC):
+class ScorerObjective(Configured, ABC):
     """One way to train a scorer against the learner."""
+
+    option_path: ClassVar[str] = "objective"
 
     model_methods: ClassVar[tuple[str, ...]] = ()
     """Methods that the model has to offer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from typing_extensions import override
 from lit_curriculum.difficulty.fingerprint import is_sharded
 from lit_curriculum.difficulty.learned import UpdateContext
 from lit_curriculum.difficulty.runner import answers_in_parts
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.campus.scorer.features import Answer, reference
 from lit_curriculum.methods.campus.scorer.objective import Lesson, ReferenceFeatures, ScorerObjective, ScoringNet
 from lit_curriculum.types import CONDITIONED, GenerativeModel, IntArray
@@ -60,7 +59,6 @@ class Pairwise(ScorerObjective):
         max_new_tokens: int = 64,
         temperature: float = 0.0,
     ) -> None:
-        check_choice("objective.difficulty", difficulty, get_args(PairDifficulty))
         for option, value in (("num_answers", num_answers), ("max_new_tokens", max_new_tokens)):
             if value is not None and value < 1:
                 raise ValueError(f"objective.{option} of the learned scorer must be at least 1, got {value}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor
 from typing_extensions import override
 
 from lit_curriculum.difficulty.learned import UpdateContext
-from lit_curriculum.difficulty.words import check_choice
 from lit_curriculum.methods.campus.scorer.objective import Lesson, ReferenceFeatures, ScorerObjective, ScoringNet
 from lit_curriculum.types import IntArray
 
@@ -59,7 +58,6 @@ class Reweighting(ScorerObjective):
     """
 
     def __init__(self, normalisation: Normalisation = "softmax", entropy: float = 1.0, num_losses: int = 256) -> None:
-        check_choice("objective.normalisation", normalisation, get_args(Normalisation))
         if entropy < 0:
             raise ValueError(f"objective.entropy of the learned scorer must be at least 0, got {entropy}.")
         if num_losses < 0:
