@@ -1,4 +1,4 @@
-"""The sampler that hands a stage's plan to the data loader, split over ranks, from any position."""
+"""The sampler of the training loader: a stage's plan, split over ranks, from any position."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class CurriculumSampler(DistributedSampler[Any]):
         rank: This process's rank.
         batch_size: Global batch size, examples over all ranks.
         seed: Seed of the order that is used without a plan.
-        weighted: Without it, plain indices are yielded, for a data set of one's own; plans with weights are refused
-            then, and a filler entry counts.
+        weighted: Whether to yield ``(index, weight)``. Plain indices suit any data set, but plans with weights are
+            refused then, and filler entries count.
 
     Raises:
         ValueError: ``batch_size`` does not divide by ``num_replicas``.
@@ -65,7 +65,7 @@ class CurriculumSampler(DistributedSampler[Any]):
         return self._plan
 
     def expect_plan(self) -> None:
-        """From now on refuse to be read before the first :meth:`set_plan`."""
+        """Refuse iteration until the next :meth:`set_plan`, where no plan is in force."""
         self._plan_expected = True
 
     def set_plan(self, plan: Plan, stage: int, start: int = 0) -> None:
@@ -74,8 +74,8 @@ class CurriculumSampler(DistributedSampler[Any]):
         Args:
             plan: What to train on; its indices must lie in the data.
             stage: The stage it belongs to.
-            start: Number of the plan's entries that have been trained on already (a multiple of the batch
-                size, or all of them); the next iteration yields the rest, while ``len`` stays the whole.
+            start: Entries that have been trained on already (a multiple of the batch size, or all of them). The next
+                iteration yields the rest; ``len`` stays that of the whole plan.
 
         Raises:
             ValueError: the plan is empty or points outside the data, or ``start`` is no batch boundary.
@@ -93,7 +93,7 @@ class CurriculumSampler(DistributedSampler[Any]):
             raise ValueError(f"the plan of stage {stage} names example {low if low < 0 else high}, outside the data.")
         if not 0 <= start <= size or (start % self.batch_size and start != size):
             raise ValueError(
-                f"stage {stage} cannot be continued after {start} of {size} examples: that is no multiple of the "
+                f"stage {stage} cannot be resumed after {start} of {size} examples: that is no multiple of the "
                 f"global batch data.batch_size={self.batch_size}; resume with the batch size of the first run."
             )
         self._plan = plan
@@ -101,7 +101,7 @@ class CurriculumSampler(DistributedSampler[Any]):
         self.start = start
 
     def grow(self, num_examples: int) -> None:
-        """Admit indices up to ``num_examples``; the data have been appended to."""
+        """Accept indices up to ``num_examples``, after examples were appended to the data."""
         if num_examples < self.num_examples:
             raise ValueError(f"the data cannot shrink from {self.num_examples} to {num_examples} examples.")
         self.num_examples = num_examples
@@ -124,7 +124,7 @@ class CurriculumSampler(DistributedSampler[Any]):
             yield int(indices[-1]), 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """The plan in force and its stage, as tensors; the position is the loop's to know."""
+        """The plan in force and its stage, as tensors; the position is saved by the loop."""
         if self._plan is None:
             return {"version": _VERSION, "stage": self.stage}
         return {
@@ -166,7 +166,7 @@ class CurriculumSampler(DistributedSampler[Any]):
         return self.num_examples
 
     def order(self) -> tuple[IntArray, NDArray[np.float32] | None]:
-        """What the stage in force trains on, all ranks together: [M] indices, and [M] weights or none for one each."""
+        """The order of the stage in force over all ranks: [M] indices, and [M] weights or none for one each."""
         size = self._size()
         if self._plan is None:
             return np.random.default_rng([self.seed, self.epoch]).permutation(size), None
@@ -176,8 +176,8 @@ class CurriculumSampler(DistributedSampler[Any]):
 class StridedSampler(DistributedSampler[int]):
     """Rank ``r`` of ``R`` gets the indices r, r + R, r + 2R, ...: every example once, none twice.
 
-    Lightning leaves it alone because it is a :class:`~torch.utils.data.DistributedSampler`, whose own way is to
-    repeat examples until all ranks have equally many. Ranks may differ by one example.
+    Lightning replaces other samplers, but keeps a :class:`~torch.utils.data.DistributedSampler`. That class repeats
+    examples until all ranks have equally many; here ranks may differ by one example.
 
     Args:
         num_examples: Size of the data.

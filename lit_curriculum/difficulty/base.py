@@ -1,7 +1,7 @@
-"""What a difficulty metric is: a number per example, with its direction, its unit and the name of its formula.
+"""Base classes of difficulty metrics: a number per example, with direction, unit and formula id.
 
-A metric declares what it needs, and the loop obeys: text once (:class:`TextMetric`) or token losses of named
-views under the model in training (:class:`ModelMetric`).
+A metric declares what it needs: the text, scored once (:class:`TextMetric`), or token losses of named views under
+the model in training (:class:`ModelMetric`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class DifficultyMetric(Configured, ABC):
 
     higher_is_harder: ClassVar[bool] = True
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """Between what scores may lie, for a plan that is made without a model."""
+    """Lowest and highest plausible score, for simulations without a model."""
     unit: str
-    """What one step of the score means: ``tokens``, ``nats per token``, ``ratio``."""
+    """Unit of the score: ``tokens``, ``nats per token``, ``ratio``."""
 
     @property
     @abstractmethod
     def formula(self) -> str:
         """Name and version of the exact formula, options included, such as ``ifd-ppl-ratio/1``.
 
-        Two scores may be compared, stored together or reused for one another only where this is equal.
+        Scores may be compared, stored together or reused only where it is equal.
         """
 
     @property
@@ -45,7 +45,7 @@ class TextMetric(DifficultyMetric):
     """A metric of the examples alone, computed once."""
 
     loads_model: ClassVar[bool] = False
-    """Whether it asks a model of its own, so that a plan without weights cannot compute it."""
+    """Whether the metric loads another model, so that ``plan`` simulates its scores."""
 
     @abstractmethod
     def score(self, examples: ExampleStore) -> FloatArray:
@@ -53,11 +53,11 @@ class TextMetric(DifficultyMetric):
 
 
 class ModelMetric(DifficultyMetric):
-    """A metric of the model's losses, computed again whenever the policy asks.
+    """A metric of the model's losses, computed again whenever the policy asks for it.
 
-    The scoring engine runs the model over each view once and hands every metric the token losses of a batch.
-    :meth:`summarise` reduces them to a few numbers an example, so that no token loss has to be kept;
-    :meth:`combine` makes the score when all views of an example have been seen.
+    The scoring engine runs the model over each view once and gives every metric the token losses of a batch.
+    :meth:`summarise` reduces them to a few numbers per example, and :meth:`combine` turns those of all views into the
+    score. Token losses are not kept.
     """
 
     views: ClassVar[tuple[str, ...]] = (CONDITIONED,)
@@ -68,7 +68,7 @@ class ModelMetric(DifficultyMetric):
 
     @property
     def summary_id(self) -> str:
-        """Name and version of what :meth:`summarise` returns; metrics that share it share summaries, kept ones too."""
+        """Name and version of what :meth:`summarise` returns; metrics with the same id share cached summaries."""
         return "sum-count/1"
 
     def summarise(self, tokens: TokenNLL, num_rows: int) -> Tensor:

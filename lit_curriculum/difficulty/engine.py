@@ -1,10 +1,13 @@
-"""The scoring engine: all views that all wanted metrics need, in one length-sorted stream.
+"""The scoring engine: computes all model metrics of all examples in one length-sorted pass.
 
-Exactness comes first: each score equals the one of the example alone, within rounding. What makes it fast:
-one forward serves every metric that reads the view; batches hold a budget of tokens rather than a number of rows, and
-rows of nearly equal length where the model pads them, of one view and so with one beginning where it does not; equal
-sequences run once, and those that this model has seen before not at all; the model is asked for losses at scored
-positions only; nothing waits for the device before the end.
+Every score equals that of the example alone, within rounding. Speed comes from these:
+
+- One forward pass serves every metric that reads the view.
+- A batch holds a budget of tokens. Its rows have nearly equal length where the model pads them, and are of one view
+  where it does not.
+- Equal sequences run once, and cached ones not at all.
+- The model computes losses at scored positions only.
+- The device is synchronised once, at the end.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric
 from lit_curriculum.difficulty.batching import UniqueSequences, pack_by_tokens, pack_unknown
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
 from lit_curriculum.difficulty.summary_cache import SummaryCache
-from lit_curriculum.difficulty.token_budget import ACCELERATOR_TOKEN_BUDGET, PROCESSOR_TOKEN_BUDGET, find_token_budget
+from lit_curriculum.difficulty.token_budget import ACCELERATOR_TOKEN_BUDGET, CPU_TOKEN_BUDGET, find_token_budget
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, LanguageModel
 from lit_curriculum.utils.distributed import all_reduce_min, broadcast_object, rank_and_world
 from lit_curriculum.utils.options import check_choice
@@ -34,7 +37,7 @@ TokenBudget = int | Literal["auto", "device"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What one scoring pass found and what it cost."""
+    """Scores of one pass and their cost."""
 
     values: dict[str, FloatArray]
     """[K] per metric; NaN marks an unscorable example."""
@@ -46,26 +49,26 @@ class Scores:
     padded_tokens: int = 0
     """The same with padding, where the model runs it."""
     reused_tokens: int = 0
-    """Tokens of sequences whose losses were known already."""
+    """Tokens of sequences whose losses were in the cache."""
 
 
 def formula_ids(metrics: Mapping[str, DifficultyMetric], autocast: Autocast) -> dict[str, str]:
-    """Formula id of each metric's scores; those of the model's losses end in the arithmetic where it is reduced."""
+    """Formula id of each metric's scores; those of model metrics end in the precision of ``autocast``."""
     suffix = "+bf16" if autocast == "bfloat16" else ""
     return {n: m.formula + (suffix if isinstance(m, ModelMetric) else "") for n, m in metrics.items()}
 
 
 class ScoringEngine:
-    """Runs a language model over examples and hands every metric its token losses.
+    """Runs a language model over examples and gives every metric its token losses.
 
     Args:
         metrics: The metrics to compute, by name.
         token_budget: Tokens in one batch, with padding where the model runs it. It bounds memory; scores do not depend
-            on it beyond rounding. ``device`` is 2048 on a processor and 16384 elsewhere; ``auto`` tries out what is
-            fastest, once, and so may differ from one run to the next.
-        device: Where batches are sent; by default the processor.
-        autocast: ``bfloat16`` takes matrix products in that type: faster where the hardware has it, and other
-            scores, which :attr:`formulas` says.
+            on it beyond rounding. ``device`` is 2048 on a CPU and 16384 elsewhere; ``auto`` measures once which is
+            fastest, and so may differ between runs.
+        device: Device of the batches; by default the CPU.
+        autocast: ``bfloat16`` computes matrix products in bfloat16: faster on suitable hardware, with other scores
+            and other :attr:`formulas`.
 
     Raises:
         ValueError: an option is out of range.
@@ -94,7 +97,7 @@ class ScoringEngine:
 
     @property
     def formulas(self) -> dict[str, str]:
-        """Formula id of each score, with the arithmetic where it is not that of the weights."""
+        """Formula id of each score, with the precision of autocast."""
         return formula_ids(self.metrics, self.autocast)
 
     @torch.no_grad()
@@ -106,17 +109,17 @@ class ScoringEngine:
         progress: Progress | None = None,
         cache: SummaryCache | None = None,
     ) -> Scores:
-        """Score the examples ``indices`` [K] of ``store``; every rank calls it and every rank gets all scores.
+        """Score the examples ``indices`` [K] of ``store``; called on every rank, and every rank gets all scores.
 
-        Batches are made up the same way whatever the number of ranks and then dealt out, so the scores are too.
+        Batches, and so scores, do not depend on the number of ranks.
 
         Args:
-            model: What is asked for token losses.
-            store: Where the examples are.
-            indices: [K] which of them.
-            progress: Told of every batch.
-            cache: Where this model's losses of sequences are kept. What is there is not run again, and what is run is
-                there when the pass is killed; rank 0's view of it counts.
+            model: Gives token losses.
+            store: The examples.
+            indices: [K] indices of the examples to score.
+            progress: Called after every batch.
+            cache: Losses of sequences under this model. Cached sequences are not run again, and finished batches stay
+                in the cache when the pass is killed. Rank 0's cache decides.
 
         Raises:
             ValueError: the model's losses of an example are NaN or infinite.
@@ -160,8 +163,8 @@ class ScoringEngine:
         return found if found[0].any() else (found[0], {})
 
     def _budget(self, runner: BatchRunner, unknown: IntArray) -> int:
-        """The all_reduce_min budget of any rank, or the one that trying out finds."""
-        of_device = PROCESSOR_TOKEN_BUDGET if self.device.type == "cpu" else ACCELERATOR_TOKEN_BUDGET
+        """The smallest budget of all ranks, or the one measured as fastest."""
+        of_device = CPU_TOKEN_BUDGET if self.device.type == "cpu" else ACCELERATOR_TOKEN_BUDGET
         if self.token_budget == "auto":
             lengths = runner.work.lengths[unknown]
             return find_token_budget(lengths, lambda items: runner.seconds(unknown[items]), of_device)

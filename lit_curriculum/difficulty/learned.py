@@ -1,4 +1,4 @@
-"""Metrics with parameters of their own, which follow the model in training by being updated before they score."""
+"""Metrics with learned parameters, which are updated during the run before they score."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from lit_curriculum.types import ExampleStore, FloatArray, IntArray, LanguageMod
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateContext:
-    """All that an update may depend on, beside the metric's own state."""
+    """Inputs of an update, besides the metric's state."""
 
     model: LanguageModel
     """The model in training, in evaluation mode and without gradients."""
     device: torch.device
-    """Where the model's batches go."""
+    """Device of the model's batches."""
     store: ExampleStore
     table: DifficultyTable
-    """Holds the fresh scores of the columns that the metric reads; only read."""
+    """Current scores of the columns that the metric reads; read-only."""
     stage: int
     generator: np.random.Generator
-    """The only source of chance; it depends on the run's seed, the stage and the metric's name."""
+    """Source of all random draws; it depends on the run's seed, the stage and the metric's name."""
     progress: Progress | None = None
-    """Told (done, in all) of what asks the model for long."""
+    """Called with (done, total) while the model runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateCost:
-    """What an update and the scores after it cost, and what it wants to see logged."""
+    """Cost of an update and of the scores after it, and scalars to log."""
 
     seconds: float = 0.0
     generated_tokens: int = 0
-    """Tokens that the model answered with."""
+    """Tokens that the model generated."""
     forward_tokens: int = 0
-    """Tokens that were run through the model beside those answers: prompts, and what hidden states were taken of."""
+    """Other tokens that were run through the model: prompts, and sequences whose hidden states were taken."""
     scalars: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def total(cls, costs: Mapping[str, UpdateCost]) -> UpdateCost:
-        """The sum of the costs of several metrics, by name; scalars and costs of each are named after it."""
+        """The sum over several metrics, by name; scalars hold each metric's own cost under ``name/``."""
         scalars: dict[str, float] = {}
         for name, cost in costs.items():
             tokens = {"generated_tokens": cost.generated_tokens, "forward_tokens": cost.forward_tokens}
@@ -63,7 +63,7 @@ class UpdateCost:
 
 
 class TimedScores(NamedTuple):
-    """Scores and what they cost."""
+    """Scores and their cost."""
 
     values: FloatArray
     """[K], NaN where an example cannot be scored."""
@@ -72,10 +72,10 @@ class TimedScores(NamedTuple):
 
 
 class LearnedMetric(DifficultyMetric):
-    """A metric that is updated at a refresh, after the model's losses have entered the table, and then scores.
+    """A metric that is updated after the model's losses have entered the table, and then scores all examples.
 
-    An update is a function of state, weights, table, seed and stage. So a refresh that was killed and is made
-    again gives the same scores, and a rank needs no word from another. A learned metric scores every example at once.
+    An update depends on state, weights, table, seed and stage alone. So an interrupted update can be repeated with the
+    same result, and all ranks come to the same scores.
     """
 
     needs_run: ClassVar[bool] = True
@@ -83,37 +83,37 @@ class LearnedMetric(DifficultyMetric):
 
     @property
     def required_metrics(self) -> tuple[str, ...]:
-        """Names of the columns that an update reads."""
+        """Names of the metrics that an update reads."""
         return ()
 
     def extra_candidates(
         self, asked: IntArray, num_examples: int, stage: int, generator: np.random.Generator
     ) -> IntArray:
-        """[K] indices whose scores an update wants fresh, beside those that the policy ``asked`` for."""
+        """[K] further indices to score before an update, besides those that the policy ``asked`` for."""
         del asked, num_examples, stage, generator
         return np.empty(0, dtype=np.int64)
 
     @abstractmethod
     def is_due(self, stage: int) -> bool:
-        """Whether the metric is updated before ``stage``; it scores then, and at no other time."""
+        """Whether the metric is updated before ``stage``; it scores then, and only then."""
 
     @abstractmethod
     def update(self, context: UpdateContext) -> UpdateCost:
-        """Learn from the table or the model; every rank calls it."""
+        """Update the parameters from the table or the model; called on every rank."""
 
     @abstractmethod
     def score(self, context: UpdateContext, indices: IntArray) -> FloatArray:
         """Scores [K] of the examples ``indices`` [K]; NaN marks one that cannot be scored."""
 
     def timed_score(self, context: UpdateContext, indices: IntArray) -> TimedScores:
-        """Scores [K] of ``indices`` [K] and their cost; to be overridden where :meth:`score` runs the model."""
+        """Scores [K] of ``indices`` [K] and their cost; override it where :meth:`score` runs the model."""
         started = time.perf_counter()
         values = self.score(context, indices)
         return TimedScores(values, time.perf_counter() - started, forward_tokens=0)
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """The parameters as tensors, copied, so that a checkpoint loads with ``weights_only``."""
+        """Copies of the parameters as tensors, so that a checkpoint loads with ``weights_only``."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The difficulty table: every metric's latest score of every example, and how old it is."""
+"""The difficulty table: the latest score of every example by every metric, and the stage it dates from."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _VERSION = 1
 class DifficultyTable:
     """Scores and the stages that they date from; a column for each metric, a row for each example.
 
-    A score is a finite number, or NaN where there is none. It was never computed where ``scored_at`` is
-    :data:`NEVER`; elsewhere the metric cannot score the example, which has no scored token, say.
+    A score is a finite number, or NaN. Where ``scored_at`` is :data:`NEVER`, NaN means that it was never computed;
+    elsewhere, that the metric cannot score the example (it has no scored token).
 
     Args:
         num_examples: Number of rows.
         metrics: Names of the columns.
-        higher_is_harder: Direction of each metric; true where it is not named.
+        higher_is_harder: Direction of each metric; true by default.
     """
 
     def __init__(
@@ -58,20 +58,20 @@ class DifficultyTable:
         self.scored_at[metric][indices] = stage
 
     def hardness(self, metric: str) -> FloatArray:
-        """[N] scores of ``metric``, negated where lower is harder, so that higher is harder; NaN as it stands."""
+        """[N] scores of ``metric`` with the sign under which higher is harder; NaN where there is no score."""
         return self.scores[metric].copy() if self.higher_is_harder[metric] else -self.scores[metric]
 
     def never_scored(self, metric: str) -> NDArray[np.bool_]:
-        """[N] true where the metric has not been asked yet."""
+        """[N] true where the metric has never been computed."""
         never: NDArray[np.bool_] = self.scored_at[metric] == NEVER
         return never
 
     def unscorable(self, metric: str) -> NDArray[np.bool_]:
-        """[N] true where the metric was asked and had no score."""
+        """[N] true where the metric was computed and gave no score."""
         return np.isnan(self.scores[metric]) & ~self.never_scored(metric)
 
     def part(self, indices: IntArray) -> DifficultyTable:
-        """The rows ``indices`` [K] as a table of their own; copies."""
+        """A copy of the rows ``indices`` [K] as a new table."""
         part = DifficultyTable(len(indices), list(self.scores), self.higher_is_harder)
         part.scores = {metric: values[indices] for metric, values in self.scores.items()}
         part.scored_at = {metric: stages[indices] for metric, stages in self.scored_at.items()}

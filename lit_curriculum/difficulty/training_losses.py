@@ -1,4 +1,4 @@
-"""Scores that cost nothing: the losses that training computes of the examples it trains on."""
+"""Training losses as scores: the losses that a training step computes anyway."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLUSH = 256
 
 
 def check_training_loss_metric(name: str, metrics: Mapping[str, DifficultyMetric]) -> None:
-    """Refuse a name under which training losses would not be what the metric says.
+    """Refuse a metric whose formula is not the one of the training losses.
 
     Raises:
         ValueError: there is no such metric, or it is not the mean token loss.
@@ -34,8 +34,8 @@ def check_training_loss_metric(name: str, metrics: Mapping[str, DifficultyMetric
     formula = metrics[name].formula
     if formula != _FORMULA:
         raise ValueError(
-            f"curriculum.training_loss_metric={name!r} has formula {formula}, but training computes {_FORMULA}; name a metric "
-            "of class NegativeLogLikelihood."
+            f"curriculum.training_loss_metric={name!r} has formula {formula}, but training computes {_FORMULA}; name a "
+            "metric of class NegativeLogLikelihood."
         )
 
 
@@ -45,11 +45,11 @@ def has_losses(outputs: Any) -> bool:
 
 
 class TrainingLossCollector:
-    """Collects per-example losses from training steps and enters them into the table when a stage is over.
+    """Collects per-example losses from training steps, and enters them into the table when a stage is over.
 
-    They are the losses of the training forward: before the step that the example took part in, and with dropout
-    where the model has any. So they are as of the stage that was trained, at least: ``scored_at`` is that stage. Of
-    several losses of an example in one stage the last counts. The device is waited for once in 256 batches.
+    They come from the forward pass of training: before the step that the example took part in, and with dropout if
+    the model has any. ``scored_at`` is the stage that was trained. Of several losses of an example in one stage the
+    last counts. The device is synchronised once in 256 batches.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class TrainingLossCollector:
         self._kept = torch.zeros(3, 0, dtype=torch.float64)
 
     def add(self, outputs: Any) -> None:
-        """Take what a training step returned; every rank calls it at every step.
+        """Collect the output of a training step; called on every rank at every step.
 
         Args:
             outputs: Holds ``index``, ``nll_sum`` and ``num_scored``, each [B].
@@ -67,8 +67,8 @@ class TrainingLossCollector:
         """
         if not has_losses(outputs):
             raise ValueError(
-                "curriculum.training_loss_metric needs a training_step that returns index, nll_sum and num_scored of each "
-                "example beside the loss, as CausalLMModule does; set it to null for this model."
+                "curriculum.training_loss_metric needs a training_step that returns index, nll_sum and num_scored of "
+                "each example beside the loss, as CausalLMModule does; set it to null for this model."
             )
         rows = torch.stack([to_float64(outputs[key].detach()) for key in _KEYS])
         world_size = rank_and_world()[1]
@@ -82,7 +82,7 @@ class TrainingLossCollector:
             self._flush()
 
     def enter(self, table: DifficultyTable, metric: str, stage: int) -> int:
-        """Enter the mean losses of stage ``stage`` under ``metric`` and forget them; returns their number.
+        """Move the mean losses of stage ``stage`` into the column ``metric``; returns their number.
 
         Raises:
             ValueError: a loss is NaN or infinite.
@@ -99,7 +99,7 @@ class TrainingLossCollector:
         return len(indices)
 
     def take(self) -> tuple[IntArray, FloatArray]:
-        """The examples [K], rising, and their last mean losses [K]; forgets them."""
+        """Remove and return the examples [K], in rising order, and their last mean losses [K]."""
         self._flush()
         index, nll_sum, num_scored = self._kept.numpy()
         self._kept = self._kept[:, :0]
@@ -109,7 +109,7 @@ class TrainingLossCollector:
         return unique, values[::-1][last]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What was collected of the stage so far."""
+        """The losses that were collected in the stage so far."""
         self._flush()
         return {"rows": self._kept.clone()}
 

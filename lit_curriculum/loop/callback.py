@@ -16,7 +16,7 @@ from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.loop.checks import check_module, check_trainer, curriculum_data
 from lit_curriculum.loop.hooks import notify_observers, prepare_stage, restore_data
 from lit_curriculum.loop.planner import StagePlanner
-from lit_curriculum.loop.resume import StageProgress, check_continuable, run_name, seed_step
+from lit_curriculum.loop.resume import StageProgress, check_resumable, run_name, seed_step
 from lit_curriculum.loop.scoring import ModelScorer, scoring_bar, update_metric
 
 
@@ -139,7 +139,7 @@ class CurriculumCallback(Callback):
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        check_continuable(checkpoint)
+        check_resumable(checkpoint)
 
     def _resume(self, trainer: Trainer, module: LightningModule, state: Mapping[str, Any]) -> None:
         """Restore the curriculum of a checkpoint, and plan the next stage where the run had not reached that."""

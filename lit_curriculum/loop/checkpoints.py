@@ -1,4 +1,4 @@
-"""Checkpoint files that are either whole or absent."""
+"""Checkpoint files: atomic writes, a checkpoint on exceptions, and the newest one to resume from."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
 from lit_curriculum.loop.callback import CurriculumCallback
-from lit_curriculum.loop.resume import CONTINUABLE
+from lit_curriculum.loop.resume import RESUMABLE
 from lit_curriculum.utils.files import atomic_path
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, flushes to disk, then renames; reads with ``weights_only`` and refuses a torn file.
+    """Writes checkpoints atomically; loads them with ``weights_only`` and refuses truncated files.
 
-    Lightning's own writer goes through the system's temporary folder, and a move from there to another file
-    system is a copy: killed in the middle, it leaves half a checkpoint under the final name.
+    Lightning's default writes to the system's temporary folder and moves the file. A move to another file system is
+    a copy, so a kill in the middle leaves half a checkpoint under the final name.
     """
 
     @override
@@ -44,17 +44,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class ExceptionCheckpoint(Checkpoint):
-    """Saves a checkpoint when an exception or a signal ends training, unless it could not be continued.
+    """Saves a checkpoint when an exception or a signal ends training, if a run can resume from it exactly.
 
-    So the last good checkpoint is never replaced by one of a run that failed before it had restored anything, or in
-    the middle of an optimizer step. It is removed when the run ends well.
+    A run that fails before it has restored its state, or in the middle of an optimizer step, leaves the last good
+    checkpoint as it is. The file is removed when the run ends well.
 
-    It is none of Lightning's ``OnExceptionCheckpoint``: beside one of these, ``fit`` without a checkpoint goes on from
-    the last it finds where it was asked to begin, and warns of a model that was not given.
+    Unlike Lightning's ``OnExceptionCheckpoint``, it does not make a ``fit`` without a checkpoint resume from the last
+    one found.
 
     Args:
         dirpath: Folder to write to; by default ``checkpoints`` in the logger's folder.
-        filename: Name of the file, without its ending.
+        filename: Name of the file without its suffix.
     """
 
     def __init__(self, dirpath: str | None = None, filename: str = "exception") -> None:
@@ -62,7 +62,7 @@ class ExceptionCheckpoint(Checkpoint):
 
     @property
     def ckpt_path(self) -> Path:
-        """Where the checkpoint is written; known once the run has its folder."""
+        """Path of the checkpoint; known after ``setup``."""
         assert self.dirpath is not None
         return Path(self.dirpath) / f"{self.filename}.ckpt"
 
@@ -74,39 +74,39 @@ class ExceptionCheckpoint(Checkpoint):
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         curricula = [c for c in trainer.callbacks if isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
-        if trainer.training and all(c.progress.continuable(trainer) for c in curricula):
+        if trainer.training and all(c.progress.is_resumable(trainer) for c in curricula):
             trainer.save_checkpoint(self.ckpt_path)
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":  # another stage says nothing of how the run ended
+        if stage == "fit":  # validation and prediction do not end the run
             trainer.strategy.remove_checkpoint(self.ckpt_path)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint below ``folder`` that a run can be continued from, or none."""
+    """The newest checkpoint below ``folder`` that a run can resume from, or none."""
     found = sorted(folder.rglob("*.ckpt"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     for path in found:
-        # A sharded checkpoint is a folder; what is not a weight is in one file of it, written last.
+        # A sharded checkpoint is a folder; everything but the weights is in one file, which is written last.
         file = path / "meta.pt" if path.is_dir() else path
         if zipfile.is_zipfile(file):
             state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-            if state.get(CONTINUABLE, True):
+            if state.get(RESUMABLE, True):
                 return path
     return None
 
 
 def check_readable(path: Path) -> None:
-    """Refuse a checkpoint file that is missing or cut short.
+    """Refuse a checkpoint file that is missing or truncated.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no whole checkpoint.
+        ValueError: the file is truncated or not a checkpoint.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint {path}; check ckpt_path.")
     if path.is_file() and not zipfile.is_zipfile(path):
         raise ValueError(
-            f"checkpoint {path} is truncated or no checkpoint at all ({path.stat().st_size} bytes); resume from an "
+            f"checkpoint {path} is truncated or not a checkpoint ({path.stat().st_size} bytes); resume from an "
             "earlier one."
         )

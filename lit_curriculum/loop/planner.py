@@ -156,7 +156,7 @@ class StagePlanner:
         Args:
             store: N examples.
             num_stages: Stages of the run at most.
-            sampler: Gets every plan; by default one of a single process that is read example by example.
+            sampler: Takes every plan; by default one for a single process and batches of one example.
 
         Raises:
             ValueError: an option of the policy does not fit the data.

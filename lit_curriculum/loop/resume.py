@@ -22,7 +22,7 @@ from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.planner import StagePlanner
 from lit_curriculum.utils.options import Configured, flat_options
 
-CONTINUABLE = "curriculum_continuable"
+RESUMABLE = "curriculum_continuable"
 """Key of a checkpoint: whether a run can resume from it exactly."""
 _BATCH = "epoch_loop.batch_progress"
 _EPOCH = "epoch_progress"
@@ -39,7 +39,7 @@ def batches_done(trainer: Trainer, num_batches: int) -> int:
 
     Args:
         trainer: Its progress counters are read.
-        num_batches: Batches of the whole stage; the last group may be incomplete and steps all the same.
+        num_batches: Batches of the whole stage; an incomplete last group makes a step too.
     """
     # ``processed``: the checkpoint of a step is written before ``completed`` is raised.
     done: int = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
@@ -54,7 +54,7 @@ def rewrite_loops(loops: dict[str, Any], stage: int, done: int, num_batches: int
     Args:
         loops: ``checkpoint["loops"]["fit_loop"]``.
         stage: The stage whose plan is in force.
-        done: Batches of it that count, from :func:`batches_done`.
+        done: Batches whose effect is in the weights, from :func:`batches_done`.
         num_batches: Batches of the whole stage.
     """
     epoch, batch = loops[_EPOCH], loops[_BATCH]
@@ -194,27 +194,27 @@ class StageProgress:
         self._batch_stage = self._planner.stage if start else None
         return start == self._num_rows
 
-    def continuable(self, trainer: Trainer) -> bool:
+    def is_resumable(self, trainer: Trainer) -> bool:
         """Whether a checkpoint of this moment can be resumed exactly."""
         mid_step = self.stepping and step_unfinished(trainer.fit_loop.state_dict())
         return self.restored and self._planner.stage >= 0 and not mid_step
 
     def save(self, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         """Mark ``checkpoint`` as resumable or not, and rewrite its progress counters."""
-        checkpoint[CONTINUABLE] = self.continuable(trainer)
+        checkpoint[RESUMABLE] = self.is_resumable(trainer)
         if self._planner.stage >= 0 and "loops" in checkpoint:
             loops = checkpoint["loops"]["fit_loop"]
             rewrite_loops(loops, self._planner.stage, self.batches_done(trainer), self._num_batches)
 
 
-def check_continuable(checkpoint: dict[str, Any]) -> None:
+def check_resumable(checkpoint: dict[str, Any]) -> None:
     """Refuse a checkpoint that cannot be resumed exactly.
 
     Raises:
         ValueError: the checkpoint is marked so.
     """
-    if not checkpoint.get(CONTINUABLE, True):
+    if not checkpoint.get(RESUMABLE, True):
         raise ValueError(
-            "this checkpoint cannot be continued: it was written before the first stage was planned or while an "
-            "optimizer step was changing weights; resume from the one before it."
+            "this checkpoint cannot be resumed: it was written before the first stage was planned or while an "
+            "optimizer step was changing weights; resume from an earlier one."
         )

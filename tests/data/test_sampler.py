@@ -97,7 +97,7 @@ def test_bad_plans_are_refused() -> None:
         sampler.set_plan(Plan(indices=np.array([3, 10])), 0)
     with pytest.raises(ValueError, match="names example -1, outside"):
         sampler.set_plan(Plan(indices=np.array([3, -1])), 0)
-    with pytest.raises(ValueError, match="cannot be continued after 3 of 8"):
+    with pytest.raises(ValueError, match="cannot be resumed after 3 of 8"):
         sampler.set_plan(Plan(indices=np.arange(8)), 0, start=3)
     with pytest.raises(ValueError, match=r"data.batch_size=5 is the global batch and must divide by the 2 ranks"):
         CurriculumSampler(10, 2, 0, 5)

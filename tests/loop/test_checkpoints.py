@@ -41,7 +41,7 @@ def test_a_truncated_or_missing_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"a.ckpt is truncated or no checkpoint at all \(2000 bytes\)"):
+    with pytest.raises(ValueError, match=r"a.ckpt is truncated or not a checkpoint \(2000 bytes\)"):
         AtomicCheckpointIO().load_checkpoint(path)
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "b.ckpt")
