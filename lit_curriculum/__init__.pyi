@@ -60,14 +60,13 @@ from .methods.baselines.online_mixture import OnlineMixturePolicy as OnlineMixtu
 from .methods.baselines.ordered import OrderedPolicy as OrderedPolicy
 from .methods.baselines.patterns import PatternPolicy as PatternPolicy
 from .methods.baselines.scorers.digits import DigitExpectation as DigitExpectation
-from .methods.baselines.scorers.proxy import DeltaLoss as DeltaLoss
 from .methods.baselines.scorers.proxy import ProxyMetric as ProxyMetric
 from .methods.baselines.scorers.reflection import SelfReflection as SelfReflection
 from .methods.baselines.scorers.sentence_encoder import SentenceEncoder as SentenceEncoder
 from .methods.baselines.self_paced import SelfPacedPolicy as SelfPacedPolicy
 from .methods.baselines.source_mixture import SourceMixturePolicy as SourceMixturePolicy
+from .methods.baselines.target.metric import TargetRows as TargetRows
 from .methods.baselines.target.metric import TargetSimilarity as TargetSimilarity
-from .methods.baselines.target.rows import TargetRows as TargetRows
 from .methods.baselines.target.vectors import GradientVectors as GradientVectors
 from .methods.baselines.target.vectors import HiddenStateVectors as HiddenStateVectors
 from .methods.baselines.target.vectors import TargetVectors as TargetVectors

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from lit_curriculum.methods.baselines.scorers import digit_answers
+from lit_curriculum.methods.baselines.scorers import digits
 from lit_curriculum.methods.baselines.scorers.digits import DigitExpectation
+from lit_curriculum.methods.baselines.scorers.reflection import TokenReflection
 from lit_curriculum.models.execution.token_nll import next_token_logits
 from lit_curriculum.types import Batch, FloatArray, Message
 from tests.conftest import ListStore, make_example
@@ -43,25 +44,26 @@ def prompt(tmp_path: Path) -> str:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LIT_CURRICULUM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(digits, "_TOKEN_BUDGET", 200)
     return tmp_path / "cache" / "summaries"
 
 
 def test_ratings_equal_one_prompt_at_a_time(tmp_path: Path, prompt: str, toy_store: ListStore) -> None:
     source = save_scorer(tmp_path / "scorer")
-    chat = DigitExpectation(source, prompt, token_budget=200).score(toy_store)
-    bare = DigitExpectation(source, prompt, 0, 9, template=None).score(toy_store)
+    chat = DigitExpectation(source, prompt).score(toy_store)
+    bare = DigitExpectation(source, prompt, template=None).score(toy_store)
     for i, example in enumerate(toy_store.examples):
         middle = f"{example.instruction}|{example.response}|"
         expected = _reference_rating(source, f"<u>{middle}1-6:<a>", range(1, 7))
         assert chat[i] == pytest.approx(expected, rel=1e-5)
-        assert bare[i] == pytest.approx(_reference_rating(source, f"{middle}0-9:", range(10)), rel=1e-5)
+        assert bare[i] == pytest.approx(_reference_rating(source, f"{middle}1-6:", range(1, 7)), rel=1e-5)
     assert np.ptp(chat) > 0.01
 
 
 def test_processes_share_the_batches(
     tmp_path: Path, prompt: str, toy_store: ListStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metric = DigitExpectation(save_scorer(tmp_path / "scorer"), prompt, token_budget=200)
+    metric = DigitExpectation(save_scorer(tmp_path / "scorer"), prompt)
     alone = metric.score(toy_store)
     shares: list[int] = []
 
@@ -71,7 +73,7 @@ def test_processes_share_the_batches(
         shares.extend(sum(map(len, part)) for part in parts)
         return [parts[k % 2][k // 2] for k in range(len(items))]
 
-    monkeypatch.setattr(digit_answers, "scatter", as_two_ranks)
+    monkeypatch.setattr(digits, "scatter", as_two_ranks)
     monkeypatch.setenv("LIT_CURRICULUM_CACHE", str(tmp_path / "another"))
     np.testing.assert_array_equal(metric.score(toy_store), alone)
     assert sum(shares) == len(toy_store)
@@ -83,7 +85,7 @@ def test_killed_at_any_batch_it_goes_on_and_rates_the_same(
 ) -> None:
     """Each process dies by SIGKILL while a batch is in flight; the next finds the batches before it."""
     source = save_scorer(tmp_path / "scorer")
-    began, answer = tmp_path / "began", digit_answers.digit_probabilities
+    began, answer = tmp_path / "began", digits.digit_probabilities
     dies_at = 0
 
     def noted(model: nn.Module, batch: Batch, headless: bool, digit_ids: list[int]) -> torch.Tensor:
@@ -94,10 +96,10 @@ def test_killed_at_any_batch_it_goes_on_and_rates_the_same(
         return answer(model, batch, headless, digit_ids)
 
     def rate(cache: str) -> FloatArray:
-        metric = DigitExpectation(source, prompt, token_budget=200, cache_dir=str(tmp_path / cache))
+        metric = DigitExpectation(source, prompt, cache_dir=str(tmp_path / cache))
         return metric.score(toy_store)
 
-    monkeypatch.setattr(digit_answers, "digit_probabilities", noted)
+    monkeypatch.setattr(digits, "digit_probabilities", noted)
     straight = rate("straight")
     num_batches = began.stat().st_size
     assert num_batches > 8
@@ -122,11 +124,10 @@ def test_turns_are_rated_one_by_one(tmp_path: Path, prompt: str) -> None:
     one, two = make_example(0, "first answer", "First?"), make_example(1, "second", "And {response}?")
     turns = (Message(role="system", content="Be brief."), *one.messages, *two.messages)
     store = ListStore([one, two, replace(one, messages=turns)])
-    scores = {turn: DigitExpectation(source, prompt, turns=turn).score(store) for turn in ("sum", "mean", "last")}
-    a, b = scores["sum"][:2]
-    assert scores["sum"][2] == pytest.approx(a + b)
-    assert scores["mean"].tolist() == pytest.approx([a, b, (a + b) / 2])
-    assert scores["last"].tolist() == pytest.approx([a, b, b])
+    a, b, both = DigitExpectation(source, prompt).score(store)
+    assert both == pytest.approx(a + b)
+    a, b, both = TokenReflection(source, prompt).score(store)
+    assert both == pytest.approx((a + b) / 2)
 
 
 def test_what_does_not_fit_is_nan_and_reported(tmp_path: Path, prompt: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -147,11 +148,11 @@ def test_packaged_prompts_name_what_they_judge() -> None:
 
 
 def test_formula_names_the_prompt_and_every_option(prompt: str) -> None:
-    metric = DigitExpectation("some/model", prompt, turns="mean")
+    metric = DigitExpectation("some/model", prompt)
     assert metric.formula.startswith("digit-expectation/1(some/model,float32,rate-")
-    assert metric.formula.endswith(",1-6,mean,auto,context)")
+    assert metric.formula.endswith(",1-6,sum,auto,context)")
     Path(prompt).write_text("Other words: {instruction}")
-    assert DigitExpectation("some/model", prompt, turns="mean").formula != metric.formula
+    assert DigitExpectation("some/model", prompt).formula != metric.formula
 
 
 def test_a_digit_must_be_one_token(tmp_path: Path, toy_store: ListStore) -> None:
@@ -163,14 +164,6 @@ def test_a_digit_must_be_one_token(tmp_path: Path, toy_store: ListStore) -> None
 
 
 def test_options_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="lowest and highest must be digits, lowest first, got 6 and 1"):
-        DigitExpectation("x", lowest=6, highest=1)
-    with pytest.raises(ValueError, match="got 1 and 10"):
-        DigitExpectation("x", highest=10)
-    with pytest.raises(ValueError, match="turns must be one of sum, mean, last, got 'all'"):
-        DigitExpectation("x", turns="all")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="token_budget must be at least 1 token, got 0"):
-        DigitExpectation("x", token_budget=0)
     with pytest.raises(ValueError, match=r"option prompt: poetry is none of complexity, quality, .* and no \.txt file"):
         DigitExpectation("x", "poetry")
     (tmp_path / "empty.txt").write_text("Rate it:")
@@ -184,7 +177,7 @@ def test_broken_weights_are_refused(tmp_path: Path, toy_store: ListStore, monkey
     def broken(*_: object) -> torch.Tensor:
         return torch.full((1, 256), torch.nan)
 
-    monkeypatch.setattr("lit_curriculum.methods.baselines.scorers.digit_answers.next_token_logits", broken)
+    monkeypatch.setattr("lit_curriculum.methods.baselines.scorers.digits.next_token_logits", broken)
     with pytest.raises(ValueError, match="gives NaN or infinite logits; its weights are broken"):
         DigitExpectation(source).score(toy_store)
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lit_curriculum import CausalLMModule, InstructionFollowingDifficulty, LossRatioIFD, NegativeLogLikelihood
+from lit_curriculum import CausalLMModule, InstructionFollowingDifficulty, LossRatioIFD
 from lit_curriculum.cli import main
-from lit_curriculum.methods.baselines.scorers.proxy import DeltaLoss, ProxyMetric
+from lit_curriculum.methods.baselines.scorers.proxy import ProxyMetric
 from lit_curriculum.types import Batch, TokenNLL
 from tests.conftest import ListStore, make_example
 from tests.methods.baselines.tiny_scorer import save_scorer
@@ -99,32 +99,6 @@ def test_what_cannot_be_scored_is_nan_and_reported(tmp_path: Path, caplog: pytes
     skipped = superfiltering(source, tmp_path, too_long="skip").score(store)
     assert np.isnan(skipped).tolist() == [False, True, True, True]
     assert skipped[0] == cut[0]
-
-
-def test_delta_loss_is_the_difference_of_two_models(tmp_path: Path, toy_store: ListStore) -> None:
-    first, second = save_scorer(tmp_path / "a", seed=0), save_scorer(tmp_path / "b", seed=1)
-    cache = str(tmp_path / "cache")
-    scores = DeltaLoss(first, second, cache_dir=cache).score(toy_store)
-    losses = [ProxyMetric(NegativeLogLikelihood(), s, cache_dir=cache).score(toy_store) for s in (first, second)]
-    np.testing.assert_allclose(scores, losses[0] - losses[1], rtol=1e-6, atol=1e-6)
-    assert np.abs(scores).min() > 0
-    np.testing.assert_array_equal(DeltaLoss(first, first, cache_dir=cache).score(toy_store), 0.0)
-    formula = DeltaLoss(first, second).formula
-    assert formula.startswith("delta-loss/1(proxy/1(nll-mean/1;")
-    assert formula != DeltaLoss(second, first).formula
-
-
-def test_delta_loss_cuts_at_the_shorter_context(tmp_path: Path) -> None:
-    long, short = save_scorer(tmp_path / "a", context=64), save_scorer(tmp_path / "b", context=32)
-    store = ListStore([make_example(0, "abcdefgh" * 6)])
-    # The weights are equal, so only tokens that one model sees and the other does not could make a difference.
-    assert DeltaLoss(long, short, cache_dir=str(tmp_path / "cache")).score(store)[0] == 0.0
-
-
-def test_delta_loss_refuses_two_vocabularies(tmp_path: Path, toy_store: ListStore) -> None:
-    first, second = save_scorer(tmp_path / "a"), save_scorer(tmp_path / "b", merges=(("h", "e"),))
-    with pytest.raises(ValueError, match="have different vocabularies; choose two models with the same tokenizer"):
-        DeltaLoss(first, second, cache_dir=str(tmp_path / "cache")).score(toy_store)
 
 
 def test_options_are_checked() -> None:

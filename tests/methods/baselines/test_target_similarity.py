@@ -123,15 +123,13 @@ def test_target_rows_are_named_by_file_or_taken_of_each_group() -> None:
     for a, group in enumerate(taken):
         members = [i for i in range(9) if i % 3 == a]
         assert group.tolist() == [min(members, key=lambda i: store[i].content_hash)]
-    (only,) = TargetRows(per_group=9, abilities=["a1"]).groups(store)
-    assert sorted(only.tolist()) == [1, 4, 7]
     everything = TargetRows("toy.jsonl").groups(store)
     assert sorted(np.concatenate(everything).tolist()) == list(range(9))
     with pytest.raises(ValueError, match=r"option targets: name the file of the target rows, or set per_group"):
         TargetRows()
     with pytest.raises(ValueError, match=r"option targets.per_group must be at least 1, got 0"):
         TargetRows(per_group=0)
-    with pytest.raises(ValueError, match=r"no row of the data has file=other.jsonl and abilities=None; add the file"):
+    with pytest.raises(ValueError, match=r"no row of the data has file=other.jsonl; add the file"):
         TargetRows("other.jsonl").groups(store)
 
 
@@ -154,8 +152,6 @@ def test_state_and_dates() -> None:
     store = words_store()
     metric, other = (TargetSimilarity(HiddenStateVectors(), TargetRows(per_group=1), first_stage=2) for _ in range(2))
     assert [metric.is_due(s) for s in range(5)] == [False, False, True, False, False]
-    again = TargetSimilarity(HiddenStateVectors(), TargetRows(per_group=1), first_stage=1, every=2)
-    assert [again.is_due(s) for s in range(5)] == [False, True, False, True, False]
     cost = metric.update(context(store, Letters()))
     assert cost.forward_tokens == store.lengths("conditioned").sum()
     assert cost.scalars == {"targets": 3.0, "groups": 3.0}
@@ -185,8 +181,6 @@ def test_what_cannot_be_done_is_refused() -> None:
         TargetSimilarity(Broken(), rows).update(context(words_store(), Letters()))
     with pytest.raises(ValueError, match=r"aggregate must be one of group_max, round_robin, got 'sum'"):
         TargetSimilarity(HiddenStateVectors(), rows, aggregate="sum")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"option every of TargetSimilarity must be at least 1, got 0"):
-        TargetSimilarity(HiddenStateVectors(), rows, every=0)
     with pytest.raises(ValueError, match=r"option vectors.dimensions must be at least 1, got 0"):
         GradientVectors(0)
     with pytest.raises(ValueError, match=r"option vectors.layers must be one of trainable, last_block, got 'all'"):

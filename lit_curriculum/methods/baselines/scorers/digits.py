@@ -1,31 +1,39 @@
-"""Ratings by a scorer model, read from the probabilities of the digits instead of from one generated answer."""
+"""Ratings by a scorer model, read from its probabilities of the digits."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import ChatTemplate, resolve_template
 from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.methods.baselines.scorers.digit_answers import digit_answers
+from lit_curriculum.difficulty.batching import pack_by_tokens, pack_unknown, sequence_digest
+from lit_curriculum.difficulty.fingerprint import model_fingerprint
+from lit_curriculum.difficulty.shared_cache import open_cache
 from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype
 from lit_curriculum.models.causal_lm import CausalLMModule
-from lit_curriculum.types import EncodedView, Example, ExampleStore, FloatArray, Message
+from lit_curriculum.models.execution.token_nll import check_headless, next_token_logits
+from lit_curriculum.types import Batch, EncodedView, Example, ExampleStore, FloatArray, IntArray, Message
+from lit_curriculum.utils.distributed import broadcast_object, rank_and_world, scatter
+from lit_curriculum.utils.float64 import to_float64
+from lit_curriculum.utils.progress import display
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-Turns = Literal["sum", "mean", "last"]
 _PLACE = re.compile(r"\{(instruction|response|lowest|highest)\}")
+_TOKEN_BUDGET = 2048
+"""Padded tokens in one batch."""
 
 
 class DigitExpectation(TextMetric):
@@ -33,64 +41,43 @@ class DigitExpectation(TextMetric):
 
     With ``z_d`` the logit of digit ``d`` at the first position of the answer, the rating is ``sum_d d p_d`` with ``p``
     the softmax of the ``z_d`` alone. The form of Deita's scorers (which are trained for their prompts; any other
-    model can be asked too). A conversation is rated turn by turn. Prompts that do not fit into the scorer's context
-    are never cut: their examples have no score, and are logged. The scorer's answers are kept on disk as they come:
-    rating that is killed goes on where it stopped, and the same data are not asked about twice.
+    model can be asked too), with digits from 1 to 6 and the ratings of a conversation's turns added up. Prompts that do
+    not fit into the scorer's context are never cut: their examples have no score, and are logged. The scorer's answers
+    are kept on disk as they come: rating that was killed resumes, and the same data are rated only once.
 
     Args:
         source: Folder, hub id or GGUF file of the scorer's weights and tokenizer.
         prompt: ``complexity`` or ``quality`` (packaged), or a ``.txt`` file with ``{instruction}``, and where wanted
             ``{response}``, ``{lowest}`` and ``{highest}``. Blanks at its end are left out.
-        lowest: Lowest digit.
-        highest: Highest digit.
-        turns: Ratings of several turns are added up (``sum``, as in Deita) or averaged (``mean``), or only the
-            ``last`` turn is rated.
         template: Chat template that the prompt becomes a user's turn of (see
             :func:`~lit_curriculum.data.template.resolve_template`), or null: the answer follows the bare prompt.
-        max_length: Largest number of tokens of a prompt; by default the scorer's context.
-        token_budget: Padded tokens in one batch.
         dtype: Of the scorer's weights: ``float32`` or ``bfloat16``.
-        attention: Attention implementation of transformers, or none for its choice.
         cache_dir: Where the scorer's answers are kept; by default the package's cache.
 
     Raises:
-        ValueError: an option is out of range, the prompt does not exist, or (when it scores) a digit is not one
-            token of the scorer.
+        ValueError: the prompt does not exist, or (when it scores) a digit is not one token of the scorer.
 
     References:
         Liu et al. 2024, "What makes good data for alignment?" (Deita), arXiv 2312.15685, section 3.
     """
 
-    runtime_options = frozenset({"token_budget", "cache_dir"})
+    runtime_options = frozenset({"cache_dir"})
     unit = "expected digit"
     loads_model = True
+    digits: ClassVar[range] = range(1, 7)
+    turns: ClassVar[str] = "sum"
+    """Whether the ratings of several turns are a ``sum`` (Deita) or a ``mean`` (SelectIT)."""
 
     def __init__(
         self,
         source: str,
         prompt: str = "complexity",
-        lowest: int = 1,
-        highest: int = 6,
-        turns: Turns = "sum",
         template: str | None = "auto",
-        max_length: int | None = None,
-        token_budget: int = 2048,
         dtype: ScorerDtype = "float32",
-        attention: str | None = None,
         cache_dir: str | None = None,
     ) -> None:
-        if not 0 <= lowest < highest <= 9:
-            raise ValueError(f"options lowest and highest must be digits, lowest first, got {lowest} and {highest}.")
-        if token_budget < 1:
-            raise ValueError(f"option token_budget must be at least 1 token, got {token_budget}.")
-        self.scorer = Scorer(source, dtype, attention)
-        self.prompt = prompt
-        self.prompt_text = _read_prompt(prompt)
-        self.digits = range(lowest, highest + 1)
-        self.turns: Turns = turns
-        self.template = template
-        self.max_length = max_length
-        self.token_budget = token_budget
+        self.scorer = Scorer(source, dtype)
+        self.prompt, self.prompt_text, self.template = prompt, _read_prompt(prompt), template
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
 
     @property
@@ -99,7 +86,7 @@ class DigitExpectation(TextMetric):
         template = "none" if self.template is None else self.template
         options = (
             self.scorer.source, self.scorer.dtype, name, f"{self.digits[0]}-{self.digits[-1]}", self.turns, template,
-            "context" if self.max_length is None else str(self.max_length),
+            "context",
         )  # fmt: skip
         return f"digit-expectation/1({','.join(options)})"
 
@@ -111,7 +98,7 @@ class DigitExpectation(TextMetric):
         tokenizer = self.scorer.tokenizer
         template = None if self.template is None else resolve_template(tokenizer, self.template)
         digit_ids = self._digit_ids(tokenizer, template)
-        limit = choose_max_length(self.max_length, self.scorer.context_length, tokenizer)
+        limit = choose_max_length(None, self.scorer.context_length, tokenizer)
         views: list[EncodedView] = []
         owner: list[int] = []
         unscorable: list[int] = []
@@ -122,11 +109,11 @@ class DigitExpectation(TextMetric):
                 continue
             views += [EncodedView(ids, np.zeros(len(ids), np.bool_)) for ids in found]
             owner += [i] * len(found)
-        answers = digit_answers(self.scorer, module, views, digit_ids, self.token_budget, self.cache_dir)
+        answers = digit_answers(self.scorer, module, views, digit_ids, self.cache_dir)
         ratings = self.rate(torch.from_numpy(answers)).numpy()
         if unscorable:
             first = examples[unscorable[0]]
-            log.warning(
+            _log.warning(
                 "%s does not rate %d of %d examples, first %s (%s): the prompt is longer than %d tokens, or there is "
                 "no turn to rate.", self.scorer.source, len(unscorable), len(examples), first.id, first.source, limit,
             )  # fmt: skip
@@ -145,7 +132,7 @@ class DigitExpectation(TextMetric):
             elif message.role == "assistant" and asked:
                 pairs.append(("\n".join(asked), message.content))
                 asked = []
-        return pairs[-1:] if self.turns == "last" else pairs
+        return pairs
 
     def _render(self, template: ChatTemplate | None, instruction: str, response: str) -> str:
         fields = {
@@ -203,3 +190,75 @@ def _read_prompt(prompt: str) -> str:
         raise ValueError(f"option prompt: {prompt} has no place {{instruction}}, so all examples would rate the same.")
     # Behind a blank, most tokenizers have no token that is the digit alone.
     return text.rstrip()
+
+
+def digit_answers(
+    scorer: Scorer,
+    module: CausalLMModule | None,
+    prompts: Sequence[EncodedView],
+    digit_ids: Sequence[int],
+    home: Path | None = None,
+) -> FloatArray:
+    """Probabilities [U, K] of the tokens ``digit_ids``, among these alone, right behind each prompt.
+
+    Answers are kept on disk. A second call with the same prompts, also after a kill, runs the model only on what is
+    missing; all answers are the same to the last bit.
+
+    Args:
+        scorer: The model.
+        module: It, where it is loaded already.
+        prompts: Token ids of each; nothing of them is scored.
+        digit_ids: K of them.
+        home: Folder that the answers are kept in; by default the package's cache.
+
+    Raises:
+        ValueError: an answer is NaN or infinite.
+    """
+    answers = np.zeros((len(prompts), len(digit_ids)))
+    if not prompts:
+        return answers
+    module = scorer.load() if module is None else module
+    model, device, rank = module.model, scorer.device, rank_and_world()[0]
+    assert model is not None
+    headless = check_headless(model)
+    fingerprint = model_fingerprint(module)
+    assert fingerprint is not None, "a scorer is whole on every process"
+    summary = f"digit-probabilities/1({','.join(map(str, digit_ids))})"
+    names = b"".join(sequence_digest(prompt) for prompt in prompts)
+    digests = np.frombuffer(names, dtype=np.uint64).reshape(-1, 2)
+    own = hashlib.blake2b(f"{_TOKEN_BUDGET} ".encode() + names, digest_size=8).hexdigest()
+    cache = open_cache(own, fingerprint, device, "none", rank, home, same_data_only=True)
+    known, kept = broadcast_object(cache.known([summary], digests), device)
+    if known.any():
+        answers[known] = kept[summary]
+    lengths: IntArray = np.array([len(prompt.input_ids) for prompt in prompts], dtype=np.int64)
+    batches = pack_unknown(known, lambda items: pack_by_tokens(lengths[items], _TOKEN_BUDGET))
+
+    def ask(mine: list[IntArray]) -> list[FloatArray]:
+        found: list[FloatArray] = []
+        done, total = 0, int(sum(lengths[rows].sum() for rows in mine))
+        with display(f"Rating with {scorer.name}", " tok") as progress:
+            for rows in mine:
+                batch = Batch.from_views([(int(i), 1.0, prompts[i]) for i in rows]).to(device)
+                found.append(digit_probabilities(model, batch, headless, digit_ids).cpu().numpy())
+                # What shows that the model is broken is not kept.
+                if np.isfinite(found[-1]).all():
+                    cache.append(digests[rows], {summary: found[-1]})
+                done += int(lengths[rows].sum())
+                progress(done, total)
+        return found
+
+    try:
+        for rows, found in zip(batches, scatter(batches, ask, together=False), strict=True):
+            answers[rows] = found
+    finally:
+        cache.close()
+    if not np.isfinite(answers).all():
+        raise ValueError(f"{scorer.source} gives NaN or infinite logits; its weights are broken.")
+    return answers
+
+
+@torch.no_grad()
+def digit_probabilities(model: nn.Module, batch: Batch, headless: bool, digit_ids: Sequence[int]) -> Tensor:
+    """[B, K] probabilities, among these tokens alone, of the token that follows each row, in fp64."""
+    return to_float64(next_token_logits(model, batch, headless)[:, list(digit_ids)]).softmax(dim=1)

@@ -1,4 +1,4 @@
-"""SelectIT: a model rates every example for several prompts, and its own uncertainty takes off from the rating."""
+"""SelectIT: ratings by several prompts, reduced by the model's own uncertainty."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.methods.baselines.scorers.digits import DigitExpectation, Turns
+from lit_curriculum.methods.baselines.scorers.digits import DigitExpectation
 from lit_curriculum.methods.baselines.scorers.scorer import ScorerDtype
 from lit_curriculum.types import ExampleStore, FloatArray
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 PROMPTS = ("reflection_1", "reflection_2", "reflection_3", "reflection_4", "reflection_5")
 """The packaged prompts: five ways to ask for the same rating."""
@@ -24,8 +24,11 @@ class TokenReflection(DigitExpectation):
     """The most likely digit times how far the others lie below it, by one prompt; the options are those of its base.
 
     With ``p_k`` the softmax over the logits of the digits alone and ``b`` the most likely of K digits, the rating is
-    ``b / (K - 1) * sum_k |p_k - p_b|``.
+    ``b / (K - 1) * sum_k |p_k - p_b|``. Digits are 1 to 5, and the ratings of several turns are averaged.
     """
+
+    digits = range(1, 6)
+    turns = "mean"
 
     @property
     @override
@@ -50,14 +53,8 @@ class SelfReflection(TextMetric):
         prompts: Names of packaged prompts or ``.txt`` files, as in
             :class:`~lit_curriculum.DigitExpectation`; K of them.
         alpha: Weight of the disagreement of prompts.
-        lowest: Lowest digit.
-        highest: Highest digit.
-        turns: Ratings of several turns are averaged (``mean``) or added up (``sum``), or only the ``last`` is rated.
         template: Chat template that a prompt becomes a user's turn of, or null: the answer follows the bare prompt.
-        max_length: Largest number of tokens of a prompt; by default each model's context.
-        token_budget: Padded tokens in one batch.
         dtype: Of the models' weights: ``float32`` or ``bfloat16``.
-        attention: Attention implementation of transformers, or none for its choice.
         cache_dir: Where the models' answers are kept; by default the package's cache.
 
     Raises:
@@ -68,7 +65,7 @@ class SelfReflection(TextMetric):
         arXiv 2402.16705, section 3.
     """
 
-    runtime_options = frozenset({"token_budget", "cache_dir"})
+    runtime_options = frozenset({"cache_dir"})
     unit = "digit"
     loads_model = True
 
@@ -77,14 +74,8 @@ class SelfReflection(TextMetric):
         sources: list[str],
         prompts: list[str] | None = None,
         alpha: float = 0.2,
-        lowest: int = 1,
-        highest: int = 5,
-        turns: Turns = "mean",
         template: str | None = "auto",
-        max_length: int | None = None,
-        token_budget: int = 2048,
         dtype: ScorerDtype = "float32",
-        attention: str | None = None,
         cache_dir: str | None = None,
     ) -> None:
         prompts = list(PROMPTS if prompts is None else prompts)
@@ -94,23 +85,7 @@ class SelfReflection(TextMetric):
             raise ValueError(f"option alpha must be at least 0, got {alpha}.")
         self.alpha = alpha
         self._parts = [
-            [
-                TokenReflection(
-                    source,
-                    prompt,
-                    lowest,
-                    highest,
-                    turns,
-                    template,
-                    max_length,
-                    token_budget,
-                    dtype,
-                    attention,
-                    cache_dir,
-                )
-                for prompt in prompts
-            ]
-            for source in sources
+            [TokenReflection(source, prompt, template, dtype, cache_dir) for prompt in prompts] for source in sources
         ]
 
     @property
@@ -125,7 +100,7 @@ class SelfReflection(TextMetric):
             module = parts[0].scorer.load()
             by_model.append(sentence_reflection(np.stack([p.score_by(module, examples) for p in parts]), self.alpha))
             sizes.append(sum(p.numel() for p in module.parameters()))
-            log.info("%s has rated %d examples by %d prompts", parts[0].scorer.source, len(examples), len(parts))
+            _log.info("%s has rated %d examples by %d prompts", parts[0].scorer.source, len(examples), len(parts))
         weights = np.array(sizes, dtype=np.float64) / sum(sizes)
         total: FloatArray = weights @ np.stack(by_model)
         return total

@@ -1,4 +1,4 @@
-"""A model that is loaded to score and let go again, apart from the one in training."""
+"""A model that is loaded to score and released again, apart from the one in training."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ ScorerDtype = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Scorer:
-    """Where a scorer comes from and how it is run; nothing is loaded before it is asked for.
+    """Source and dtype of a scorer; nothing is loaded before it is needed.
 
     Args:
         source: Folder, hub id or GGUF file of weights and tokenizer (see :func:`~lit_curriculum.utils.hub.resolve_source`).
         dtype: Of the weights and of the arithmetic; losses are taken in fp32 either way.
-        attention: Attention implementation of transformers, or none for its choice.
 
     Raises:
         ValueError: the dtype is none that is known.
@@ -33,7 +32,6 @@ class Scorer:
 
     source: str
     dtype: ScorerDtype = "float32"
-    attention: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, get_args(ScorerDtype))
@@ -61,8 +59,8 @@ class Scorer:
 
     @property
     def device(self) -> torch.device:
-        """The current GPU if there is one, else the processor."""
+        """The current GPU if there is one, else the CPU."""
         return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
     def _module(self) -> CausalLMModule:
-        return CausalLMModule(source=self.source, dtype=self.dtype, attention=self.attention)
+        return CausalLMModule(source=self.source, dtype=self.dtype)

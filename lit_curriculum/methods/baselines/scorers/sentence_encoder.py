@@ -17,31 +17,29 @@ _BATCH = 32
 
 
 class SentenceEncoder(TextEncoder):
-    """Mean of the last hidden states over a text's tokens, of length one; on the processor, in float32.
+    """Mean of the last hidden states over a text's tokens, of length one; on the CPU, in float32.
 
     The pooling of sentence-transformers' all-MiniLM-L6-v2. Weights are read when the first text comes.
 
     Args:
         source: Folder or hub id of the encoder.
-        revision: Branch, tag or commit of a hub id.
         max_tokens: Tokens at most of a text; what is longer is cut.
 
     Raises:
         ValueError: ``max_tokens`` is below 1.
     """
 
-    def __init__(self, source: str, revision: str | None = None, max_tokens: int = 256) -> None:
+    def __init__(self, source: str, max_tokens: int = 256) -> None:
         if max_tokens < 1:
             raise ValueError(f"encoder.max_tokens must be at least 1, got {max_tokens}.")
-        self.source, self.revision, self.max_tokens = source, revision, max_tokens
+        self.source, self.max_tokens = source, max_tokens
         self._loaded: tuple[Any, Any] | None = None
 
     @property
     @override
     def name(self) -> str:
-        # The folder's name alone: a run may be continued where the folder lies elsewhere.
-        at = "" if self.revision is None else f"@{self.revision}"
-        return f"{self.source.rstrip('/').rsplit('/', 1)[-1]}{at}-{self.max_tokens}"
+        # The folder's name alone: a run may be resumed where the folder is elsewhere.
+        return f"{self.source.rstrip('/').rsplit('/', 1)[-1]}-{self.max_tokens}"
 
     @override
     @torch.no_grad()
@@ -60,7 +58,7 @@ class SentenceEncoder(TextEncoder):
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             with progress_if_interactive():
-                tokenizer = AutoTokenizer.from_pretrained(self.source, revision=self.revision)
-                model = AutoModel.from_pretrained(self.source, revision=self.revision, dtype=torch.float32)
+                tokenizer = AutoTokenizer.from_pretrained(self.source)
+                model = AutoModel.from_pretrained(self.source, dtype=torch.float32)
             self._loaded = tokenizer, model.eval().requires_grad_(False)
         return self._loaded

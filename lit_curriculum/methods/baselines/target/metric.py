@@ -1,4 +1,4 @@
-"""How much an example is like the target set, as a metric that any policy can select by."""
+"""Similarity to a target set (LESS, RDS+), as a metric that any policy can select by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,13 +15,53 @@ from typing_extensions import override
 
 from lit_curriculum.difficulty.fingerprint import is_sharded, model_fingerprint
 from lit_curriculum.difficulty.learned import LearnedMetric, UpdateContext, UpdateCost
-from lit_curriculum.methods.baselines.target.extraction import Vectors, extract
-from lit_curriculum.methods.baselines.target.rows import TargetRows
-from lit_curriculum.methods.baselines.target.vectors import TargetVectors
-from lit_curriculum.types import CONDITIONED, FloatArray, IntArray
+from lit_curriculum.methods.baselines.target.vectors import TargetVectors, Vectors, extract
+from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray
+from lit_curriculum.utils.options import Configured
 
 Aggregate = Literal["group_max", "round_robin"]
 _VERSION = 1
+
+
+class TargetRows(Configured):
+    """The target set as rows of the data itself, so that it has their template, tokens and checks.
+
+    Add the file of target examples to ``data.path`` and name it here. Target rows get no score, so no policy chooses
+    them by it. Groups (LESS's subtasks) are abilities; rows without one are a group too.
+
+    Args:
+        file: Rows whose source is this file, as ``data.path`` names it; null for any.
+        per_group: Rows of each group at most, the first by content hash; null for all.
+
+    Raises:
+        ValueError: nothing is named, or (in :meth:`groups`) there is no such row.
+    """
+
+    option_path: ClassVar[str] = "targets"
+
+    def __init__(self, file: str | None = None, per_group: int | None = None) -> None:
+        if file is None and per_group is None:
+            raise ValueError("option targets: name the file of the target rows, or set per_group to take some of each.")
+        if per_group is not None and per_group < 1:
+            raise ValueError(f"option targets.per_group must be at least 1, got {per_group}.")
+        self.file, self.per_group = file, per_group
+
+    @property
+    def name(self) -> str:
+        """All options."""
+        return f"{self.file or '*'},*,{self.per_group or 'all'}"
+
+    def groups(self, store: ExampleStore) -> list[IntArray]:
+        """Indices of the target rows of each group, in the order of the groups' names."""
+        found: dict[str, list[int]] = {}
+        for i, ability in enumerate(store.abilities):
+            if self.file is None or store[i].source.rsplit(":", 1)[0] == self.file:
+                found.setdefault(ability or "", []).append(i)
+        if not found:
+            raise ValueError(f"option targets: no row of the data has file={self.file}; add the file to data.path.")
+        hashes = store.content_hashes
+        groups = [np.array(found[name], dtype=np.int64) for name in sorted(found)]
+        return [g[np.argsort(hashes[g], kind="stable")][: self.per_group] for g in groups]
 
 
 class TargetSimilarity(LearnedMetric):
@@ -37,8 +77,7 @@ class TargetSimilarity(LearnedMetric):
         vectors: By which examples are compared.
         targets: The target set.
         aggregate: ``group_max`` or ``round_robin``.
-        first_stage: Stage before which it scores first: behind a warm-up, the number of its stages.
-        every: Stages from one update to the next after that; null for one update.
+        first_stage: Stage before which it scores, once: behind a warm-up, the number of its stages.
         token_budget: Padded tokens of a batch.
         cache_dir: Folder in which vectors are kept, batch by batch, for runs and restarts with the same weights; null
             keeps none. Not used for a sharded model.
@@ -60,16 +99,14 @@ class TargetSimilarity(LearnedMetric):
         targets: TargetRows,
         aggregate: Aggregate = "group_max",
         first_stage: int = 0,
-        every: int | None = None,
         token_budget: int = 2048,
         cache_dir: str | None = None,
     ) -> None:
-        for option, value, least in (("first_stage", first_stage, 0), ("every", 1 if every is None else every, 1),
-                                     ("token_budget", token_budget, 1)):  # fmt: skip
+        for option, value, least in (("first_stage", first_stage, 0), ("token_budget", token_budget, 1)):
             if value < least:
                 raise ValueError(f"option {option} of TargetSimilarity must be at least {least}, got {value}.")
         self.vectors, self.targets, self.aggregate = vectors, targets, aggregate
-        self.first_stage, self.every, self.token_budget = first_stage, every, token_budget
+        self.first_stage, self.token_budget = first_stage, token_budget
         self.cache_dir = cache_dir
         self.unit = "cosine" if aggregate == "group_max" else "place"
         self._scores: FloatArray = np.empty(0)
@@ -77,8 +114,7 @@ class TargetSimilarity(LearnedMetric):
     @property
     @override
     def formula(self) -> str:
-        when = f"{self.first_stage}" + ("" if self.every is None else f"+{self.every}")
-        return f"target/1({self.vectors.name},{self.targets.name},{self.aggregate},{when})"
+        return f"target/1({self.vectors.name},{self.targets.name},{self.aggregate},{self.first_stage})"
 
     @property
     @override
@@ -87,8 +123,7 @@ class TargetSimilarity(LearnedMetric):
 
     @override
     def is_due(self, stage: int) -> bool:
-        since = stage - self.first_stage
-        return since == 0 or (self.every is not None and since > 0 and since % self.every == 0)
+        return stage == self.first_stage
 
     @override
     def update(self, context: UpdateContext) -> UpdateCost:

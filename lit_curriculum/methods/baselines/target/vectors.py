@@ -1,17 +1,27 @@
-"""What two examples are compared by: gradients of their losses, or hidden states."""
+"""Vectors of examples by the model in training: gradients of their losses, or hidden states."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar, Literal, cast
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lit_curriculum.types import Batch, GradientModel, LanguageModel, PooledModel
+from lit_curriculum.difficulty.batching import pack_by_tokens, sequence_digest
+from lit_curriculum.difficulty.runner import Progress
+from lit_curriculum.types import CONDITIONED, Batch, ExampleStore, GradientModel, IntArray, LanguageModel, PooledModel
+from lit_curriculum.utils.distributed import all_reduce_max, all_reduce_sum, rank_and_world
+from lit_curriculum.utils.files import atomic_path
 from lit_curriculum.utils.options import Configured
 
 Layers = Literal["trainable", "last_block"]
+Vectors = NDArray[np.float32]
 
 
 class TargetVectors(Configured, ABC):
@@ -67,7 +77,6 @@ class GradientVectors(TargetVectors):
         layers: ``trainable``: all linear layers with trainable weights (under LoRA these are the adapter's);
             ``last_block``: only those of the last block.
         adam: Scale by Adam's moments, which are there after the first stage.
-        seed: Of the projection.
 
     Raises:
         ValueError: an option is out of range.
@@ -79,18 +88,18 @@ class GradientVectors(TargetVectors):
 
     model_methods = ("gradient_sketch",)
 
-    def __init__(self, dimensions: int = 8192, layers: Layers = "trainable", adam: bool = True, seed: int = 0) -> None:
+    def __init__(self, dimensions: int = 8192, layers: Layers = "trainable", adam: bool = True) -> None:
         if dimensions < 1:
             raise ValueError(f"option vectors.dimensions must be at least 1, got {dimensions}.")
-        self.dimensions, self.layers, self.adam, self.seed = dimensions, layers, adam, seed
+        self.dimensions, self.layers, self.adam = dimensions, layers, adam
 
     @property
     def name(self) -> str:
-        return f"gradient-sketch/1({self.dimensions},{self.layers},{'adam' if self.adam else 'plain'},{self.seed})"
+        return f"gradient-sketch/1({self.dimensions},{self.layers},{'adam' if self.adam else 'plain'},0)"
 
     def extractor(self, model: LanguageModel, of_targets: bool) -> tuple[Callable[[Batch], Tensor], str]:
         return cast("GradientModel", model).gradient_sketch(
-            self.dimensions, self.layers, adam=self.adam and not of_targets, seed=self.seed
+            self.dimensions, self.layers, adam=self.adam and not of_targets, seed=0
         )
 
 
@@ -98,3 +107,79 @@ def position_weights(attention_mask: Tensor) -> Tensor:
     """Weights [B, L] that rise by one from token to token and sum to one in each row; 0 on padding."""
     places = attention_mask.cumsum(dim=1) * attention_mask
     return places / places.sum(dim=1, keepdim=True)
+
+
+def extract(
+    store: ExampleStore,
+    indices: IntArray,
+    vectors_of: Callable[[Batch], Tensor],
+    device: torch.device,
+    token_budget: int,
+    folder: Path | None,
+    progress: Progress | None = None,
+) -> Vectors:
+    """Vectors [K, D] of the examples ``indices`` [K], on every rank.
+
+    Batches are the same whatever the number of ranks, which share them. Every batch is written to ``folder`` when it is
+    done, so an extraction that was killed resumes with the missing batches.
+
+    Args:
+        store: The data.
+        indices: Which of them; each with a scored token.
+        vectors_of: From a batch to [B, D].
+        device: Where batches go.
+        token_budget: Padded tokens of a batch.
+        folder: Of this model and these vectors, or none to keep nothing.
+        progress: Told (batches done, batches in all).
+
+    Raises:
+        ValueError: a vector is NaN or infinite.
+    """
+    rank, world_size = rank_and_world()
+    lengths = store.lengths(CONDITIONED)[indices]
+    batches = pack_by_tokens(lengths, token_budget)
+    found: list[tuple[IntArray, Tensor]] = []
+    # Ranks of a sharded model synchronise inside the forward, so every rank makes the same number of them.
+    for number in range(rank, -(-len(batches) // world_size) * world_size, world_size):
+        rows = batches[number % len(batches)]
+        views = [store.encoded(int(indices[r]), CONDITIONED) for r in rows]
+        path = None
+        if folder is not None:
+            digest = hashlib.blake2b(b"".join(sequence_digest(v) for v in views), digest_size=16).hexdigest()
+            path = folder / f"{digest}.npy"
+        if path is not None and path.exists():
+            vectors = torch.from_numpy(np.load(path))
+        else:
+            batch = Batch.from_views([(int(indices[r]), 1.0, v) for r, v in zip(rows, views, strict=True)])
+            vectors = vectors_of(batch.to(device)).detach().float().cpu()
+            _check_finite(vectors, store, indices[rows])
+            if path is not None:
+                _write(path, vectors.numpy())
+        if number < len(batches):
+            found.append((rows, vectors))
+        if progress is not None:
+            progress(min(number + 1, len(batches)), len(batches))
+    width = max((v.shape[1] for _, v in found), default=0)
+    # A rank may have had no batch at all.
+    width = int(all_reduce_max(width, device))
+    table = torch.zeros(len(indices), width, device=device)
+    for rows, vectors in found:
+        table[torch.from_numpy(rows).to(device)] = vectors.to(device)
+    total: Vectors = all_reduce_sum(table).cpu().numpy()
+    return total
+
+
+def _check_finite(vectors: Tensor, store: ExampleStore, indices: IntArray) -> None:
+    broken = ~torch.isfinite(vectors).all(dim=1)
+    if broken.any():
+        example = store[int(indices[int(broken.nonzero()[0])])]
+        raise ValueError(
+            f"the model's vector of example {example.id} ({example.source}) is NaN or infinite; its weights are broken "
+            "or overflow: nothing was scored."
+        )
+
+
+def _write(path: Path, vectors: Vectors) -> None:
+    # An open file, since NumPy would end a path with .npy.
+    with atomic_path(path) as draft, draft.open("wb") as file:
+        np.save(file, vectors)
