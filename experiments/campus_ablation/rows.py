@@ -60,7 +60,7 @@ def policy(class_name: str, read: list[str], stages: int | None = None, **option
     """A row of a policy that reads the metrics ``read``; ``stages`` is by default the number of passes."""
 
     def arguments(setting: Setting) -> list[str]:
-        chosen = {"class_path": f"lit_curriculum.curriculum.{class_name}", "init_args": options}
+        chosen = {"class_path": f"lit_curriculum.{class_name}", "init_args": options}
         return [
             f"--curriculum.metrics={json.dumps({m: metric(m, setting) for m in read})}",
             f"--curriculum.policy={json.dumps(chosen)}",

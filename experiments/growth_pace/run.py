@@ -51,7 +51,7 @@ class Mixtures(Callback, CurriculumObserver):
 
 def policy(row: str, size: int, num_train: int) -> list[str]:
     """Options of the contender."""
-    prefix = "--curriculum.policy=lit_curriculum.curriculum."
+    prefix = "--curriculum.policy=lit_curriculum."
     init = "--curriculum.policy.init_args."
     if row == "uniform":
         return [f"{prefix}UniformPolicy", f"{init}fraction=null", f"{init}count={size}"]

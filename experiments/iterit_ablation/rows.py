@@ -47,7 +47,7 @@ def within_abilities(budget: Budget) -> list[str]:
 
 
 def _block(class_name: str, **options: Any) -> dict[str, Any]:
-    return {"class_path": f"lit_curriculum.curriculum.{class_name}", "init_args": options}
+    return {"class_path": f"lit_curriculum.{class_name}", "init_args": options}
 
 
 def _command(chosen: dict[str, Any], metrics: dict[str, str], budget: Budget) -> list[str]:
