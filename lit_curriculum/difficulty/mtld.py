@@ -1,4 +1,4 @@
-"""MTLD, the measure of textual lexical diversity, with every convention that tools differ in as a named option."""
+"""MTLD, the measure of textual lexical diversity, as defined by its authors or as in one of three packages."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.difficulty.words import (
-    CJKWords,
-    TextField,
-    WordConvention,
-    WordSplitter,
-    field_text,
-)
+from lit_curriculum.difficulty.words import CJKWords, TextField, WordConvention, WordSplitter, field_text
 from lit_curriculum.types import ExampleStore, FloatArray
 
-Tie = Literal["below", "at_or_below"]
-Partial = Literal["kept", "dropped"]
-NoFactor = Literal["length", "nan"]
-LastWord = Literal["closes", "partial"]
-Average = Literal["words_per_factor", "factor_lengths"]
+Variant = Literal["paper", "lexicalrichness", "lexical_diversity", "taaled"]
+
+
+class _Rules(NamedTuple):
+    """Conventions that packages differ in; the defaults are McCarthy and Jarvis' definition."""
+
+    tie_closes: bool = False
+    """Whether a factor is full at the threshold already, and not only below it."""
+    min_factor_words: int = 1
+    """A factor is not closed before it has this many words."""
+    last_word_closes: bool = True
+    """Whether the last word may close a factor; otherwise that factor is weighed like an unfinished one."""
+    mean_of_factors: bool = False
+    """Score by the mean length of all factors of both directions, unfinished ones extended to their full length.
+    Otherwise by words over factors, averaged over the two directions."""
+
+
+VARIANTS: dict[Variant, _Rules] = {
+    "paper": _Rules(),
+    "lexicalrichness": _Rules(tie_closes=True),
+    "lexical_diversity": _Rules(min_factor_words=10, last_word_closes=False),
+    "taaled": _Rules(min_factor_words=10, last_word_closes=False, mean_of_factors=True),
+}
 
 
 class Factors(NamedTuple):
@@ -36,76 +48,42 @@ class Factors(NamedTuple):
     """Types per word of that rest; 1 where there is none."""
 
 
-def mtld_factors(
-    words: Iterable[str],
-    *,
-    threshold: float = 0.72,
-    tie: Tie = "below",
-    min_factor_words: int = 1,
-    last_word: LastWord = "closes",
-) -> Factors:
+def mtld_factors(words: Iterable[str], threshold: float = 0.72, variant: Variant = "paper") -> Factors:
     """Cut ``words`` into stretches that end where the type-token ratio falls to ``threshold``; see :func:`mtld`."""
+    rules = VARIANTS[variant]
     lengths: list[int] = []
     types: set[str] = set()
-    add = types.add
+    add, min_words = types.add, rules.min_factor_words
     count = 0
     ratio = closing_ratio = 1.0
     # One comparison serves both ties: at or below x is below the next number after x.
-    limit = threshold if tie == "below" else math.nextafter(threshold, 2.0)
+    limit = math.nextafter(threshold, 2.0) if rules.tie_closes else threshold
     for word in words:
         add(word)
         count += 1
         ratio = len(types) / count
-        if ratio < limit and count >= min_factor_words:
+        if ratio < limit and count >= min_words:
             lengths.append(count)
             closing_ratio = ratio
             types.clear()
             count = 0
             ratio = 1.0
-    if count == 0 and lengths and last_word == "partial":
+    if count == 0 and lengths and not rules.last_word_closes:
         return Factors(lengths[:-1], lengths[-1], closing_ratio)
     return Factors(lengths, count, ratio)
 
 
-def mtld(
-    words: Sequence[str],
-    *,
-    threshold: float = 0.72,
-    tie: Tie = "below",
-    partial: Partial = "kept",
-    no_factor: NoFactor = "length",
-    min_factor_words: int = 1,
-    last_word: LastWord = "closes",
-    average: Average = "words_per_factor",
-) -> float:
+def mtld(words: Sequence[str], threshold: float = 0.72, variant: Variant = "paper") -> float:
     """Mean number of words over which a text keeps its type-token ratio above ``threshold``, read in both directions.
 
-    The defaults are McCarthy and Jarvis' definition. Three packages are matched to the last digit by
-
-    =======================  ===========  ====================  =============  ================
-    package                  ``tie``      ``min_factor_words``  ``last_word``  ``average``
-    =======================  ===========  ====================  =============  ================
-    lexicalrichness 0.5.1    at_or_below  1                     closes         words_per_factor
-    lexical-diversity 0.1.1  below        10                    partial        words_per_factor
-    taaled 0.32              below        10                    partial        factor_lengths
-    =======================  ===========  ====================  =============  ================
-
-    all three with partial factors kept, and lexicalrichness with ``no_factor="length"``.
+    An unfinished stretch at the end, of ratio r, counts as (1 - r) / (1 - threshold) of a factor. Without any factor,
+    that is without a repeated word, the score is the length of the text.
 
     Args:
         words: The words of one text, in order.
         threshold: The ratio of types to words at which a factor is full (0.72 in the paper).
-        tie: A factor is full ``below`` the threshold, or already ``at_or_below`` it.
-        partial: The unfinished stretch at the end, of ratio r, counts as (1 - r) / (1 - threshold) of a factor
-            (``kept``), or its words are left out (``dropped``).
-        no_factor: Score of a direction without any factor, that is without a repeated word (or, with partial
-            factors dropped, without a full factor): the ``length`` of the text in words, or ``nan``.
-        min_factor_words: A factor is not closed before it has this many words.
-        last_word: Whether a factor that the last word fills ``closes``, or is weighed like an unfinished one
-            (``partial``), which makes it a little more than one factor.
-        average: ``words_per_factor``, words over factors, the mean of the two directions; or ``factor_lengths``,
-            the mean length of all factors of both directions, an unfinished one extended to the length at which
-            it would be full.
+        variant: ``paper``, or a package that is matched to the last digit: ``lexicalrichness`` (0.5.1),
+            ``lexical_diversity`` (0.1.1) or ``taaled`` (0.32).
 
     Returns:
         The score in words; NaN for an empty text.
@@ -116,47 +94,32 @@ def mtld(
     """
     if not words:
         return math.nan
-    both = [
-        mtld_factors(w, threshold=threshold, tie=tie, min_factor_words=min_factor_words, last_word=last_word)
-        for w in (words, words[::-1])
-    ]
-    without_factor = float(len(words)) if no_factor == "length" else math.nan
-    if average == "words_per_factor":
-        forward, backward = (_words_per_factor(f, threshold, partial, without_factor) for f in both)
-        return (forward + backward) / 2
-    lengths = [float(n) for f in both for n in f.lengths]
-    if partial == "kept":
+    both = [mtld_factors(direction, threshold, variant) for direction in (words, words[::-1])]
+    if VARIANTS[variant].mean_of_factors:
+        lengths = [float(n) for f in both for n in f.lengths]
         lengths += [f.rest * (1 - threshold) / (1 - f.rest_ttr) for f in both if f.rest_ttr < 1]
-    return sum(lengths) / len(lengths) if lengths else without_factor
+        return sum(lengths) / len(lengths) if lengths else float(len(words))
+    forward, backward = (_words_per_factor(f, threshold) for f in both)
+    return (forward + backward) / 2
 
 
-def _words_per_factor(factors: Factors, threshold: float, partial: Partial, without_factor: float) -> float:
-    words, number = float(sum(factors.lengths)), float(len(factors.lengths))
-    if partial == "kept":
-        words += factors.rest
-        number += (1 - factors.rest_ttr) / (1 - threshold)
-    return words / number if number > 0 else without_factor
+def _words_per_factor(factors: Factors, threshold: float) -> float:
+    words = float(sum(factors.lengths)) + factors.rest
+    number = float(len(factors.lengths)) + (1 - factors.rest_ttr) / (1 - threshold)
+    return words / number if number > 0 else words
 
 
 class MTLD(TextMetric):
     """Lexical diversity of a text by :func:`mtld`; more diverse counts as harder.
 
-    Short texts make MTLD noisy, and without a repeated word it is their length; ``min_words`` with a
-    ``short_score`` says what becomes of them.
+    Short texts make MTLD noisy, and without a repeated word it is their length.
 
     Args:
         field: The text: ``instruction``, ``response`` or ``both``.
         words: Convention by which text becomes words; see :class:`~lit_curriculum.WordSplitter`.
         cjk_words: What counts as a word in scripts without blanks: ``character`` or ``run``.
-        threshold: See :func:`mtld`, like the next six.
-        tie: ``below`` or ``at_or_below``.
-        partial: ``kept`` or ``dropped``.
-        no_factor: ``length`` or ``nan``; NaN marks the example as unscorable.
-        min_factor_words: Words that a factor has at least.
-        last_word: ``closes`` or ``partial``.
-        average: ``words_per_factor`` or ``factor_lengths``.
-        min_words: A text of fewer words is short.
-        short_score: Score of a short text, in words; null makes it unscorable.
+        threshold: Ratio of types to words at which a factor is full.
+        variant: ``paper``, ``lexicalrichness``, ``lexical_diversity`` or ``taaled``; see :func:`mtld`.
 
     Raises:
         ValueError: an option is out of range.
@@ -170,66 +133,31 @@ class MTLD(TextMetric):
         words: WordConvention = "words",
         cjk_words: CJKWords = "character",
         threshold: float = 0.72,
-        tie: Tie = "below",
-        partial: Partial = "kept",
-        no_factor: NoFactor = "length",
-        min_factor_words: int = 1,
-        last_word: LastWord = "closes",
-        average: Average = "words_per_factor",
-        min_words: int = 1,
-        short_score: float | None = None,
+        variant: Variant = "paper",
     ) -> None:
         if not 0.0 < threshold < 1.0:
             raise ValueError(f"option threshold must lie between 0 and 1, got {threshold}; the usual value is 0.72.")
-        if min_factor_words < 1 or min_words < 1:
-            raise ValueError(
-                f"options min_factor_words and min_words must be at least 1, got {min_factor_words} and {min_words}."
-            )
-        if short_score is not None and not math.isfinite(short_score):
-            raise ValueError(f"option short_score must be a finite number or null, got {short_score}.")
-        self.field = field
-        self.threshold = threshold
-        self.tie = tie
-        self.partial = partial
-        self.no_factor = no_factor
-        self.min_factor_words = min_factor_words
-        self.last_word = last_word
-        self.average = average
-        self.min_words = min_words
-        self.short_score = math.nan if short_score is None else short_score
+        self.field, self.threshold = field, threshold
+        self.variant: Variant = variant
         self._split = WordSplitter(words, cjk_words)
 
     @property
     def formula(self) -> str:
-        parts = (
-            self.field,
-            self._split.name,
-            f"threshold={self.threshold}",
-            f"tie={self.tie}",
-            f"partial={self.partial}",
-            f"no_factor={self.no_factor}",
-            f"min_factor_words={self.min_factor_words}",
-            f"last_word={self.last_word}",
-            f"average={self.average}",
-            f"short={self.min_words}:{self.short_score}",
+        rules = VARIANTS[self.variant]
+        tie, last = (
+            ("at_or_below" if rules.tie_closes else "below"),
+            ("closes" if rules.last_word_closes else "partial"),
         )
-        return f"mtld/1({','.join(parts)})"
+        average = "factor_lengths" if rules.mean_of_factors else "words_per_factor"
+        # The conventions rather than the variant's name: stored scores stay valid when a variant is added.
+        return (
+            f"mtld/1({self.field},{self._split.name},threshold={self.threshold},tie={tie},partial=kept,"
+            f"no_factor=length,min_factor_words={rules.min_factor_words},last_word={last},average={average},short=1:nan)"
+        )
 
     def score(self, examples: ExampleStore) -> FloatArray:
         return np.array([self.score_text(field_text(examples[i], self.field)) for i in range(len(examples))])
 
     def score_text(self, text: str) -> float:
-        """Score of one text, in words; NaN where it is unscorable."""
-        words = self._split(text)
-        if len(words) < self.min_words:
-            return self.short_score
-        return mtld(
-            words,
-            threshold=self.threshold,
-            tie=self.tie,
-            partial=self.partial,
-            no_factor=self.no_factor,
-            min_factor_words=self.min_factor_words,
-            last_word=self.last_word,
-            average=self.average,
-        )
+        """Score of one text, in words; NaN where it has none."""
+        return mtld(self._split(text), self.threshold, self.variant)

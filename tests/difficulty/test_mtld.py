@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lit_curriculum.difficulty.mtld import MTLD, mtld, mtld_factors
+from lit_curriculum.difficulty.mtld import MTLD, VARIANTS, Variant, mtld, mtld_factors
 from lit_curriculum.difficulty.words import WordSplitter
 from tests.conftest import ListStore, make_example
 
-PACKAGES: dict[str, tuple[str, dict[str, Any]]] = {
-    "lexicalrichness_0.5.1": ("mtld_0.72", {"tie": "at_or_below"}),
-    "lexical_diversity_0.1.1": ("mtld", {"min_factor_words": 10, "last_word": "partial"}),
-    "taaled_0.32": ("mtld", {"min_factor_words": 10, "last_word": "partial", "average": "factor_lengths"}),
+# Column of the reference rows -> its key there and our variant.
+PACKAGES: dict[str, tuple[str, Variant]] = {
+    "lexicalrichness_0.5.1": ("mtld_0.72", "lexicalrichness"),
+    "lexical_diversity_0.1.1": ("mtld", "lexical_diversity"),
+    "taaled_0.32": ("mtld", "taaled"),
 }
 CAT = "the cat sat on the mat and the dog sat on the log while the bird sang in the tree"
 THREE_QUARTERS = "a b c a"  # 3 types over 4 words
@@ -35,14 +36,14 @@ def reference_rows(shared_data: Path) -> list[dict[str, Any]]:
     return _read(shared_data / "reference" / "lexical_diversity_values.jsonl.gz")
 
 
-def _reference_mtld(words: list[str], threshold: float, tie: str) -> float:
+def _reference_mtld(words: list[str], threshold: float, tie_closes: bool) -> float:
     """Every stretch's ratio anew from its words, whole number of factors first, then the rest."""
     scores = []
     for text in (words, list(reversed(words))):
         factors, start = 0.0, 0
         for end in range(1, len(text) + 1):
             ratio = len(set(text[start:end])) / (end - start)
-            if ratio < threshold or (tie == "at_or_below" and ratio == threshold):
+            if ratio < threshold or (tie_closes and ratio == threshold):
                 factors, start = factors + 1, end
         if start < len(text):
             factors += (1 - len(set(text[start:])) / (len(text) - start)) / (1 - threshold)
@@ -74,25 +75,26 @@ def test_factors_by_hand() -> None:
 
 def test_equals_slow_twin() -> None:
     generator = np.random.default_rng(0)
-    for size, tie, threshold in itertools.product(range(1, 200, 7), ("below", "at_or_below"), (0.5, 0.72, 0.75)):
+    variants: tuple[Variant, ...] = ("paper", "lexicalrichness")
+    for size, variant, threshold in itertools.product(range(1, 200, 7), variants, (0.5, 0.72, 0.75)):
         words = [f"w{k}" for k in generator.zipf(1.4, size).clip(max=60)]
-        expected = _reference_mtld(words, threshold, tie)
-        assert mtld(words, threshold=threshold, tie=tie) == pytest.approx(expected, abs=1e-12)  # type: ignore[arg-type]
+        expected = _reference_mtld(words, threshold, variant == "lexicalrichness")
+        assert mtld(words, threshold, variant) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_equals_packages_on_reference_rows(package: str, reference_rows: list[dict[str, Any]]) -> None:
-    column, options = PACKAGES[package]
+    column, variant = PACKAGES[package]
     rows = [row for row in reference_rows if row.get(package)]
     assert len(rows) >= 30
     for row in rows:
-        assert mtld(row["tokens"], **options) == pytest.approx(row[package][column], abs=1e-9), row["id"]
+        assert mtld(row["tokens"], variant=variant) == pytest.approx(row[package][column], abs=1e-9), row["id"]
 
 
 def test_equals_installed_lexicalrichness() -> None:
     package = pytest.importorskip("lexicalrichness")
     generator = np.random.default_rng(1)
-    split = MTLD(words="letters", tie="at_or_below")
+    split = MTLD(words="letters", variant="lexicalrichness")
     for size in range(1, 400, 13):
         text = " ".join("".join(chr(97 + int(d)) for d in str(k)) for k in generator.zipf(1.3, size).clip(max=500))
         assert split.score_text(text) == pytest.approx(package.LexicalRichness(text).mtld(threshold=0.72), abs=1e-9)
@@ -112,38 +114,30 @@ def test_tokens_of_reference_rows_follow_ascii_letters(reference_rows: list[dict
 
 def test_tie_rule_moves_a_text_that_meets_the_threshold() -> None:
     words = THREE_QUARTERS.split() * 3
-    below = mtld_factors(words, threshold=0.75, tie="below")
-    at = mtld_factors(words, threshold=0.75, tie="at_or_below")
-    assert at.lengths == [4, 4, 4]
-    assert below.lengths == [5, 5]
+    assert mtld_factors(words, 0.75, "lexicalrichness").lengths == [4, 4, 4]
+    assert mtld_factors(words, 0.75).lengths == [5, 5]
 
 
 def test_partial_factors_and_texts_without_factors() -> None:
     words = ["a", "a", "b", "c", "d", "e", "f", "f"]
     assert mtld_factors(words) == ([2], 6, pytest.approx(5 / 6))
     assert mtld_factors(words[::-1]) == ([2], 6, pytest.approx(5 / 6))
-    assert mtld(words, partial="kept") == pytest.approx(8 / (1 + (1 / 6) / 0.28))
-    assert mtld(words, partial="dropped") == 2.0
-    assert mtld(["a", "b", "c", "a"], partial="dropped") == 4.0
-    assert math.isnan(mtld(["a", "b", "c", "a"], partial="dropped", no_factor="nan"))
-    assert math.isnan(mtld(["a", "b"], no_factor="nan"))
-    assert mtld(["a", "b"], average="factor_lengths") == 2.0
-    assert mtld(words, average="factor_lengths", partial="dropped") == 2.0
-    assert mtld(words, average="factor_lengths") == pytest.approx((2 + 6 * 0.28 * 6) / 2)
-    assert math.isnan(mtld([]))
+    assert mtld(words) == pytest.approx(8 / (1 + (1 / 6) / 0.28))
+    assert {mtld(["a", "b"], variant=variant) for variant in VARIANTS} == {2.0}
+    # No factor of ten words closes, so both directions are one unfinished factor of ratio 6 / 8.
+    assert mtld(words, variant="taaled") == pytest.approx(8 * 0.28 / 0.25)
+    assert all(math.isnan(mtld([], variant=variant)) for variant in VARIANTS)
 
 
 def test_last_word_and_shortest_factor() -> None:
-    assert mtld_factors(["a", "a"], last_word="closes") == ([2], 0, 1.0)
-    assert mtld_factors(["a", "a"], last_word="partial") == ([], 2, 0.5)
-    assert mtld_factors(["a"] * 9, min_factor_words=4).lengths == [4, 4]
+    assert mtld_factors(["a"] * 2) == ([2], 0, 1.0)
+    assert mtld_factors(["a"] * 10, variant="taaled") == ([], 10, 0.1)
+    assert mtld_factors(["a"] * 25, variant="taaled").lengths == [10, 10]
 
 
-def test_short_texts_are_flagged_or_given_a_value() -> None:
+def test_a_text_without_words_is_unscorable() -> None:
     store = ListStore([make_example(0, ""), make_example(1, "two words"), make_example(2, "one two two three")])
     np.testing.assert_array_equal(MTLD().score(store)[:2], [np.nan, 2.0])
-    np.testing.assert_array_equal(np.isnan(MTLD(min_words=3).score(store)), [True, True, False])
-    np.testing.assert_array_equal(MTLD(min_words=3, short_score=0.0).score(store)[:2], [0.0, 0.0])
 
 
 def test_formula_holds_every_option() -> None:
@@ -153,14 +147,7 @@ def test_formula_holds_every_option() -> None:
         {"words": "letters"},
         {"cjk_words": "run"},
         {"threshold": 0.7200001},
-        {"tie": "at_or_below"},
-        {"partial": "dropped"},
-        {"no_factor": "nan"},
-        {"min_factor_words": 10},
-        {"last_word": "partial"},
-        {"average": "factor_lengths"},
-        {"min_words": 50},
-        {"min_words": 50, "short_score": 0.0},
+        {"variant": "taaled"},
     ]
     assert len({MTLD(**options).formula for options in changed}) == len(changed)
 
@@ -169,14 +156,8 @@ def test_formula_holds_every_option() -> None:
     ("options", "message"),
     [
         ({"field": "prompt"}, "field must be one of"),
-        ({"tie": "above"}, "tie must be one of below, at_or_below"),
-        ({"partial": "half"}, "partial must be one of"),
-        ({"no_factor": "inf"}, "no_factor must be one of"),
-        ({"last_word": "open"}, "last_word must be one of"),
-        ({"average": "median"}, "average must be one of"),
+        ({"variant": "koRpus"}, "variant must be one of paper, lexicalrichness, lexical_diversity, taaled"),
         ({"threshold": 1.0}, "option threshold must lie between 0 and 1, got 1.0"),
-        ({"min_factor_words": 0}, "options min_factor_words and min_words must be at least 1, got 0 and 1"),
-        ({"short_score": math.inf}, "option short_score must be a finite number or null, got inf"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
