@@ -64,13 +64,13 @@ def warnings_of(facts: dict[str, Any], store: ExampleStore) -> list[str]:
     if data["dropped"]:
         found.append(f"{_count(data['dropped'], 'record')} {_are(data['dropped'])} left out: {data['summary']}")
     if facts["sizes_depend_on_scores"]:
-        played = [s["simulated_examples"] for s in stages if "simulated_examples" in s]
+        found_sizes = [s["simulated_examples"] for s in stages if "simulated_examples" in s]
         found.append(
-            f"stages need not hold what is planned: played, they held {_brief(played)} examples; the learning-rate "
-            f"horizon follows the planned {facts['examples']}."
+            f"sizes of stages depend on scores: simulated, the stages held {_brief(found_sizes)} examples; the "
+            f"learning-rate horizon follows the planned {facts['examples']}."
         )
     if facts["simulation_stopped"]:
-        found.append(f"with made-up scores the run stopped: {facts['simulation_stopped']}")
+        found.append(f"with simulated scores the run stopped: {facts['simulation_stopped']}")
     if facts["data_grow"]:
         found.append("the data grow during the run; rows that are written then, and what they cost, are not planned.")
     limit = facts["max_steps"]
@@ -150,7 +150,7 @@ def _stages(console: Console, facts: dict[str, Any]) -> None:
         console.print(f"({len(stages) - _SHOWN} more stages; --out FILE.json has all)")
     if facts["simulated_scores"] and facts["simulated"]:
         names = ", ".join(facts["simulated_scores"])
-        console.print(Text(f"the stages were played with made-up scores of {names}"), soft_wrap=True)
+        console.print(Text(f"the stages were simulated with random scores of {names}"), soft_wrap=True)
 
 
 def _totals(stages: list[dict[str, Any]]) -> list[str]:
@@ -162,7 +162,7 @@ def _totals(stages: list[dict[str, Any]]) -> list[str]:
 def _cost(console: Console, facts: dict[str, Any]) -> None:
     model, cost, memory = facts["model"], facts["cost"], facts["memory_bytes"]
     passes = "6ND" if model["parameters"] == model["trained_parameters"] else "4ND (adapter)"
-    scoring = "scoring: not counted (--simulate yes plays the stages)"
+    scoring = "scoring: not counted (--simulate yes simulates the stages)"
     if cost["scoring_tokens"] is not None:
         share = 100 * (cost["scoring_share"] or 0.0)
         scoring = (
@@ -187,7 +187,7 @@ def _bytes(size: int) -> str:
 
 
 Facts = dict[str, Any]
-_MANY = 100_000  # examples above which stages are played only where that is asked for
+_MANY = 100_000  # examples above which stages are simulated only with --simulate yes
 
 
 def plan_command(args: Sequence[str]) -> None:
@@ -201,7 +201,7 @@ def plan_command(args: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=None, help="JSON file to write the plan to")
     parser.add_argument("--scores", type=Path, default=None, help="DIR/scores.parquet of lit-curriculum score")
     parser.add_argument("--simulate", choices=("auto", "yes", "no"), default="auto",
-                        help=f"play the stages with made-up scores; auto does up to {_MANY} examples")  # fmt: skip
+                        help=f"simulate the stages with random scores; auto does up to {_MANY} examples")  # fmt: skip
     own, rest = parser.parse_with_run(args)
     if not torch.cuda.is_available():
         rest.append("--trainer.accelerator=cpu")  # a plan for another machine: nothing is run here
@@ -222,7 +222,7 @@ def make_plan(
         trainer: The configured trainer; nothing is run with it.
         module: The module; it is given no weights.
         data: The data module; it is set up.
-        scores: Scores that are known, in the place of made-up ones.
+        scores: Known scores, used instead of simulated ones.
         simulate: ``yes``, ``no`` or ``auto``.
 
     Raises:
@@ -244,11 +244,11 @@ def make_plan(
     steps = [steps_of(size) for size in sizes]
     horizon = planner.num_steps(trainer.accumulate_grad_batches, trainer.max_steps)
     forecast = Forecast(planner, store, trainer.max_epochs, stored)
-    played: list[StageForecast] = []
+    forecasts: list[StageForecast] = []
     stopped = None
     if simulate == "yes" or (simulate == "auto" and len(store) <= _MANY):
         try:
-            played = forecast.run()
+            forecasts = forecast.run()
         except ValueError as error:
             if not forecast.simulated:
                 raise
@@ -262,14 +262,14 @@ def make_plan(
         "ranks": trainer.world_size,
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
         "stages": [
-            {"stage": s, "examples": size, "steps": n, **simulated(played, s, store, steps_of)}
+            {"stage": s, "examples": size, "steps": n, **simulated(forecasts, s, store, steps_of)}
             for s, (size, n) in enumerate(zip(sizes, steps, strict=True))
         ],
         "examples": sum(sizes),
         "steps": horizon,
-        "simulated": bool(played),
+        "simulated": bool(forecasts),
         "simulation_stopped": stopped,
-        "sizes_depend_on_scores": bool(played) and [len(p.plan) for p in played] != sizes,
+        "sizes_depend_on_scores": bool(forecasts) and [len(f.plan) for f in forecasts] != sizes,
         "data_grow": any(isinstance(c, StagePreparer) for c in trainer.callbacks),  # type: ignore[attr-defined]
         "max_steps": None if trainer.max_steps < 0 else trainer.max_steps,
     }
@@ -301,12 +301,12 @@ def _data_facts(data: Any, store: ExampleStore) -> Facts:
 
 
 def simulated(
-    played: Sequence[StageForecast], stage: int, store: ExampleStore, steps_of: Callable[[int], int]
+    forecasts: Sequence[StageForecast], stage: int, store: ExampleStore, steps_of: Callable[[int], int]
 ) -> Facts:
-    """What a made-up run had in a stage, where it came so far."""
-    if stage >= len(played):
+    """Facts of a simulated stage; none where the simulation did not reach it."""
+    if stage >= len(forecasts):
         return {}
-    now = played[stage]
+    now = forecasts[stage]
     indices = now.plan.indices
     return {
         "simulated_examples": len(indices),
@@ -325,7 +325,7 @@ def _costs(
     found: Footprint, module: CausalLMModule, trainer: Trainer, store: ExampleStore, stages: Sequence[Facts],
     sizes: Sequence[int],
 ) -> Facts:  # fmt: skip
-    """Operations and memory; a stage that was not played is taken to hold average examples."""
+    """Operations and memory; a stage that was not simulated counts as average examples."""
     tokens, scored = store.lengths(CONDITIONED), store.num_scored(CONDITIONED)
     known = [s for s in stages if "tokens" in s]
     rest = sum(sizes[len(known) :])

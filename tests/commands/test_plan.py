@@ -65,7 +65,7 @@ def test_with_its_scores_the_first_stage_is_foretold_example_by_example(place: P
     assert ledger.planned_info(0)["selected"] == first["simulated_examples"] < first["examples"] == 12
     assert ledger.trained_info(0)["tokens"] == first["tokens"]
     assert found["sizes_depend_on_scores"]
-    assert any("stages need not hold what is planned" in w for w in found["warnings"])
+    assert any("sizes of stages depend on scores" in w for w in found["warnings"])
 
 
 def test_no_weights_are_read(place: Path) -> None:
