@@ -58,17 +58,15 @@ def recipe_counts(
     available: Mapping[str, int],
     quotas: Mapping[str, int] = PAPER_QUOTAS,
     budget: int = PAPER_BUDGET,
-    per_ability: int = PAPER_PER_ABILITY,
 ) -> dict[str, int]:
     """Rows of each ability in one of the paper's sets.
 
     Args:
-        recipe: ``baseline`` (``per_ability`` rows each), ``reconstruct`` (quotas, and equal shares of the rest of
+        recipe: ``baseline`` (1000 rows each), ``reconstruct`` (quotas, and equal shares of the rest of
             the budget), ``maximum`` (quotas, and all of the others), or ``mix-N``: ``maximum`` and N synthetic rows.
         available: Rows that there are, ability by ability.
         quotas: Abilities with a fixed number of rows; those that are not available are passed over.
         budget: Rows in all of ``reconstruct``.
-        per_ability: Rows of each ability of ``baseline``.
 
     Raises:
         ValueError: there is no such recipe, or fewer rows than it takes.
@@ -83,7 +81,7 @@ def recipe_counts(
     fixed = {a: n for a, n in quotas.items() if a in ours}
     rest = {a: n for a, n in ours.items() if a not in fixed}
     if recipe == "baseline":
-        counts = dict.fromkeys(ours, per_ability)
+        counts = dict.fromkeys(ours, PAPER_PER_ABILITY)
     elif recipe == "reconstruct":
         counts = fixed | water_fill(rest, budget - sum(fixed.values()))
     else:

@@ -1,8 +1,9 @@
-"""Mixtures that follow growth: the next stage goes where one more row is predicted to gain most."""
+"""Mixtures that follow growth: rows go to the abilities that are predicted to gain most from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -11,17 +12,18 @@ import numpy as np
 from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
 from lit_curriculum.curriculum.quotas import count_abilities, split_probes, water_fill
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.doit.allocation import allocate
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
 Attitude = Literal["expected", "pessimistic", "exploring"]
+Score = Callable[[float], float]
+"""Predicted score of an ability from its number of rows."""
 
 _OWNER = "curriculum.policy"
 _MIN_POINTS = 3
 
 
 class GrowthPacePolicy(CurriculumPolicy):
-    """Refits every ability's loss curve at each stage and allocates the stage by marginal gain.
+    """Refit every ability's loss curve at each stage and allocate the stage by marginal gain.
 
     A probe of each ability is never trained on; before every stage the model scores it. With n rows of the ability
     trained on so far, repeats counted, the last ``window`` mean losses L are fitted by L = a - b log4(1 + n), and the
@@ -40,7 +42,6 @@ class GrowthPacePolicy(CurriculumPolicy):
         window: Latest points that a curve is fitted to, at least 3.
         attitude: ``expected`` takes the fitted slope b, ``pessimistic`` b less one standard error, ``exploring`` a draw
             around b with its standard error.
-        weights: Worth of a nat of each ability; one where it is not named.
 
     Raises:
         ValueError: an option is out of range.
@@ -61,7 +62,6 @@ class GrowthPacePolicy(CurriculumPolicy):
         max_change: float = 0.1,
         window: int = 4,
         attitude: Attitude = "expected",
-        weights: dict[str, float] | None = None,
     ) -> None:
         check_size(fraction=fraction, count=count, owner=_OWNER)
         if probe < 1:
@@ -75,7 +75,6 @@ class GrowthPacePolicy(CurriculumPolicy):
         self.metric, self.fraction, self.count, self.probe = metric, fraction, count, probe
         self.floor, self.cap, self.max_change, self.window = floor, cap, max_change, window
         self.attitude: Attitude = attitude
-        self.weights = weights
         self._seen: dict[str, int] = {}
         self._shares: dict[str, float] = {}
         self._points: dict[str, list[tuple[int, float]]] = {}
@@ -90,11 +89,6 @@ class GrowthPacePolicy(CurriculumPolicy):
             raise ValueError(
                 f"{_OWNER}: GrowthPacePolicy shares out rows among abilities, but the data have {len(available)}; give "
                 "records an ability."
-            )
-        unknown = sorted(set(self.weights or {}) - set(available))
-        if unknown:
-            raise ValueError(
-                f"{_OWNER}.weights names {unknown[0]!r}, the data have {', '.join(available)}; correct it."
             )
         if self.floor * len(available) > 1.0 or self.cap * len(available) < 1.0:
             raise ValueError(
@@ -143,7 +137,6 @@ class GrowthPacePolicy(CurriculumPolicy):
                 taken = slope - error
             elif self.attitude == "exploring":
                 taken = float(generator.normal(slope, error))
-            taken *= (self.weights or {}).get(a, 1.0)
             curves[a] = partial(_gain, taken, self._seen[a])
             scalars |= {f"slope/{a}": slope, f"slope_se/{a}": error, f"marginal_gain/{a}": curves[a](1.0)}
         floors, caps = self.bounds(room)
@@ -197,3 +190,58 @@ def fit_slope(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
 def _gain(slope: float, seen: int, rows: float) -> float:
     """Predicted fall of the loss after ``rows`` more, in nats."""
     return slope * float(np.log1p(rows / (1.0 + seen))) / float(np.log(4.0))
+
+
+def check_bounds(floors: Mapping[str, int], caps: Mapping[str, int], budget: int) -> None:
+    """Refuse bounds that no allocation can meet.
+
+    Raises:
+        ValueError: a floor lies above its cap, or the budget outside the sums of floors and of caps.
+    """
+    for a, floor in floors.items():
+        if floor > caps[a]:
+            raise ValueError(f"ability {a!r} has a floor of {floor} rows and a cap of {caps[a]}; lower the floor.")
+    low, high = sum(floors.values()), sum(caps.values())
+    if not low <= budget <= high:
+        raise ValueError(f"a budget of {budget} rows is outside {low} to {high}, the sums of floors and of caps.")
+
+
+def allocate(
+    scores: Mapping[str, Score], budget: int, floors: Mapping[str, int], caps: Mapping[str, int]
+) -> dict[str, int]:
+    """Give rows one by one to the ability whose score gains most from one more row.
+
+    Optimal for concave scores. Where nothing gains any more, the rest is shared equally under the caps. Ties go to the
+    first name in the alphabet.
+
+    Args:
+        scores: Predicted score of each ability as a function of its rows.
+        budget: Rows in all.
+        floors: Rows at least of each ability.
+        caps: Rows at most of each ability.
+
+    Raises:
+        ValueError: no allocation meets floors, caps and budget.
+    """
+    check_bounds(floors, caps, budget)
+    counts = {a: floors[a] for a in sorted(scores)}
+    left = budget - sum(counts.values())
+
+    def entry(a: str) -> tuple[float, str] | None:
+        if counts[a] == caps[a]:
+            return None
+        gain = scores[a](counts[a] + 1) - scores[a](counts[a])
+        return (-gain, a) if gain > 0 else None
+
+    heap = [e for a in counts if (e := entry(a)) is not None]
+    heapq.heapify(heap)
+    while heap and left:
+        _, a = heapq.heappop(heap)
+        counts[a] += 1
+        left -= 1
+        if (following := entry(a)) is not None:
+            heapq.heappush(heap, following)
+    if left:
+        extra = water_fill({a: caps[a] - n for a, n in counts.items()}, left)
+        counts = {a: n + extra[a] for a, n in counts.items()}
+    return counts

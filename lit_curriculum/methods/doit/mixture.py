@@ -9,7 +9,6 @@ import numpy as np
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.quotas import (
     PAPER_BUDGET,
-    PAPER_PER_ABILITY,
     PAPER_QUOTAS,
     SelectMode,
     check_counts,
@@ -24,7 +23,7 @@ _OWNER = "curriculum.policy"
 
 
 class AbilityMixturePolicy(CurriculumPolicy):
-    """The same chosen rows of each ability in every stage, in a new random order each time.
+    """Train on the same chosen rows of each ability in every stage, in a new random order each time.
 
     Args:
         counts: Rows of each ability; those not named are left out. Null where ``recipe`` is given.
@@ -32,7 +31,6 @@ class AbilityMixturePolicy(CurriculumPolicy):
             :func:`~lit_curriculum.curriculum.quotas.recipe_counts`).
         quotas: Fixed rows of a recipe's abilities that are held back; by default the paper's.
         budget: Rows in all of ``reconstruct``.
-        per_ability: Rows of each ability of ``baseline``.
         select: Which rows: ``nested``, ``independent`` or ``prefix`` (the paper's recipes: prefix).
         select_seed: Of the choice of rows; not of their order.
         rows_per_stage: Rows that a stage trains on; the chosen rows are passed over again until there are as many.
@@ -49,7 +47,6 @@ class AbilityMixturePolicy(CurriculumPolicy):
         recipe: str | None = None,
         quotas: dict[str, int] | None = None,
         budget: int = PAPER_BUDGET,
-        per_ability: int = PAPER_PER_ABILITY,
         select: SelectMode = "nested",
         select_seed: int = 0,
         rows_per_stage: int | None = None,
@@ -66,7 +63,7 @@ class AbilityMixturePolicy(CurriculumPolicy):
                 raise ValueError(f"{_OWNER}.{name} must be at least 1, got {value}.")
         self.counts, self.recipe = counts, recipe
         self.quotas = dict(PAPER_QUOTAS) if quotas is None else quotas
-        self.budget, self.per_ability = budget, per_ability
+        self.budget = budget
         self.select: SelectMode = select
         self.select_seed = select_seed
         self.rows_per_stage, self.tokens_per_stage = rows_per_stage, tokens_per_stage
@@ -78,7 +75,7 @@ class AbilityMixturePolicy(CurriculumPolicy):
             check_counts(counts, available)
         else:
             assert self.recipe is not None
-            counts = recipe_counts(self.recipe, available, self.quotas, self.budget, self.per_ability)
+            counts = recipe_counts(self.recipe, available, self.quotas, self.budget)
         self.chosen: dict[str, IntArray] = choose_rows(
             examples.abilities, examples.content_hashes, counts, self.select, self.select_seed
         )

@@ -11,9 +11,9 @@ import pytest
 from typing_extensions import override
 
 from lit_curriculum.commands.run import CurriculumCLI
+from lit_curriculum.curriculum.quotas import recipe_counts
 from lit_curriculum.data.formats import MalformedRecordError
 from lit_curriculum.methods.doit.data import FULL_ROWS, DoITDataModule, doit_fields
-from lit_curriculum.methods.doit.study.plans import AbilitySpec, recipe
 from lit_curriculum.methods.doit.validation_items import declared_splits
 from lit_curriculum.types import CONDITIONED
 from tests.data.toy_tokenizers import CHATML_WITH_DEFAULT_SYSTEM, byte_level
@@ -90,8 +90,7 @@ def test_row_counts_that_differ_from_the_published_ones_are_said(root: Path) -> 
 
 
 def test_the_published_counts_give_the_papers_sets_to_the_row() -> None:
-    specs = [AbilitySpec(key=a, available=n) for a, n in FULL_ROWS.items()]
-    totals = {name: sum(recipe(name, specs).counts.values()) for name in ("reconstruct", "maximum", "mix-2560")}
+    totals = {name: sum(recipe_counts(name, FULL_ROWS).values()) for name in ("reconstruct", "maximum", "mix-2560")}
     assert totals == {"reconstruct": 10_000, "maximum": 39_564, "mix-2560": 42_124}
 
 

@@ -16,7 +16,6 @@ from lit_curriculum.methods.doit.study.fits import (
     fit_score,
     saturation,
 )
-from lit_curriculum.methods.doit.study.proxies import complexity_proxy, rank_correlation, transference_proxy
 from lit_curriculum.methods.doit.study.sensitivity import (
     Interval,
     analyse,
@@ -25,6 +24,7 @@ from lit_curriculum.methods.doit.study.sensitivity import (
     report_rows,
     resampled_means,
 )
+from lit_curriculum.methods.doit.study.transfer import complexity_proxy, rank_correlation, transference_proxy
 from tests.methods.doit.planted_curves import N, planted
 
 X = np.arange(6.0)

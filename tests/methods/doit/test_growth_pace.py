@@ -121,7 +121,6 @@ def test_data_that_do_not_fit_are_refused(store: ListStore) -> None:
     one = ListStore([make_example(i, "r", f"q{i}", "a") for i in range(9)])
     cases = [
         (GrowthPacePolicy("nll", count=5), one, "among abilities, but the data have 1"),
-        (GrowthPacePolicy("nll", count=5, weights={"x": 1.0}), store, "weights names 'x'"),
         (GrowthPacePolicy("nll", count=5, floor=0.3), store, "fit no shares"),
         (GrowthPacePolicy("nll", count=5, probe=100), store, "leaves nothing to train on of ability 'fast'"),
         (GrowthPacePolicy("nll", count=390, probe=5), store, "exceeds what the probes leave"),

@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 
 from lit_curriculum.curriculum.quotas import choose_rows, count_abilities, recipe_counts, water_fill
-from lit_curriculum.methods.doit.study.plans import PAPER_LADDER, AbilitySpec, MixturePlan, ladder, recipe
+from lit_curriculum.methods.doit.study.study import PAPER_LADDER, MixturePlan, ladder
 
 FULL = {
     "biology": 1041, "history": 1856, "code": 4968, "creative_writing": 1000, "chinese": 1434, "understanding": 4885,
     "role_play": 1000, "reasoning": 12751, "math": 11501, "ethics": 1000, "synthetic": 40960,
 }  # fmt: skip
-
-
-def specs(order: int = 1) -> list[AbilitySpec]:
-    return [AbilitySpec(key=k, available=n) for k, n in list(FULL.items())[::order]]
 
 
 def _reference_water_fill(caps: dict[str, int], budget: int) -> dict[str, int]:
@@ -32,13 +28,14 @@ def _reference_water_fill(caps: dict[str, int], budget: int) -> dict[str, int]:
     ("mix-40960", 80_524),
 ])  # fmt: skip
 def test_the_papers_sets_have_their_totals(name: str, total: int) -> None:
-    plan = recipe(name, specs())
-    assert plan.total == total
-    assert plan.hash == recipe(name, specs(-1)).hash
+    counts = recipe_counts(name, FULL)
+    assert sum(counts.values()) == total
+    backwards = recipe_counts(name, dict(reversed(FULL.items())))
+    assert MixturePlan(counts=counts).hash == MixturePlan(counts=backwards).hash
 
 
 def test_reconstruct_is_the_papers_to_the_row() -> None:
-    assert recipe("reconstruct", specs()).counts == {
+    assert recipe_counts("reconstruct", FULL) == {
         "biology": 1041, "chinese": 1306, "code": 1305, "creative_writing": 1000, "ethics": 64, "history": 1305,
         "math": 1305, "reasoning": 1305, "role_play": 64, "understanding": 1305,
     }  # fmt: skip
@@ -62,11 +59,11 @@ def test_a_budget_beyond_the_rows_is_refused() -> None:
 
 
 def test_the_ladder_has_the_papers_totals() -> None:
-    assert [p.total for p in ladder(specs(), PAPER_LADDER)] == [10, 40, 160, 640, 2560, 10_000]
-    pooled = ladder(specs(), PAPER_LADDER, pooled=True)
+    assert [sum(p.counts.values()) for p in ladder(FULL, PAPER_LADDER)] == [10, 40, 160, 640, 2560, 10_000]
+    pooled = ladder(FULL, PAPER_LADDER, pooled=True)
     assert [dict(p.counts) for p in pooled][-1] == {"synthetic": 10_000}
     with pytest.raises(ValueError, match="asks for 1001 rows of ability 'creative_writing'"):
-        ladder(specs(), [1001])
+        ladder(FULL, [1001])
 
 
 ABILITIES = [["x", "y", None][i % 3] for i in range(60)]
@@ -89,9 +86,9 @@ def test_nested_rungs_hold_one_another_and_independent_ones_do_not() -> None:
 @pytest.mark.parametrize("mode", ["nested", "independent"])
 def test_the_choice_does_not_depend_on_listing_order(mode: str) -> None:
     order = np.random.default_rng(1).permutation(60)
-    plan = MixturePlan(counts={"y": 5, "x": 3}, select=mode)  # type: ignore[arg-type]
-    straight = plan.rows(ABILITIES, HASHES)
-    mixed = plan.rows([ABILITIES[i] for i in order], HASHES[order])
+    counts = {"y": 5, "x": 3}
+    straight = choose_rows(ABILITIES, HASHES, counts, mode, 0)  # type: ignore[arg-type]
+    mixed = choose_rows([ABILITIES[i] for i in order], HASHES[order], counts, mode, 0)  # type: ignore[arg-type]
     assert {a: r.tolist() for a, r in straight.items()} == {a: order[r].tolist() for a, r in mixed.items()}
 
 

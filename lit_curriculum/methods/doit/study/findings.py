@@ -1,4 +1,4 @@
-"""All that a study says, in one place: curves, classes, size, method, crossovers, transfer, proxies and joint laws."""
+"""Findings of a study: curves, classes, size, method, crossovers, transfer, proxies and joint laws."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import numpy as np
 
 from lit_curriculum.methods.doit.study.contrasts import Crossover, SizeGrowth, crossovers, method_gap, size_growth
 from lit_curriculum.methods.doit.study.joint_law import fit_joint_law, joint_intervals
-from lit_curriculum.methods.doit.study.proxies import complexity_proxy, rank_correlation
 from lit_curriculum.methods.doit.study.records import ALONE, BASE, WITHOUT, GrowthRecord
 from lit_curriculum.methods.doit.study.sensitivity import AbilityGrowth, Interval, analyse
-from lit_curriculum.methods.doit.study.transfer import Transfer, transfer_matrix, transference
+from lit_curriculum.methods.doit.study.transfer import (
+    Transfer,
+    complexity_proxy,
+    rank_correlation,
+    transfer_matrix,
+    transference,
+)
 
 _MIN_CELLS = 6
 _MIN_ABILITIES = 4
@@ -23,7 +28,7 @@ _MIN_ABILITIES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What :func:`find` has found; what the study has no cells for is empty or none."""
+    """Findings of :func:`find`; parts that the study has no cells for are empty or none."""
 
     curves: Sequence[AbilityGrowth]
     sizes: Sequence[SizeGrowth] = ()
@@ -57,13 +62,9 @@ class Findings:
 
 
 def find(
-    records: Sequence[GrowthRecord],
-    delta: float = 0.02,
-    num_resamples: int = 1000,
-    measure: str = "score",
-    seed: int = 0,
+    records: Sequence[GrowthRecord], delta: float = 0.02, num_resamples: int = 1000, measure: str = "score"
 ) -> Findings:
-    """Everything that the records allow to say.
+    """Compute all findings that the records allow.
 
     Transfer, transference and complexity are of the size with the fewest parameters that has such cells.
 
@@ -72,18 +73,17 @@ def find(
         delta: Smallest slope that counts.
         num_resamples: Bootstrap resamples.
         measure: ``score`` or ``nll``.
-        seed: Of the resamples.
 
     Raises:
         ValueError: rungs or items are missing.
     """
-    curves = analyse(records, delta, num_resamples, measure, seed=seed)
+    curves = analyse(records, delta, num_resamples, measure)
     arms = {r.arm for r in records if r.selected}
     transfer, left_out, complexity = None, {}, {}
     if any(a.startswith(ALONE) for a in arms):
-        transfer = transfer_matrix(_smallest(records, ALONE), measure, num_resamples, seed)
+        transfer = transfer_matrix(_smallest(records, ALONE), measure, num_resamples)
     if any(a.startswith(WITHOUT) for a in arms) and BASE in arms:
-        left_out = transference(_smallest(records, WITHOUT), measure=measure, num_resamples=num_resamples, seed=seed)
+        left_out = transference(_smallest(records, WITHOUT), measure=measure, num_resamples=num_resamples)
     if BASE in arms:
         base: dict[str, list[float]] = defaultdict(list)
         for r in _smallest(records, BASE):
@@ -92,14 +92,14 @@ def find(
         complexity = {a: complexity_proxy(float(np.mean(v))) for a, v in sorted(base.items())}
     return Findings(
         curves=curves,
-        sizes=size_growth(records, delta, num_resamples, measure, seed),
-        method=_method_gaps(records, measure, num_resamples, seed),
+        sizes=size_growth(records, delta, num_resamples, measure),
+        method=_method_gaps(records, measure, num_resamples),
         crossovers=crossovers(curves),
         transfer=transfer,
         transference=left_out,
         complexity=complexity,
         correlations=_correlations(curves, complexity, {a: v.value for a, v in left_out.items()}),
-        laws=_laws(records, seed),
+        laws=_laws(records),
     )
 
 
@@ -109,16 +109,14 @@ def _smallest(records: Sequence[GrowthRecord], arm: str) -> list[GrowthRecord]:
     return [r for r in records if r.params == params]
 
 
-def _method_gaps(
-    records: Sequence[GrowthRecord], measure: str, num_resamples: int, seed: int
-) -> dict[str, Interval]:  # fmt: skip
+def _method_gaps(records: Sequence[GrowthRecord], measure: str, num_resamples: int) -> dict[str, Interval]:
     """Curated less synthetic, by ability and size, where both were trained at two shared rungs or more."""
     groups: dict[tuple[str, str], dict[str, list[GrowthRecord]]] = defaultdict(lambda: defaultdict(list))
     for r in records:
         if r.on_curve:
             groups[r.ability, r.size][r.arm].append(r)
     return {
-        f"{ability} ({size})": method_gap(arms["curated"], arms["synthetic"], measure, num_resamples, seed)
+        f"{ability} ({size})": method_gap(arms["curated"], arms["synthetic"], measure, num_resamples)
         for (ability, size), arms in sorted(groups.items())
         if {"curated", "synthetic"} <= set(arms)
     }
@@ -136,7 +134,7 @@ def _correlations(
     return out
 
 
-def _laws(records: Sequence[GrowthRecord], seed: int) -> dict[str, dict[str, Interval]]:
+def _laws(records: Sequence[GrowthRecord]) -> dict[str, dict[str, Interval]]:
     """The additive joint law of every ability of the curated arm that was trained in two sizes and enough cells."""
     groups: dict[str, list[GrowthRecord]] = defaultdict(list)
     for r in records:
@@ -152,5 +150,5 @@ def _laws(records: Sequence[GrowthRecord], seed: int) -> dict[str, dict[str, Int
             and len(np.unique(rows)) > 1
             and len(set(zip(size, rows, strict=True))) >= _MIN_CELLS
         ):
-            out[ability] = joint_intervals(fit_joint_law(size, rows, loss), size, rows, loss, seed=seed)
+            out[ability] = joint_intervals(fit_joint_law(size, rows, loss), size, rows, loss)
     return out

@@ -1,4 +1,4 @@
-"""What a growth study measured: one row for each cell, checkpoint, ability and split."""
+"""Records of a growth study: one for each cell, checkpoint, ability and split."""
 
 from __future__ import annotations
 
@@ -99,22 +99,16 @@ def read_records(path: Path) -> list[GrowthRecord]:
 
 
 def select_checkpoints(
-    records: Sequence[GrowthRecord],
-    min_epoch: int = 5,
-    strictly_after: bool = False,
-    per_ability: bool = False,
-    measure: str = "score",
+    records: Sequence[GrowthRecord], min_epoch: int = 5, measure: str = "score"
 ) -> list[GrowthRecord]:
-    """Mark the checkpoint that each cell is read at.
+    """Mark the selected checkpoint of each cell.
 
-    The one whose mean validation score over the in-domain abilities is highest among those late enough; the
-    earliest of equals. Nothing is divided but by the number of abilities.
+    It is the one whose mean validation score over the in-domain abilities is highest among those late enough; the
+    earliest of equals.
 
     Args:
         records: Of any number of cells.
         min_epoch: First epoch that is late enough.
-        strictly_after: Whether ``min_epoch`` itself is too early.
-        per_ability: Choose for each ability by its own validation score instead.
         measure: ``score``, or ``nll``, of which less is better.
 
     Returns:
@@ -123,21 +117,20 @@ def select_checkpoints(
     Raises:
         ValueError: no checkpoint of a cell is late enough.
     """
-    values: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for r in records:
-        if r.split == "valid" and (per_ability or r.group == "in_domain"):
-            value = r.score if measure == "score" else -r.nll
-            values[r.cell, r.ability if per_ability else ""][r.epoch].append(value)
-    chosen: dict[tuple[str, str], int] = {}
-    for key, by_epoch in values.items():
-        late = {e: math.fsum(v) / len(v) for e, v in by_epoch.items() if e > min_epoch - (not strictly_after)}
+        if r.split == "valid" and r.group == "in_domain":
+            values[r.cell][r.epoch].append(r.score if measure == "score" else -r.nll)
+    chosen: dict[str, int] = {}
+    for cell, by_epoch in values.items():
+        late = {e: math.fsum(v) / len(v) for e, v in by_epoch.items() if e >= min_epoch}
         if not late:
             raise ValueError(
-                f"cell {key[0]} has no checkpoint late enough for min_epoch={min_epoch} (its last is epoch "
+                f"cell {cell} has no checkpoint late enough for min_epoch={min_epoch} (its last is epoch "
                 f"{max(by_epoch)}); lower min_epoch."
             )
-        chosen[key] = min(late, key=lambda e: (-late[e], e))
-    return [replace(r, selected=chosen.get((r.cell, r.ability if per_ability else "")) == r.epoch) for r in records]
+        chosen[cell] = min(late, key=lambda e: (-late[e], e))
+    return [replace(r, selected=chosen.get(r.cell) == r.epoch) for r in records]
 
 
 def overall(records: Sequence[GrowthRecord], group: str | None = None) -> float:

@@ -1,4 +1,4 @@
-"""How strongly an ability answers to volume, size and method, with intervals; and the class that follows.
+"""Sensitivity of abilities to volume, with intervals and the classes that follow.
 
 Slopes are of the chance-corrected score per quadrupling of rows, or of the negative loss where losses are measured.
 """
@@ -34,7 +34,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbilityGrowth:
-    """All that is said of one ability of one arm and size."""
+    """Curve, slopes and class of one ability of one arm and size."""
 
     ability: str
     arm: str
@@ -98,7 +98,6 @@ def analyse(
     delta: float = 0.02,
     num_resamples: int = 1000,
     measure: str = "score",
-    epsilon: float | None = None,
     seed: int = 0,
 ) -> list[AbilityGrowth]:
     """Curves, slopes and classes from the selected test records.
@@ -108,10 +107,9 @@ def analyse(
 
     Args:
         records: Of all cells.
-        delta: Smallest slope per quadrupling that counts.
+        delta: Smallest slope per quadrupling that counts; an ability that gains less is saturated in volume.
         num_resamples: Bootstrap resamples.
         measure: ``score`` or ``nll``.
-        epsilon: Gain per quadrupling below which an ability counts as saturated in volume; by default ``delta``.
         seed: Of the resamples.
 
     Raises:
@@ -121,11 +119,11 @@ def analyse(
     for r in records:
         if r.on_curve:
             groups[r.ability, r.arm, r.size].append(r)
-    return [_analyse_one(groups[key], delta, num_resamples, measure, epsilon, seed) for key in sorted(groups)]
+    return [_analyse_one(groups[key], delta, num_resamples, measure, seed) for key in sorted(groups)]
 
 
 def _analyse_one(
-    records: Sequence[GrowthRecord], delta: float, num_resamples: int, measure: str, epsilon: float | None, seed: int
+    records: Sequence[GrowthRecord], delta: float, num_resamples: int, measure: str, seed: int
 ) -> AbilityGrowth:
     table, chance = item_table(records, measure)
     rungs = sorted({r.rung for r in records})
@@ -142,7 +140,7 @@ def _analyse_one(
     if measure == "score":
         total = np.full(len(rungs), float(sum(t.shape[1] for t in table)))
         curve = fit_score(n, np.round(centre * total), total, chance)
-        end = saturation(curve, delta if epsilon is None else epsilon, n)
+        end = saturation(curve, delta, n)
     else:
         curve, end = fit_loss(n, centre), None
     first = records[0]

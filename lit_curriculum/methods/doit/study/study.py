@@ -1,8 +1,10 @@
-"""A growth study: its cells, and a runner that goes on where it stopped, on one machine or on many."""
+"""A growth study: its options, the mixtures of its cells, and a resumable runner for one machine or many."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +12,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from lit_curriculum.curriculum.quotas import SYNTHETIC, SelectMode
-from lit_curriculum.methods.doit.study.plans import PAPER_LADDER, AbilitySpec, Match, MixturePlan, ladder
-from lit_curriculum.methods.doit.study.plans import recipe as recipe_plan
+from lit_curriculum.curriculum.quotas import SYNTHETIC, SelectMode, check_counts, recipe_counts
 from lit_curriculum.methods.doit.study.records import (
     ALONE,
     BASE,
@@ -24,6 +24,9 @@ from lit_curriculum.methods.doit.study.records import (
 )
 
 AnswerMode = Literal["teacher_forced", "generated"]
+Match = Literal["epochs", "updates", "tokens"]
+PAPER_LADDER = (1, 4, 16, 64, 256, 1000)
+"""Rows of each ability, rung by rung: steps of four, the last cut to what there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +68,8 @@ class GrowthStudy:
     """Tokens of a cell under ``match: tokens``."""
     batch_size: int = 64
     min_epoch: int = 5
-    strictly_after: bool = False
     select_by: str = "score"
     """``score`` or ``nll``: what picks the checkpoint on validation, and what the curves are of."""
-    per_ability: bool = False
     delta: float = 0.02
     """Smallest slope per quadrupling that counts."""
     answers: AnswerMode = "teacher_forced"
@@ -95,6 +96,21 @@ class GrowthStudy:
                 raise ValueError(f"study.match={name} needs study.{name}, the number of {name} of every cell; set it.")
         if self.updates is not None and self.updates % self.epochs:
             raise ValueError(f"study.updates={self.updates} is no multiple of study.epochs={self.epochs}; make it one.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixturePlan:
+    """How many rows of each ability one cell trains on, and how they are chosen."""
+
+    counts: Mapping[str, int]
+    select: SelectMode = "nested"
+    seed: int = 0
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits over counts, mode and seed; the listing order changes nothing."""
+        text = json.dumps([sorted(self.counts.items()), self.select, self.seed])
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +152,11 @@ def load_study(path: Path) -> GrowthStudy:
 
 def cells(study: GrowthStudy) -> list[GrowthCell]:
     """All cells, in an order that depends on the yaml alone: smallest rungs of all seeds first."""
-    specs = [AbilitySpec(key=k, available=n) for k, n in study.abilities.items() if k not in study.ood]
+    available = {a: n for a, n in study.abilities.items() if a not in study.ood}
     found = []
     for seed in study.seeds:
         for arm in study.arms:
-            plans = _plans(study, specs, arm, seed)
+            plans = _plans(study, available, arm, seed)
             for name, size in study.sizes.items():
                 for arm_name, rung, plan in plans:
                     found.append(
@@ -149,22 +165,51 @@ def cells(study: GrowthStudy) -> list[GrowthCell]:
     return found
 
 
-def _plans(study: GrowthStudy, specs: Sequence[AbilitySpec], arm: str, seed: int) -> list[tuple[str, int, MixturePlan]]:
+def _plans(study: GrowthStudy, available: Mapping[str, int], arm: str, seed: int) -> list[tuple[str, int, MixturePlan]]:
     """Name of the arm, rung and plan of each of its cells."""
-    trained = [s for s in specs if s.key != SYNTHETIC]
+    trained = {a: n for a, n in available.items() if a != SYNTHETIC}
     if arm in ("curated", "synthetic"):
-        plans = ladder(specs, study.rungs, study.select, seed, pooled=arm == "synthetic")
+        plans = ladder(available, study.rungs, study.select, seed, pooled=arm == "synthetic")
         return [(arm, n, plan) for n, plan in zip(study.rungs, plans, strict=True)]
     if arm == "alone":
-        alone = [(s.key, ladder([s], study.rungs, study.select, seed)) for s in trained]
-        return [(ALONE + key, n, p) for key, plans in alone for n, p in zip(study.rungs, plans, strict=True)]
+        alone = [(a, ladder({a: n}, study.rungs, study.select, seed)) for a, n in trained.items()]
+        return [(ALONE + a, n, p) for a, plans in alone for n, p in zip(study.rungs, plans, strict=True)]
     if arm == "without":
         top = max(study.rungs)
-        others = [(s.key, [o for o in trained if o is not s]) for s in trained]
-        return [(WITHOUT + key, top, ladder(rest, [top], study.select, seed)[0]) for key, rest in others]
+        others = [(a, {b: n for b, n in trained.items() if b != a}) for a in trained]
+        return [(WITHOUT + a, top, ladder(rest, [top], study.select, seed)[0]) for a, rest in others]
     if arm == BASE:
-        return [(BASE, 0, MixturePlan(counts={}, select=study.select, seed=seed, provenance="before training"))]
-    return [(arm, 0, recipe_plan(arm, specs, seed))]
+        return [(BASE, 0, MixturePlan(counts={}, select=study.select, seed=seed))]
+    # Rows of a recipe are the first of each file, as the paper takes them.
+    return [(arm, 0, MixturePlan(counts=recipe_counts(arm, available), select="prefix", seed=seed))]
+
+
+def ladder(
+    available: Mapping[str, int],
+    rungs: Sequence[int] = PAPER_LADDER,
+    select: SelectMode = "nested",
+    seed: int = 0,
+    pooled: bool = False,
+) -> list[MixturePlan]:
+    """Mixtures of each rung.
+
+    Args:
+        available: Ability -> rows that there are to train on.
+        rungs: Rows of each ability.
+        select: How rows are chosen.
+        seed: Of the choice.
+        pooled: Draw the same totals from the pooled ability ``synthetic`` in place of the abilities one by one.
+
+    Raises:
+        ValueError: an ability has fewer rows than a rung asks for.
+    """
+    keys = sorted(set(available) - {SYNTHETIC})
+    plans = []
+    for n in rungs:
+        counts = {SYNTHETIC: n * len(keys)} if pooled else dict.fromkeys(keys, n)
+        check_counts(counts, available)
+        plans.append(MixturePlan(counts=counts, select=select, seed=seed))
+    return plans
 
 
 def stage_size(study: GrowthStudy) -> tuple[int | None, int | None]:
@@ -223,7 +268,7 @@ def _selected(study: GrowthStudy, cell: GrowthCell, records: Sequence[GrowthReco
     """The records with their checkpoint chosen; the only one where there is one a cell."""
     if study.epochs == 1 or cell.arm == BASE:
         return [dataclasses.replace(r, selected=True) for r in records]
-    return select_checkpoints(records, study.min_epoch, study.strictly_after, study.per_ability, study.select_by)
+    return select_checkpoints(records, study.min_epoch, study.select_by)
 
 
 def merge(study: GrowthStudy, out: Path) -> list[GrowthRecord]:

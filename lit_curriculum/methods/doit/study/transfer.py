@@ -1,7 +1,7 @@
-"""What training on one ability does for another: the transfer matrix, and transference by leaving one out.
+"""Effects of training on one ability on others: the transfer matrix, and proxies of complexity and transference.
 
-The arms ``alone:A`` train on A alone, ``without:A`` on all but A, and ``base`` on nothing. The definition of
-Transference in the COLING 2025 version of the study is not available; what is here claims nothing of it.
+The arms ``alone:A`` train on A alone, ``without:A`` on all but A, and ``base`` on nothing. The definitions of
+Complexity and Transference in the COLING 2025 version of the study are not available; the proxies here are ours.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import spearmanr
 
-from lit_curriculum.methods.doit.study.proxies import transference_proxy
 from lit_curriculum.methods.doit.study.records import ALONE, BASE, WITHOUT, GrowthRecord
 from lit_curriculum.methods.doit.study.sensitivity import Interval, interval_of, item_values, resampled_means
 from lit_curriculum.types import FloatArray
@@ -29,14 +29,6 @@ class Transfer:
     """Abilities b that were measured."""
     matrix: tuple[tuple[Interval, ...], ...]
     """A row for each source, an entry for each target."""
-
-    def received(self) -> dict[str, float]:
-        """Target -> mean T_ab over the sources that are not the target: the cheap proxy of transference."""
-        return {
-            b: float(np.mean([row[j].value for a, row in zip(self.sources, self.matrix, strict=True) if a != b]))
-            for j, b in enumerate(self.targets)
-            if any(a != b for a in self.sources)
-        }
 
 
 def transfer_matrix(
@@ -85,17 +77,15 @@ def _centre(table: Sequence[FloatArray]) -> FloatArray:
 
 
 def transference(
-    records: Sequence[GrowthRecord], arm: str = "curated", measure: str = "score", num_resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Interval]:  # fmt: skip
+    records: Sequence[GrowthRecord], measure: str = "score", num_resamples: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
     """Project proxy of transference of every ability that was left out once, at the highest rung that has all cells.
 
     The share of what training on all abilities brings that training on the others alone brings already; see
-    :func:`~lit_curriculum.methods.doit.study.proxies.transference_proxy`. NaN where training on all brings nothing.
+    :func:`transference_proxy`. NaN where training on all brings nothing.
 
     Args:
-        records: Of all cells of one size: the arms ``base``, ``without:A`` and ``arm``.
-        arm: The arm that trains on all abilities.
+        records: Of all cells of one size: the arms ``base``, ``without:A`` and ``curated``, which trains on all.
         measure: ``score`` or ``nll``.
         num_resamples: Bootstrap resamples of items and seeds, paired over the three.
         seed: Of the resamples.
@@ -113,10 +103,12 @@ def transference(
     found = {}
     for a in left_out:
         mine = {(r.arm, r.rung, r.seed): r for r in chosen if r.ability == a}
-        top = max(n for name, n, _ in mine if name == WITHOUT + a and any(k[:2] == (arm, n) for k in mine))
-        seeds = [s for _, s in base if (WITHOUT + a, top, s) in mine and (arm, top, s) in mine]
+        top = max(n for name, n, _ in mine if name == WITHOUT + a and any(k[:2] == ("curated", n) for k in mine))
+        seeds = [s for _, s in base if (WITHOUT + a, top, s) in mine and ("curated", top, s) in mine]
         table = [
-            np.stack([item_values(r, measure) for r in (mine[WITHOUT + a, top, s], base[a, s], mine[arm, top, s])])
+            np.stack(
+                [item_values(r, measure) for r in (mine[WITHOUT + a, top, s], base[a, s], mine["curated", top, s])]
+            )
             for s in sorted(set(seeds))
         ]
         means = np.vstack([_centre(table)[None], resampled_means(table, np.random.default_rng(seed), num_resamples)])
@@ -124,3 +116,49 @@ def transference(
         low, high = np.nanpercentile(values[1:], [2.5, 97.5]) if np.isfinite(values[1:]).any() else (math.nan,) * 2
         found[a] = Interval(value=float(values[0]), low=float(low), high=float(high))
     return found
+
+
+def complexity_proxy(base_nll: float) -> float:
+    """Project proxy of complexity: the mean loss of an ability's right answers before any tuning, nats per token.
+
+    Raises:
+        ValueError: it is not a finite number.
+    """
+    if not math.isfinite(base_nll):
+        raise ValueError(f"the loss before tuning is {base_nll}; evaluate the model that training starts from first.")
+    return base_nll
+
+
+def transference_proxy(without: float, base: float, all_: float) -> float:
+    """Project proxy of transference: the share of an ability's gain that training on all others already brings.
+
+    Args:
+        without: Score after training on all abilities but this one, s(all but a).
+        base: Score before training.
+        all_: Score after training on all.
+
+    Returns:
+        (without - base) / (all - base); NaN where training on all brings nothing.
+    """
+    return (without - base) / (all_ - base) if all_ != base else math.nan
+
+
+def rank_correlation(
+    slopes: Sequence[float], proxy: Sequence[float], num_resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Spearman correlation of S_D with a proxy over abilities, with its bootstrap interval: few points, so a wide one.
+
+    Raises:
+        ValueError: there are fewer than four abilities.
+    """
+    if len(slopes) < 4:
+        raise ValueError(f"a rank correlation needs at least 4 abilities, got {len(slopes)}; measure more.")
+    x, y = np.array(slopes), np.array(proxy)
+    rng = np.random.default_rng(seed)
+    drawn: list[float] = []
+    while len(drawn) < num_resamples:
+        rows = rng.integers(len(x), size=len(x))
+        if np.ptp(x[rows]) > 0 and np.ptp(y[rows]) > 0:
+            drawn.append(float(spearmanr(x[rows], y[rows]).statistic))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(value=float(spearmanr(x, y).statistic), low=float(low), high=float(high))
