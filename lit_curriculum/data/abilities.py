@@ -1,6 +1,6 @@
 """Generated instruction data with planted truth: ten abilities, known difficulty, known duplicates, known noise.
 
-What is known stands in ``Example.meta`` of every example:
+``Example.meta`` of every example holds what is known about it:
 
 ====================  ============================================================================
 ``level``             true difficulty, from 1
@@ -61,7 +61,7 @@ def ability(key: str) -> Ability:
 def is_held_out(instruction: str) -> bool:
     """Whether an instruction belongs to validation: one in eight, by its CRC-32, whatever the seed.
 
-    Whoever makes more training data asks this first, and validation stays unseen.
+    Check this before adding generated training data, so that validation stays unseen.
     """
     return crc32(instruction.encode()) % _HELD_OUT_EVERY == 0
 

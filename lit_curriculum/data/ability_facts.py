@@ -124,7 +124,7 @@ def fact_level(creature: str) -> int:
 
 
 def _speaker(rng: np.random.Generator) -> str:
-    """A name of three letters, which tells apart instructions that ask for the same."""
+    """A name of three letters, which distinguishes instructions that ask for the same."""
     return _syllable(rng).capitalize()
 
 

@@ -35,7 +35,7 @@ class Ability(ABC):
     """
 
     key: ClassVar[str]
-    """Name of the ability, as it stands in ``Example.ability``."""
+    """Name of the ability, as in ``Example.ability``."""
 
     @abstractmethod
     def make(self, level: int, rng: np.random.Generator) -> tuple[str, str]:

@@ -94,7 +94,7 @@ def build_store(
 ) -> EncodedStore:
     """The encoded data set of ``examples``, from the cache where the same has been encoded before.
 
-    The files are written to a folder of their own, which takes its final name only when complete: a writer that
+    The files are written to a temporary folder, which takes its final name only when complete: a writer that
     dies leaves nothing that is ever used, and of two at once the later finds the work done.
 
     Args:
@@ -206,7 +206,7 @@ def _encode(
 
 
 class _Meter:
-    """Shows how far tokenising has come: of several processes the first one's share stands for all."""
+    """Shows the progress of tokenising; with several processes, the progress of the first one."""
 
     def __init__(self, total: int, processes: int) -> None:
         self.total, self.processes = total, processes

@@ -40,7 +40,7 @@ class EncodeOptions:
             ``excluded``, or ``whole_suffix`` (with them, as the reference code of IterIT does).
         boundary: ``whole`` tokenises a view in one piece, and a token that straddles the border of a scored span
             and holds characters of it is scored; ``split`` tokenises the pieces between the borders apart.
-        unconditioned: What stands before the responses in the unconditioned view: ``template`` renders the
+        unconditioned: What precedes the responses in the unconditioned view: ``template`` renders the
             assistant's turns alone; ``header`` puts only the header of an assistant turn there (behind the
             beginning-of-text token, if the template has one), for templates that refuse to start with the
             assistant; ``bare`` puts nothing there, and the very first token is then not scored.
@@ -125,7 +125,7 @@ class Encoder:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The same in parts with names, so that whoever compares two can say what differs."""
+        """The same in named parts, so that a comparison of two can name what differs."""
         template = hashlib.blake2b(self.template.text.encode(), digest_size=8).hexdigest()
         return {
             "encoder version": VERSION,

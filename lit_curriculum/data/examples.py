@@ -32,7 +32,7 @@ def read_examples(
         paths: See :func:`~lit_curriculum.data.records.read_records`.
         policy: What to do about problems.
         report: Takes the account; of a file that is split, ``train`` answers for the records that cannot be read.
-        input_join: What stands between instruction and input.
+        input_join: Text between instruction and input.
         limit: Only the first so many records are read.
         split: Which side of the split by ``val_fraction`` is wanted; by default all there is.
         val_fraction: Share of the examples that belongs to ``val`` (see :func:`is_validation`).

@@ -1,6 +1,6 @@
 """Turns a record of any common instruction format into an :class:`~lit_curriculum.Example`.
 
-Three families are told apart by their field names:
+Three families are distinguished by their field names:
 
 ===============  ==============================================================================================
 turns            ``messages`` or ``conversations``: a list of ``{role, content}`` or ``{from, value}``
@@ -49,7 +49,7 @@ def to_example(fields: Mapping[str, Any], source: str, index: int = 0, input_joi
             of references, the first is the response and the whole list stays in ``meta`` under the field's name.
         source: Where the record was read, and its id where it has none.
         index: The example's index.
-        input_join: What stands between instruction and input.
+        input_join: Text between instruction and input.
 
     Raises:
         MalformedRecordError: a field is missing, ambiguous or of the wrong type, or the turns make no conversation.

@@ -50,12 +50,12 @@ class InstructionData:
         tokenizer: Folder or hub id of the tokenizer; by default the model's own.
         template: ``auto``, ``tokenizer``, the name of a packaged template or a ``.jinja`` file (see
             :func:`~lit_curriculum.data.template.resolve_template`).
-        input_join: What stands between the fields instruction and input.
+        input_join: Text between the fields instruction and input.
         ability_field: Field of a record that names its ability, such as ``category``; by default ``ability``, else
             ``task``.
         turn_end: See :class:`~lit_curriculum.data.encode.EncodeOptions`, as for the next two.
         boundary: Whether a view is tokenised whole or split at the borders of the responses.
-        unconditioned: What stands before the responses in the view without the user's turns.
+        unconditioned: What precedes the responses in the view without the user's turns.
         max_length: Largest number of tokens of an example; by default the model's context, else the tokenizer's.
         batch_size: Examples in a training batch, all ranks together.
         eval_batch_size: Examples in a validation batch of each rank.
@@ -64,7 +64,7 @@ class InstructionData:
         cache_dir: Where encoded data are kept; by default the package's folder in the user's cache.
         malformed: What to do about a record that cannot be read or lacks a field: ``error`` or ``skip``.
         empty_response: About a response without text: ``error`` or ``skip``.
-        duplicate: About an example that says the same as an earlier one: ``keep``, ``skip`` or ``error``.
+        duplicate: About an example with the same content as an earlier one: ``keep``, ``skip`` or ``error``.
         too_long: About a response that does not fit in ``max_length``: ``error``, ``skip`` or ``truncate``.
         limit: Read only the first so many records of the training and of the validation data, for trials.
         pad_to_multiple_of: Batches are padded to a multiple of this many tokens.

@@ -1,4 +1,4 @@
-"""Reads records from JSON and JSON lines, each with the line that it stands in."""
+"""Reads records from JSON and JSON lines, each with its line number."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _read_list(text: str, position: int, path: Path) -> Iterator[Record]:
         line += text.count("\n", counted, position)
         counted = position
         value, end = _decode(text, position, path)
-        # A list on one line: what stands behind another record there is found by its number.
+        # A list on one line: a record that follows another there is found by its number.
         yield _record(value, f"{path}:[{number}]" if line == before else f"{path}:{line}")
         before = line + text.count("\n", position, end)
         position = _skip(text, end, " \t\r\n")
@@ -109,8 +109,8 @@ def _decode(text: str, position: int, path: Path) -> tuple[Any, int]:
 def _broken(text: str, position: int, path: Path, reason: str) -> ValueError:
     line = text.count("\n", 0, position) + 1
     return ValueError(
-        f"{path}:{line}: the file is not valid JSON from here on ({reason}), and what follows cannot be told apart; "
-        "mend it, or store one record a line as .jsonl so that data.malformed: skip can pass over bad ones."
+        f"{path}:{line}: the file is not valid JSON from here on ({reason}), and its next records cannot be located; "
+        "repair it, or store one record a line as .jsonl so that data.malformed: skip can pass over bad ones."
     )
 
 

@@ -77,7 +77,7 @@ class ProblemPolicy:
 
 
 class ProblemReport:
-    """All problems of one reading: counted, located, and said once in plain words."""
+    """All problems of one reading: counted, located, and reported once."""
 
     def __init__(self) -> None:
         self.num_read = 0
@@ -97,7 +97,7 @@ class ProblemReport:
         return [p for p in self.problems if p.kind == kind][:count]
 
     def add(self, policy: ProblemPolicy, kind: ProblemKind, source: str, name: str, reason: str) -> Action:
-        """Enter one occurrence and say what is to be done about it.
+        """Enter one occurrence and return what is to be done about it.
 
         Args:
             policy: Decides.

@@ -1,6 +1,6 @@
 """Reads records from JSON, JSON lines, Parquet, folders of these, or a data set of a hub, one at a time.
 
-Nothing is judged here: a record is whatever dictionary the file holds, together with the place it stands in.
+Records are not checked here: a record is any dictionary of the file, together with its location.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_records(paths: Sequence[str]) -> Iterator[Record]:
     Args:
         paths: Files (``.json``, ``.jsonl``, ``.ndjson``, each also with ``.gz``, or ``.parquet``), folders of such
             files (read in the order of their names, subfolders included), or ids of data sets on the hub in the
-            form ``owner/name``, ``owner/name:config`` or ``owner/name:config@split`` (split ``train`` unless said).
+            form ``owner/name``, ``owner/name:config`` or ``owner/name:config@split`` (split ``train`` by default).
 
     Raises:
         ValueError: a path does not exist or cannot be reached, or a file is broken as a whole.
@@ -43,7 +43,7 @@ def read_records(paths: Sequence[str]) -> Iterator[Record]:
 
 
 def list_files(paths: Sequence[str]) -> list[Path]:
-    """The files that ``paths`` stand for, in reading order; ids of hub data sets stand for none.
+    """The files that ``paths`` name, in reading order; ids of hub data sets name none.
 
     Raises:
         ValueError: a path does not exist, a folder holds no data file, or a file has another format.
@@ -76,7 +76,7 @@ def identify(paths: Sequence[str]) -> list[Any]:
         ValueError: a path does not exist or cannot be reached.
     """
     files = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in list_files(paths)]
-    # datasets gives the content of a data set a name of its own.
+    # datasets names the content of a data set by a fingerprint.
     return [list(paths), files, [open_hub(p)._fingerprint for p in paths if is_hub_id(p)]]
 
 

@@ -19,7 +19,7 @@ class SelectionSampler(Sampler[int]):
     """Serves the rows of a data set in the order of selection files, one file an epoch, or all of them in one epoch.
 
     Files are those of a run (``selection/stage-<s>.jsonl``) or of ``lit-curriculum select``. One file serves every
-    epoch alike; several serve epoch 0, 1, ..., and ``set_epoch`` says which it is, as Trainers do. A Trainer that fixes
+    epoch alike; several serve epoch 0, 1, ..., and ``set_epoch`` sets the epoch, as Trainers do. A Trainer that fixes
     the steps of an epoch before the first, as Hugging Face's does, needs files of one length; where stages differ, let
     it train one epoch of all files ``joined``. The order is the same on all ranks, and who wraps the sampler splits it.
 
@@ -67,7 +67,7 @@ class SelectionSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         if len(self._orders) > 1 and self.epoch >= len(self._orders):
             raise ValueError(
-                f"epoch {self.epoch} (from 0) was asked of a selection of {len(self._orders)} stages; train for "
+                f"epoch {self.epoch} (from 0) is not in a selection of {len(self._orders)} stages; train for "
                 f"{len(self._orders)} epochs."
             )
         return iter(self._orders[self.epoch if len(self._orders) > 1 else 0])
@@ -78,7 +78,7 @@ def content_hashes(records: Iterable[Mapping[str, Any]], input_join: str = "\n\n
 
     Args:
         records: Fields of instruction records (Alpaca, ``messages`` or ShareGPT).
-        input_join: What stands between instruction and input (``data.input_join`` of the run).
+        input_join: Text between instruction and input (``data.input_join`` of the run).
 
     Raises:
         ValueError: no example can be made of a record.

@@ -1,4 +1,4 @@
-"""Chat templates: which one is used, what it renders, and where in the rendering each response stands."""
+"""Chat templates: which one is used, what it renders, and where each response is in the rendering."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 FALLBACK = "headings"
 """The packaged template of ``auto`` for tokenizers that have none."""
 SENTINEL = "rEsPoNsE7c1f90d2e4gOeShErE"
-"""Stands in for a response while its place is looked up; letters and digits only, so that no template trims it."""
+"""Placeholder for a response while its place is looked up; letters and digits only, so that no template trims it."""
 
 
 class Turn(NamedTuple):
-    """Where one assistant turn stands in a rendering, as character offsets."""
+    """The place of one assistant turn in a rendering, as character offsets."""
 
     start: int
     """First character of the response."""
@@ -76,11 +76,11 @@ class ChatTemplate:
         return text
 
     def locate(self, messages: Sequence[Message], where: str = "") -> tuple[str, list[Turn]]:
-        """The rendering of a conversation, and where each assistant turn stands in it.
+        """The rendering of a conversation, and the place of each assistant turn in it.
 
         The text of a response is never searched for. Turn by turn, the response is replaced by a sentinel; what
-        then stands before and behind the sentinel must stand at the beginning and at the end of the rendering
-        proper, and what is between them there is the response as the template shows it (trimmed, for instance).
+        is then before and behind the sentinel must also begin and end the rendering of the conversation. What is
+        between them there is the response as the template shows it (trimmed, for instance).
 
         Args:
             messages: The turns.
@@ -101,7 +101,7 @@ class ChatTemplate:
             if start > end or not text.startswith(before) or not text.endswith(behind):
                 raise ValueError(
                     f"{where}: the chat template {self.name} changes the text around assistant turn {len(turns) + 1} "
-                    "with what the turn says, so the response cannot be located; drop the example or choose another "
+                    "with the turn's content, so the response cannot be located; drop the example or choose another "
                     "data.template."
                 )
             suffix = behind
@@ -141,7 +141,7 @@ class ChatTemplate:
         common = next(i for i, c in enumerate(first) if i >= len(second) or second[i] != c)
         if not self.tokenizer.is_fast:
             raise ValueError(
-                f"data.template: {self.name} closes a turn in two ways, and only a fast tokenizer can tell what they "
+                f"data.template: {self.name} closes a turn in two ways, and only a fast tokenizer finds what they "
                 "have in common; choose another template or tokenizer."
             )
         offsets = self.tokenizer(first, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
@@ -165,7 +165,7 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: str = "auto")
         return ChatTemplate(tokenizer, "of the tokenizer", own)
     if template == "tokenizer":
         raise ValueError(
-            f"data.template: the tokenizer {tokenizer.name_or_path} has no chat template of its own; set auto, one of "
+            f"data.template: the tokenizer {tokenizer.name_or_path} has no chat template; set auto, one of "
             f"{', '.join(packaged_templates())}, or a .jinja file."
         )
     name = FALLBACK if template == "auto" else template
@@ -173,7 +173,7 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: str = "auto")
         text = _packaged(name)
         if name != "plain" and _adds_bos(tokenizer):
             text = "{{- bos_token -}}\n" + text
-        why = ", as the tokenizer has none of its own" if template == "auto" else ""
+        why = ", as the tokenizer has none" if template == "auto" else ""
         log.info("data.template: the packaged chat template %s is used%s.", name, why)
         return ChatTemplate(tokenizer, name, text)
     if name.endswith(".jinja") and Path(name).is_file():
@@ -186,7 +186,7 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: str = "auto")
 
 
 def template_key(template: str) -> list[str]:
-    """What changes whenever the texts that ``template`` may stand for do; the tokenizer's own is not among them."""
+    """What changes whenever the texts that ``template`` may name do; the tokenizer's template is not among them."""
     if template.endswith(".jinja") and Path(template).is_file():
         return [template, Path(template).read_text(encoding="utf-8")]
     return [template, *(_packaged(name) for name in packaged_templates())]

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "<user>", "<assistant>")
 """Special tokens; their ids are their positions here."""
 CHARACTERS = "\n" + "".join(chr(code) for code in range(32, 127))
-"""Characters with a token of their own: the newline and printable ASCII; any other becomes ``<unk>``."""
+"""Characters that are tokens: the newline and printable ASCII; any other becomes ``<unk>``."""
 TINY_VOCAB_SIZE = len(SPECIAL_TOKENS) + len(CHARACTERS)
 """Number of tokens, 102; ``vocab_size`` in ``configs/model/tiny.yaml`` is the same number."""
 TINY_CHAT_TEMPLATE = (
@@ -20,11 +20,11 @@ TINY_CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-"""A marker before each user and assistant turn, end of sequence after each assistant turn; system text stands bare."""
+"""A marker before each user and assistant turn, end of sequence after each assistant turn; none around system text."""
 
 
 def build_tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with one token a character, exact offsets, and a chat template of its own.
+    """A tokenizer with one token a character, exact offsets, and its chat template.
 
     Nothing is normalised, stripped or added, so text without unknown characters survives encoding and decoding
     unchanged. The template renders a lone assistant turn too: the view without an instruction.

@@ -54,7 +54,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, views: Sequence[ViewText], boun
 
 
 def tokens_in_spans(offsets: NDArray[np.int64], spans: Iterable[Span]) -> NDArray[np.bool_]:
-    """[L] true where a token holds characters of a span, or holds nothing and stands inside one.
+    """[L] true where a token holds characters of a span, or is empty and inside one.
 
     Args:
         offsets: [L, 2] first character and one past the last character of each token.

@@ -21,8 +21,8 @@ class TokenStore:
     The unconditioned view is the row from its first scored token on; that one has nothing before it and is not scored.
 
     Args:
-        rows: [N] mappings with ``input_ids`` and ``labels``, both [L]; a label is the token of its own place, or
-            :data:`IGNORED`. A list, a Hugging Face data set, or whatever has rows by number.
+        rows: [N] mappings with ``input_ids`` and ``labels``, both [L]; a label is the token at the same place, or
+            :data:`IGNORED`. A list, a Hugging Face data set, or anything with rows by number.
         ids: [N] names of the rows in files that a run writes; by default ``row-0``, ``row-1``, ...
         abilities: [N] ability, task or source of each row.
         decode: Tokens to text, such as a tokenizer's ``decode``, for metrics of the text.

@@ -1,4 +1,4 @@
-"""Some examples of a data set as a data set of its own."""
+"""A subset of a data set, as a data set."""
 
 from __future__ import annotations
 

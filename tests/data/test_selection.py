@@ -56,7 +56,7 @@ def test_stages_are_epochs_in_order_of_their_number_or_joined(tmp_path: Path) ->
         sampler.set_epoch(epoch)
         assert list(sampler) == order
     sampler.set_epoch(11)
-    with pytest.raises(ValueError, match=r"epoch 11 \(from 0\) was asked of a selection of 11 stages; train for 11"):
+    with pytest.raises(ValueError, match=r"epoch 11 \(from 0\) is not in a selection of 11 stages; train for 11"):
         iter(sampler)
     uneven = _run(tmp_path / "b", [5, 4, 3], [0])
     joined = SelectionSampler(uneven, IDS, joined=True)

@@ -152,7 +152,7 @@ def test_a_template_that_looks_into_the_response_is_refused() -> None:
     thinking = "{% for m in messages %}{{ '|' + m['role'] + '|' + m['content'].split('</think>')[-1] }}{% endfor %}"
     template = chat("{% if 'think' in messages[-1]['content'] %}{{ 'T' }}{% endif %}" + thinking)
     assert cut(template, talk("u:Q", "a:A")) == [("A", "", "")]
-    message = r"^f:1: the chat template toy changes the text around assistant turn 1 with what the turn says"
+    message = r"^f:1: the chat template toy changes the text around assistant turn 1 with the turn's content"
     with pytest.raises(ValueError, match=message):
         template.locate(talk("u:Q", "a:<think>x</think>A"), "f:1")
 
@@ -161,8 +161,8 @@ def test_which_template_an_option_names(tmp_path: Path, caplog: pytest.LogCaptur
     caplog.set_level("INFO", logger="lit_curriculum")
     tokenizer = metaspace()
     assert resolve_template(tokenizer, "auto").name == "headings"
-    assert "chat template headings is used, as the tokenizer has none of its own" in caplog.text
-    with pytest.raises(ValueError, match=r"data\.template: the tokenizer .* has no chat template of its own"):
+    assert "chat template headings is used, as the tokenizer has none" in caplog.text
+    with pytest.raises(ValueError, match=r"data\.template: the tokenizer .* has no chat template; set auto"):
         resolve_template(tokenizer, "tokenizer")
     tokenizer.chat_template = TRIMMING
     for option in ("auto", "tokenizer"):
