@@ -212,7 +212,7 @@ class Budget:
             if limit is not None and value >= limit:
                 return ChatStoppedError(
                     f"the budget is spent (budget.{name} {limit}); every answer paid for is saved, so raise it and "
-                    f"run again to go on."
+                    f"run again to resume."
                 )
         return None
 

@@ -119,8 +119,8 @@ class OpenAIClient(ChatClient):
         if failures:
             raise ChatStoppedError(
                 f"the server at {self.base_url} gave no answer to {len(failures)} request(s), the last time because "
-                f"of {failures[-1]}; the answers received are kept ({num_received} of this batch), so mend the server "
-                f"and run again to go on.",
+                f"of {failures[-1]}; the answers received are kept ({num_received} of this batch), so repair the "
+                f"server and run again to resume.",
                 failures=len(failures),
                 retries=sum(f.retries for f in failures),
             )

@@ -176,9 +176,9 @@ class Evaluator:
         tokens = self._answers(model, prompts, 0.0, o.seed)
         texts = [self._text(item, ids) for item, ids in zip(items, tokens, strict=True)]
         letters = self._letters(model, items, prompts, tokens, texts)
-        told = [k for k, item in enumerate(items) if item.kind == "exact"]
-        found = self._likelihoods(model, [self._view(items[k], items[k].gold) for k in told])
-        losses = {k: (float(np.nan_to_num(found.nll_sum[n])), int(found.num_scored[n])) for n, k in enumerate(told)}
+        exact = [k for k, item in enumerate(items) if item.kind == "exact"]
+        found = self._likelihoods(model, [self._view(items[k], items[k].gold) for k in exact])
+        losses = {k: (float(np.nan_to_num(found.nll_sum[n])), int(found.num_scored[n])) for n, k in enumerate(exact)}
         codes = self._run_code(model, items, prompts, texts)
         opened = [k for k, item in enumerate(items) if item.kind == "open"]
         asked = [(items[k].messages[-1].content, items[k].gold, texts[k]) for k in opened]

@@ -37,7 +37,7 @@ class EvalItem:
     gold: str = ""
     """The right answer."""
     choices: tuple[str, ...] = ()
-    """Candidates of ``ranked`` and ``choice`` items; letters' texts may stand in ``meta``."""
+    """Candidates of ``ranked`` and ``choice`` items; ``meta`` may hold the texts of letters."""
     gold_index: int | None = None
     """Place of the right one among ``choices``."""
     choice_prompts: tuple[str, ...] = ()

@@ -84,11 +84,11 @@ def likelihoods(
     """Losses of all views, in batches of nearly equal length with at most ``token_budget`` padded tokens.
 
     Args:
-        model: Asked.
+        model: The model that scores.
         views: Each with what is scored of it.
         token_budget: Of a batch.
         device: Where batches go.
-        progress: Told (tokens done, tokens in all) after each batch.
+        progress: Called with (tokens done, tokens in all) after each batch.
 
     Raises:
         ValueError: a loss is NaN or infinite.

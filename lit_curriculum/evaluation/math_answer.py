@@ -1,4 +1,4 @@
-"""Final answers of mathematics: where one stands in a solution, and when two are the same.
+"""Final answers of mathematics: find one in a solution, and compare two.
 
 The normaliser follows the conventions of the MATH benchmark: strings are brought to one spelling and then compared.
 With the optional package math-verify two answers can be compared as expressions instead.

@@ -43,7 +43,7 @@ def single_choice(text: str) -> str | None:
     """The answer if it is exactly one character from A to D; any other text is not read at all.
 
     What then decides is the most likely letter, unless the text is one other character, which is wrong:
-    :func:`reads_letters` tells the two apart.
+    :func:`reads_letters` distinguishes the two.
     """
     letter = normalise_letters(text)
     return letter if len(letter) == 1 and letter in "ABCD" else None
@@ -82,7 +82,7 @@ def number(text: str) -> str | None:
 
 
 def plain_number(text: str) -> str | None:
-    """A number without separators, signs of money and zeros that say nothing."""
+    """A number without separators, currency signs and redundant zeros."""
     cleaned = text.replace(",", "").replace("$", "").replace("−", "-").strip().rstrip(".")
     try:
         value = Decimal(cleaned)

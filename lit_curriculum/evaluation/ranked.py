@@ -56,7 +56,7 @@ def most_likely(losses: FloatArray, gold: int) -> Choice:
     """
     if np.isnan(losses).any():
         raise ValueError(
-            "a choice has no token of its own behind its prompt within the model's context, so it cannot be compared; "
+            "a choice adds no token to its prompt within the model's context, so it cannot be compared; "
             "shorten the prompt or raise max_length."
         )
     picked = int(losses.argmin())

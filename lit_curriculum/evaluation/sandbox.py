@@ -1,6 +1,6 @@
 """Unit tests of generated programs, in a process with nothing to reach: pass@k of HumanEval and MBPP.
 
-The process runs in a folder of its own that is deleted afterwards, with an empty environment, limits on processor
+The process runs in a temporary folder that is deleted afterwards, with an empty environment, limits on CPU
 time, memory, file size and open files, its own session, and (where the system allows it) no network. That keeps
 accidents small. It is no wall against a hostile program: run what you do not trust at all in a virtual machine.
 
@@ -35,7 +35,7 @@ class SandboxLimits:
     """What one program may use.
 
     Args:
-        seconds: Of the clock; its processor time is limited to one second more.
+        seconds: Wall-clock limit; the CPU time is limited to one second more.
         memory_mib: Address space.
         file_mib: Largest file that it may write.
 
@@ -58,11 +58,11 @@ class Outcome:
 
     passed: bool
     reason: str
-    """``passed``, ``timed out``, or the last line of what it said."""
+    """``passed``, ``timed out``, or the last line of its output."""
 
 
 def run_program(program: str, limits: SandboxLimits) -> Outcome:
-    """Run Python source in a sandboxed process; it passes if it ends by itself without an error.
+    """Run Python source in a sandboxed process; it passes if it ends in time without an error.
 
     A program that leaves early with status 0 (``sys.exit``) before its tests does not pass: a word behind the last
     test has to be reached.
@@ -103,7 +103,7 @@ def program_of(prompt: str | None, answer: str, tests: str) -> str:
         ends = [at for stop in _STOPS if (at := code.find(stop)) >= 0]
         code = prompt + code[: min(ends, default=len(code))]
     elif prompt is not None:
-        # A whole function stands behind the prompt's imports and replaces its own beginning.
+        # A whole function comes after the prompt's imports and replaces the prompt's beginning of it.
         code = f"{prompt}\n    pass\n\n{code}"
     return f"{code}\n\n{tests}"
 

@@ -73,9 +73,9 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
             losses, as unbiased estimates need it (:func:`~lit_curriculum.models.reduction.reduce_losses`).
         loss_chunk: Positions that the output head is applied to at once.
         packing: Train on a batch's rows as one, without padding. No example leaves its batch, so the order of the plan
-            is kept. On a processor with ``sdpa``, and with ``flash_attention_2``; elsewhere slower and larger.
+            is kept. On a CPU with ``sdpa``, and with ``flash_attention_2``; elsewhere slower and larger.
         torch_compile: Compile the decoder (``torch.compile``), for training and scoring, as one graph for any shape of
-            batch. Rows are then run with their padding, and the first batches wait for the compiler; on a processor
+            batch. Rows are then run with their padding, and the first batches wait for the compiler; on a CPU
             it is slower than leaving padding out.
         decay_norm_and_bias: Let weight decay act on norms and biases too.
         init_seed: Of random weights and of the adapter's; by default 0, and on the command line ``seed_everything``.
@@ -128,7 +128,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         self.decay_norm_and_bias = decay_norm_and_bias
         self.init_seed = init_seed or 0
         self.horizon_steps: int | None = None
-        """Optimizer steps in the run, set from outside before ``configure_optimizers`` by whoever knows better."""
+        """Optimizer steps in the run; a callback that knows them sets it before ``configure_optimizers``."""
         self.model: nn.Module | None = None
         self._val_sums = torch.zeros(2)
         # A checkpoint that holds the adapter alone cannot fill the whole model.
@@ -252,7 +252,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loaded_optimizer_states = checkpoint.get("optimizer_states", ())
-        # A sharded checkpoint has no weights of its own here: each rank has read its part already.
+        # A sharded checkpoint has no weights here: each rank has read its part already.
         state = checkpoint.get("state_dict")
         if state is None:
             return

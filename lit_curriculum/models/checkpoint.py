@@ -1,4 +1,4 @@
-"""What a checkpoint says about the model in it, so that it can be opened without the configuration of its run."""
+"""The description of the model in a checkpoint, so that it can be opened without the configuration of its run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def describe(module: CausalLMModule, chat_template: str | None) -> dict[str, dic
         chat_template: The one in use, which the tokenizer's own folder need not hold.
     """
     assert module.model is not None, "configure_model has not been called"
-    # All weights and their configuration say everything; an adapter, or a model with code of its own, does not.
+    # All weights and their configuration suffice; for an adapter, or a model with custom code, they do not.
     needs_source = module.source is not None and (module.lora is not None or module.trust_remote_code)
     entry = {
         "version": _VERSION,

@@ -47,7 +47,7 @@ class GradientMixin:
     model: nn.Module | None
     execution: Execution | None
     loaded_optimizer_states: Sequence[dict[str, Any]] = ()
-    """Of a checkpoint, from when it is read until training goes on: a refresh that was not reached comes before."""
+    """Of a checkpoint, from when it is read until training resumes: a missed refresh runs before that."""
 
     def gradient_sketch(
         self, dimensions: int, layers: str, /, adam: bool, seed: int
@@ -160,7 +160,7 @@ def _is_transposed(module: nn.Module) -> bool:
 def _projection(name: str, layer: nn.Module, dimensions: int, seed: int) -> tuple[Tensor, Tensor]:
     """For each weight of the layer, flattened, which sum it goes to and with which sign."""
     weight: Tensor = layer.weight  # type: ignore[assignment]
-    # The processor's generator reads 32 bits of its seed.
+    # The CPU's generator reads 32 bits of its seed.
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
     buckets = torch.randint(dimensions, (weight.numel(),), generator=generator, dtype=torch.int32)
     signs = torch.randint(2, (weight.numel(),), generator=generator, dtype=torch.int8) * 2 - 1

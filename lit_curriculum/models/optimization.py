@@ -17,7 +17,7 @@ def parameter_groups(model: nn.Module, decay_norm_and_bias: bool) -> list[dict[s
     Args:
         model: The model.
         decay_norm_and_bias: Give all parameters the optimizer's weight decay; otherwise those with fewer than two
-            dimensions (norms and biases) form a group of their own without decay.
+            dimensions (norms and biases) form a separate group without decay.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if decay_norm_and_bias:
@@ -29,7 +29,7 @@ def parameter_groups(model: nn.Module, decay_norm_and_bias: bool) -> list[dict[s
 
 
 class HorizonAware(Protocol):
-    """A learning-rate schedule that can be told the number of optimizer steps in the run."""
+    """A learning-rate schedule whose number of optimizer steps can be set."""
 
     def set_horizon(self, total_steps: int, /) -> None:
         """Take ``total_steps`` optimizer steps as the length of the run."""
@@ -37,7 +37,7 @@ class HorizonAware(Protocol):
 
 
 def fix_horizon(schedule: HorizonAware, total_steps: int | None) -> None:
-    """Tell ``schedule`` the length of the run, unless its options have.
+    """Set the length of the run in ``schedule``, unless its options have.
 
     Args:
         schedule: Its attribute ``total_steps``, where set, is kept.
@@ -58,9 +58,9 @@ def fix_horizon(schedule: HorizonAware, total_steps: int | None) -> None:
 
 
 def count_steps(trainer: Trainer) -> int | None:
-    """Optimizer steps in the whole run, or none where nothing says.
+    """Optimizer steps in the whole run, or none where nothing sets them.
 
-    The Trainer's own estimate is not asked, because it builds and keeps the training loader before the first stage is
+    The Trainer's own estimate is not used, because it builds and keeps the training loader before the first stage is
     planned. A loader made here only has its length read.
 
     Args:

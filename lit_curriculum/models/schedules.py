@@ -31,7 +31,7 @@ class HorizonSchedule(LRScheduler):
     Args:
         optimizer: Its rates are the ones reached after warm-up.
         warmup_fraction: Share of the run's steps that are warm-up, rounded up; in [0, 1).
-        warmup_steps: Number of warm-up steps; where given, it stands in place of the fraction.
+        warmup_steps: Number of warm-up steps; where given, it replaces the fraction.
         final_fraction: Share of the full rate that the last step is made with; in [0, 1].
         total_steps: Optimizer steps in the run; left out where :meth:`set_horizon` is called later.
 
@@ -101,7 +101,7 @@ class HorizonSchedule(LRScheduler):
         return [base * self.factor(self.last_epoch) for base in self.base_lrs]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`; a horizon set in this run stands, and a changed one is logged."""
+        """Restore :meth:`state_dict`; a horizon set in this run is kept, and a changed one is logged."""
         horizon = self.total_steps
         super().load_state_dict(state_dict)
         if horizon is not None and horizon != self.total_steps:
@@ -154,7 +154,7 @@ class WarmupLinear(HorizonSchedule):
 
 
 class WarmupCosineCycles(WarmupCosine):
-    """Warm-up and cosine begun anew at given parts of the run, as for the rounds of TAPIR.
+    """Warm-up and cosine that restart at given parts of the run, as for the rounds of TAPIR.
 
     Args:
         optimizer: Its rates are the ones reached after warm-up.

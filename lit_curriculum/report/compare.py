@@ -37,7 +37,7 @@ def _key(run: Run) -> tuple[object, ...]:
 
 
 def group_comparable(runs: Sequence[Run], labels: Sequence[str]) -> tuple[list[Comparable], list[str]]:
-    """Sort runs into groups whose members can stand in one figure, and say in words what keeps groups apart.
+    """Sort runs into groups whose members can share a figure, and describe what separates the groups.
 
     Returns:
         The groups, in the order of their first runs, and one sentence for each reason why there are several.
@@ -81,7 +81,7 @@ class Difference:
 
     @property
     def detected(self) -> bool:
-        """Whether the corrected test tells the condition from the control."""
+        """Whether the corrected test separates the condition from the control."""
         return bool(self.p_value < 1 - CONFIDENCE)
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-# Okabe and Ito's palette: told apart with any kind of colour vision, and in grey by lightness.
+# Okabe and Ito's palette: distinct with any kind of colour vision, and in grey by lightness.
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#E69F00", "#009E73", "#999999", "#000000"
 MANY = 12
 """Rows of a matrix up to which its numbers can be read."""
@@ -213,7 +213,7 @@ def mixture(axes: Axes, shares: Sequence[Mapping[str, float]]) -> None:
 
 
 def mixture_figure(shares: Sequence[Mapping[str, float]]) -> Figure:
-    """:func:`mixture` as a figure of its own, outside of pyplot's list, so that nothing has to close it."""
+    """:func:`mixture` as a figure outside of pyplot's list, so that it need not be closed."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     mixture(figure.subplots(), shares)
     return figure

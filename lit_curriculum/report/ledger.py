@@ -83,7 +83,7 @@ class StageState:
 
 
 class Ledger:
-    """Reads the ledger of a run, a finished one or one that goes on.
+    """Reads the ledger of a run, finished or not.
 
     Args:
         folder: Folder of the run, or its ``ledger``.
@@ -127,7 +127,7 @@ class Ledger:
         return pa.concat_tables(pq.read_table(part(self.folder, EXAMPLES, s), columns=wanted) for s in parts)
 
     def dropped(self) -> pa.Table:
-        """The records that had a problem; ``action`` says which of them were left out."""
+        """The records that had a problem; ``action`` is ``skip`` for those that were left out."""
         return pq.read_table(self.folder / DROPPED)
 
     def planned_info(self, stage: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _SVG: dict[Any, Any] = {"svg.hashsalt": "lit-curriculum", "svg.fonttype": "none"
 def write_page(runs: Sequence[Run], out: Path, measure: str, control: str | None = None) -> Path:
     """Write ``report.html``, ``figures/*.svg``, ``figures/*.png`` and ``tables/*.csv``, ``tables/*.md`` into ``out``.
 
-    Runs that differ in data, model or budget stand in groups of their own, and are not drawn or compared together.
+    Runs that differ in data, model or budget form separate groups, and are not drawn or compared together.
 
     Args:
         runs: One or more.
@@ -80,7 +80,7 @@ def render(title: str, groups: Sequence[Mapping[str, Any]], warnings: Sequence[s
     Args:
         title: Its heading.
         groups: Each with ``title``, ``verdict``, ``tables`` (:class:`~lit_curriculum.report.tables.Table`) and
-            ``figures`` (``uri`` and ``caption``); the verdicts stand together at the top.
+            ``figures`` (``uri`` and ``caption``); the verdicts are together at the top.
         warnings: Sentences, below the verdicts.
         footer: Last line.
     """

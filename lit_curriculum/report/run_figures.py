@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from lit_curriculum.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE
 from lit_curriculum.report.runs import Run
 
-# Okabe and Ito's palette, the darker colours first; dashes tell conditions apart without any colour.
+# Okabe and Ito's palette, the darker colours first; dashes distinguish conditions without any colour.
 PALETTE = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", BLACK, GREY)
 DASHES = ("-", "--", "-.", ":")
 

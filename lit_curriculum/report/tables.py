@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells are text already, numbers formatted by whoever knows what they mean."""
+    """Cells are text; numbers are formatted by the caller."""
 
     name: str
     """Name of its files."""

@@ -87,7 +87,7 @@ def test_lasting_trouble_stops_with_a_sentence_and_loses_nothing(trouble: str, s
 def test_server_that_is_gone_stops_with_a_sentence(tmp_path: Path) -> None:
     with serving() as server:
         gone = server.url
-    with pytest.raises(ChatStoppedError, match=r"gave no answer to \d request\(s\).*run again to go on"):
+    with pytest.raises(ChatStoppedError, match=r"gave no answer to \d request\(s\).*run again to resume"):
         CachedClient(client(gone), str(tmp_path / "replies.jsonl")).chat_many(ask(5), "judge")
 
 

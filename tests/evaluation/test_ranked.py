@@ -82,7 +82,7 @@ def test_a_gold_candidate_that_was_cut_off_whole_loses() -> None:
     assert not gold_wins(found.nll_sum, 0).correct
     assert gold_wins(np.array([math.nan, 2.0, 3.0]), 0)[:2] == (1, False)
     assert gold_wins(np.array([2.0, math.nan, math.nan]), 0)[:2] == (0, True)
-    with pytest.raises(ValueError, match="no token of its own behind its prompt"):
+    with pytest.raises(ValueError, match="a choice adds no token to its prompt"):
         most_likely(np.array([1.0, math.nan]), 0)
 
 

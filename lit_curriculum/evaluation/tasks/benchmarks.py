@@ -56,7 +56,7 @@ def math(record: dict[str, Any], where: str) -> EvalItem:
 def bbh(record: dict[str, Any], where: str) -> EvalItem:
     """BIG-Bench Hard (Suzgun et al. 2022): what follows ``the answer is``, exactly.
 
-    Chance is one over the number of options where options are printed, and 0 where it cannot be told.
+    Chance is one over the number of options where options are printed, and 0 where it is not known.
     """
     task, text = str(need(record, "task", where)), str(need(record, "input", where))
     target = str(need(record, "target", where))

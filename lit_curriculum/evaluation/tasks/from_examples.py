@@ -1,4 +1,4 @@
-"""Validation examples as evaluation items: the last answer is the right one, what stands before it is asked."""
+"""Validation examples as evaluation items: the last answer is the gold answer, what precedes it is the prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def example_item(example: Example, task: str, parser: str = "whole") -> EvalItem
 
     Where ``meta`` holds ``choices``, the gold candidate is ranked against the others: the one at ``gold_index`` in
     ``meta``, else the one that equals the response. Otherwise the answer is generated, and read by the parser that
-    ``meta`` names as ``parser``, else by ``parser``. The chance level stands as ``chance`` in ``meta``; 1 over the
+    ``meta`` names as ``parser``, else by ``parser``. The chance level is ``chance`` in ``meta``; 1 over the
     number of candidates, or 0, where it is not given.
 
     Args:

@@ -1,4 +1,4 @@
-"""Records of an evaluation file, with the line that each stands in."""
+"""Records of an evaluation file, each with its line number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 
 def list_files(path: Path) -> list[Path]:
-    """The files of a folder by name, those that begin with a dot left out; a file stands for itself."""
+    """The files of a folder by name, without those that begin with a dot; of a file, the file."""
     if not path.is_dir():
         return [path]
     return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))

@@ -20,7 +20,7 @@ _OWNER = "curriculum.policy"
 
 
 class CoveragePolicy(CurriculumPolicy):
-    """Choose once by a rule of diversity among the examples of highest priority; shuffle them anew each stage.
+    """Choose once by a rule of diversity among the examples of highest priority; shuffle them again each stage.
 
     The priority of an example is the product of its scores by the metrics named. Examples without a score, or with a
     product not below ``below``, are left out. The rule chooses from the ``shortlist`` of highest priority. It may

@@ -17,10 +17,10 @@ _OWNER = "curriculum.policy"
 class InterleavedPolicy(OrderedPolicy):
     """The order of one metric within each ability, and the abilities interleaved or in blocks.
 
-    With r = 0, 1, ... the place of an example among the n of its own ability, in the chosen direction, ``interleaved``
+    With r = 0, 1, ... the place of an example among the n of its ability, in the chosen direction, ``interleaved``
     sorts all examples by (r + 1/2) / n, so that every ability advances through its own difficulties at the same pace,
     whatever its size. ``blocked`` trains on one ability after the other, the one of the smallest mean hardness first
-    (of the largest, hard to easy). Ties go by content hash, examples without a score stand last in their ability.
+    (of the largest, hard to easy). Ties go by content hash; examples without a score come last in their ability.
 
     Args:
         metric: Name of the difficulty metric; its own direction says what is hard.

@@ -86,7 +86,7 @@ class LossSamplingPolicy(TrainingLossPolicy):
             raise ValueError(
                 f"trainer.max_epochs={num_stages}, but a stage of {_OWNER} may be as small as {least} of "
                 f"{len(examples)} examples and budget_passes={self.budget_passes} then takes {needed} stages; set "
-                f"trainer.max_epochs to {needed} (the run ends by itself when the budget is spent)."
+                f"trainer.max_epochs to {needed} (the run ends when the budget is spent)."
             )
 
     def _budget(self, num_examples: int) -> int:
@@ -168,8 +168,8 @@ def percentile_probabilities(num: int, power: float) -> FloatArray:
 def systematic_sample(probabilities: FloatArray, generator: np.random.Generator) -> IntArray:
     """Positions [n] that are drawn so that position i is among them with probability ``probabilities[i]``.
 
-    Those of probability 1 always are. The others stand in random order on a line, each as long as its probability,
-    and those that hold a mark are taken, the marks being one apart from a random start.
+    Those of probability 1 always are. The others are placed in random order on a line, each as long as its
+    probability, and those that hold a mark are taken; marks are one apart from a random start.
     """
     certain = np.flatnonzero(probabilities >= 1.0)
     others = generator.permutation(np.flatnonzero(probabilities < 1.0))

@@ -20,7 +20,7 @@ _OWNER = "curriculum.policy"
 class OrderedPolicy(SingleMetricPolicy):
     """All examples in order of one metric, or as many as fit from the front of that order.
 
-    Ties go by content hash. Examples that the metric cannot score stand last, and their number is logged.
+    Ties go by content hash. Examples that the metric cannot score come last, and their number is logged.
 
     Args:
         metric: Name of the difficulty metric; its own direction says what is hard.

@@ -41,7 +41,7 @@ class PatternPolicy(OrderedPolicy):
         rescore: Whether the metric is computed once (``never`` again) or with the current model ``each_stage``.
         baseline: Name of a metric that is taken off (see :class:`~lit_curriculum.OrderedPolicy`).
         layers: Layers (L) of ``folding``, ``zigzag``, and of the transitions of ``stair`` and ``saw``.
-        head: Share of the stage at its beginning that is a segment of its own.
+        head: Share of the stage at its beginning that is a separate segment.
         tail: The same at its end.
         sections: Sections of ``stair`` and ``saw``.
         transition: Radius of a transition as a share of the stage.

@@ -71,7 +71,7 @@ class TopMetricPolicy(SingleMetricPolicy):
 
 
 def check_scored(table: DifficultyTable, metrics: Sequence[str], stage: int) -> None:
-    """Refuse to choose by a score that nobody has computed yet.
+    """Refuse to choose by a score that has not been computed yet.
 
     Raises:
         ValueError: names the metric.

@@ -25,7 +25,7 @@ class UniformPolicy(CurriculumPolicy):
         fraction: Share of the data that a stage trains on; null where ``count`` is given.
         count: Number of examples that a stage trains on.
         tokens: Number of tokens that a stage trains on.
-        fresh: Whether the subset is drawn anew ``each_stage`` or ``once`` for all stages. Where data have grown,
+        fresh: Whether the subset is drawn ``each_stage`` or ``once`` for all stages. Where data have grown,
             the subset drawn once keeps its members and is filled up at random.
 
     Raises:

@@ -51,7 +51,7 @@ def write_events(
     """Write event files into ``folder``; the step, and so the index of the refit, is the number of finished cells.
 
     ``growth/curves/{ability}``, ``growth/sensitivity``, ``growth/transfer`` (figures) and ``growth/report`` (text)
-    stand in the folder itself; ``growth/{ability}/slope``, ``slope_lo``, ``slope_hi`` and ``n_sat``, where a curve
+    are in the folder itself; ``growth/{ability}/slope``, ``slope_lo``, ``slope_hi`` and ``n_sat``, where a curve
     saturates within its rungs, in a run for each arm and size; hyperparameters and plain means in one for each cell.
 
     Args:
@@ -99,7 +99,7 @@ def _slopes(writer: SummaryWriter, fit: Mapping[str, Any], step: int) -> None:
 
 
 def growth_command(make_cli: MakeCLI, args: Sequence[str]) -> None:
-    """Run the cells of a study, fit its curves, or write its report; ``run`` goes on where it stopped.
+    """Run the cells of a study, fit its curves, or write its report; ``run`` resumes where it stopped.
 
     Raises:
         ValueError: the study's yaml has a wrong option, or there is nothing to fit yet.

@@ -1,4 +1,4 @@
-"""Training data in the folder layout of the DoIT data set, for whoever has a copy: nothing is downloaded."""
+"""Training data in the folder layout of the DoIT data set; needs a local copy, nothing is downloaded."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _warnings(fits: Sequence[Mapping[str, Any]]) -> list[str]:
     said = [f"{len(unsure)} of {len(fits)} curves are undetermined" + (f": {', '.join(unsure)}" if unsure else "")]
     few = sorted({f["ability"] for f in fits if f["num_items"] < 200})
     if few:
-        said.append(f"fewer than 200 items, so small slopes cannot be told from none: {', '.join(few)}")
+        said.append(f"fewer than 200 items, so small slopes cannot be distinguished from none: {', '.join(few)}")
     single = sorted({f["ability"] for f in fits if f["num_seeds"] < 2})
     if single:
         said.append(f"one seed, so the intervals hold the items' chance alone: {', '.join(single)}")
@@ -163,21 +163,21 @@ def _interval(v: Mapping[str, float]) -> str:
 
 
 def curve_figure(fits: Sequence[Mapping[str, Any]], smooth: float | None = None) -> Figure:
-    """:func:`growth_curve` of one ability as a figure of its own."""
+    """:func:`growth_curve` of one ability as a figure."""
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     growth_curve(figure.subplots(), fits, smooth)
     return figure
 
 
 def sensitivity_figure(fits: Sequence[Mapping[str, Any]], sizes: Sequence[Mapping[str, Any]] = ()) -> Figure:
-    """:func:`sensitivity_forest` as a figure of its own."""
+    """:func:`sensitivity_forest` as a figure."""
     figure = Figure(figsize=(8, 0.4 * (len(fits) + len(sizes)) + 1.2), layout="constrained")
     sensitivity_forest(figure.subplots(), fits, sizes)
     return figure
 
 
 def transfer_figure(transfer: Mapping[str, Any]) -> Figure:
-    """:func:`transfer_heat_map` as a figure of its own."""
+    """:func:`transfer_heat_map` as a figure."""
     width, height = len(transfer["targets"]), len(transfer["sources"])
     figure = Figure(figsize=(0.8 * width + 2, 0.6 * height + 2), layout="constrained")
     transfer_heat_map(figure.subplots(), transfer)

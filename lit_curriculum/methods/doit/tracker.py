@@ -196,8 +196,8 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
     @override
     def state_dict(self) -> dict[str, Any]:
         history = [{name: getattr(r, name) for name in GrowthRecord.__slots__} for r in self.history]
-        told = {"unique": self._unique, "shares": self._shares}
-        return {"history": history, "seen": self._seen.state_dict(), **told}
+        counts = {"unique": self._unique, "shares": self._shares}
+        return {"history": history, "seen": self._seen.state_dict(), **counts}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def ngram_counts(texts: Sequence[str], max_ngram: int = 3, cjk_words: CJKWords =
     Args:
         texts: The texts, N of them.
         max_ngram: Longest n-gram, in words.
-        cjk_words: What stands for a word in scripts written without blanks: ``character`` or ``run``.
+        cjk_words: What counts as a word in scripts written without blanks: ``character`` or ``run``.
 
     Returns:
         Counts [N, number of distinct n-grams], float64; columns in alphabetical order of the n-grams.
@@ -88,7 +88,7 @@ def greedy_select(
 
     The score of row i is ``complexity[i] * sum_g weights[i, g] * decay ** c(g)``, where c(g) is the number of rows
     already chosen that hold n-gram g; a chosen row is never chosen again. No score ever rises, so a score computed
-    earlier is a bound: rows wait in a heap by their last score, and only the row on top is computed anew. Every
+    earlier is a bound: rows wait in a heap by their last score, and only the row on top is recomputed. Every
     score is summed in the same order whenever it is computed, and rounding keeps the order of sums that
     are ordered term by term, so that the choice equals the plain greedy's to the last bit.
 

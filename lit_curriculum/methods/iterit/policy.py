@@ -117,7 +117,7 @@ class IterITPolicy(CurriculumPolicy):
         self._tie_rank = content_ranks(examples.content_hashes) if self.ties == "hash" else np.arange(n)
         self._counts: sparse.csr_array | None = None
         if 0 < known < n:
-            # Nobody knows how hard the new ones are, so they stand where the short list sees them first.
+            # The new ones have no scores yet, so they are placed where the short list takes them first.
             self._order = np.insert(self._order, len(self._selection), np.arange(known, n))
             self._selected_before = np.append(self._selected_before, np.zeros(n - known, dtype=np.bool_))
         else:

@@ -55,9 +55,9 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
     """Before round 1 the student answers and is judged; before every round the hard pool grows and is appended.
 
     It drives a :class:`~lit_curriculum.TapirPolicy`. Judge, teacher, expander, refiner and
-    classifier are asked by rank zero alone. A run that is killed anywhere comes to the same data again: what a model
-    has said stands in the client's cache and in the student's journal, and a checkpoint holds all rows that have
-    been appended. In the run's folder, ``tapir/`` gets the provenance of every example, the costs and the histogram.
+    classifier are asked by rank zero alone. A run that is killed anywhere comes to the same data again: the client's
+    cache and the student's journal hold all answers of models, and a checkpoint holds all rows that have been
+    appended. In the run's folder, ``tapir/`` gets the provenance of every example, the costs and the histogram.
 
     Args:
         judge: Scores the student's answer beside the one in the data.

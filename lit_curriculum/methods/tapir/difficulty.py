@@ -13,7 +13,7 @@ Sign = Literal["teacher_minus_student", "literal"]
 
 
 class ModelFittingDifficulty(DifficultyMetric):
-    """Teacher's score minus student's score, both from 1 to 10; whoever has a judge enters it in the table.
+    """Teacher's score minus student's score, both from 1 to 10; entered in the table by the part that has a judge.
 
     The formula as printed is student minus teacher, which would call instructions hard that the student answers
     better than the teacher; ``literal`` takes it so.

@@ -45,7 +45,7 @@ def answer_prompt(store: ExampleStore, index: int) -> TokenIds:
 class StudentAnswers:
     """Greedy answers of the student, kept on disk as they come.
 
-    Each rank appends to a file of its own and reads those of all, so a run that is resumed, with any number of
+    Each rank appends to its file and reads the files of all, so a run that is resumed, with any number of
     ranks, asks only for what is missing. A file holds answers of one model under one set of options alone.
 
     Args:
@@ -70,7 +70,7 @@ class StudentAnswers:
         Args:
             model: The student.
             prompts: The same on all ranks.
-            progress: Told after every write.
+            progress: Called after every write.
         """
         keys = [_digest(p) for p in prompts]
         # Rank zero decides what is known, before any rank writes: all ranks have to share the same rest.
@@ -134,7 +134,7 @@ def judge_items(
         judge: Asked for what is missing, some dozens of items at a time.
         items: What to compare.
         path: File of judgements, of this judge and of others.
-        progress: Told (items judged, items to judge) after every write.
+        progress: Called with (items judged, items to judge) after every write.
     """
     keys = [hashlib.sha256(json.dumps([judge.version, *item]).encode()).hexdigest() for item in items]
     log = JsonlLog(path, lambda row: (str(row["key"]), judgement_from_state(row)), "judgement")

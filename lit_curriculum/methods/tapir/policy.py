@@ -119,10 +119,10 @@ class TapirPolicy(CurriculumPolicy):
         rounds = np.array([m.get("round", 0) for m in metas], dtype=np.int64)
         stands_for = np.array([-1 if m.get("replaces") is None else m["replaces"] for m in metas], dtype=np.int64)
         self.replaced: BoolArray = np.zeros(len(examples), dtype=np.bool_)
-        """[N] true for rows that another stands in for."""
+        """[N] true for rows that another row replaces."""
         self.replaced[stands_for[stands_for >= 0]] = True
         self.raw: BoolArray = rounds == 0
-        """[N] true for the raw data; where the teacher has answered them anew, for those answers."""
+        """[N] true for the raw data; where the teacher has rewritten their answers, for the rewritten rows."""
         self.raw[stands_for[(stands_for >= 0) & self.raw]] = False
         self._lengths = examples.lengths(CONDITIONED)
         named = [m.get("task") or a for m, a in zip(metas, examples.abilities, strict=True)]
@@ -216,7 +216,7 @@ class TapirPolicy(CurriculumPolicy):
         return Plan(indices=rows[order], weights=weights[order] if self.mode == "weight" else None, scalars=scalars)
 
     def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
-        return {"another row stands in its place": self.replaced}
+        return {"replaced by another row": self.replaced}
 
     def _rows_of_stage(self, num_raw: int) -> int:
         if self.token_budget is not None:

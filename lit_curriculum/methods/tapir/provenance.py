@@ -36,7 +36,7 @@ class RoundRecords:
     rows: list[ProvenanceRow] = field(default_factory=list)
     """What has been appended, in the order of the indices."""
     replaces: list[int | None] = field(default_factory=list)
-    """Index of the example that each of ``rows`` stands in for."""
+    """Index of the example that each of ``rows`` replaces."""
     refined: set[int] = field(default_factory=set)
     """Raw examples that the refiner has seen."""
     judged: dict[int, tuple[str, Judgement]] = field(default_factory=dict)

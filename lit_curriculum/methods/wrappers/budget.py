@@ -27,11 +27,11 @@ _CHECKED_PART = 4
 class BudgetedRefresh(PolicyWrapper):
     """Any policy, but of its candidates only those near the cut, too old, never scored, or drawn to check are scored.
 
-    What was scored again tells how scores drift: with every stage by a shift that all share and a spread around it,
+    Repeated scores show how scores drift: with every stage by a shift that all share and a spread around it,
     and with every training on the example by another such pair. An old score, moved by the shifts, may be off by its
     age and its number of trainings times the ``confidence``-quantiles of the spreads. Whatever lies above or below
     every possible K-th highest score by that measure is not scored again and chosen by its moved score, for which
-    the shifts are learnt anew from what was. If neither the moved nor the true score of any of them lies further off,
+    the shifts are learnt again from what was. If neither the moved nor the true score of any of them lies further off,
     the K highest are exactly those of a full refresh. But how far scores will have drifted is not known before they
     are computed, so that measure only says who is worth scoring.
 

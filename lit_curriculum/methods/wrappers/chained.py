@@ -38,7 +38,7 @@ class ChainedPolicy(PolicyWrapper):
     def __init__(self, policy: CurriculumPolicy, then: Sequence[CurriculumPolicy]) -> None:
         super().__init__(policy)
         if not then:
-            raise ValueError(f"{_OWNER}.then of ChainedPolicy is empty; name a policy, or use the first one by itself.")
+            raise ValueError(f"{_OWNER}.then of ChainedPolicy is empty; name a policy, or use the first one alone.")
         self.then = list(then)
 
     @property

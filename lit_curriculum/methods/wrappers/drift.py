@@ -111,7 +111,7 @@ class Bounds:
     """[K]."""
 
     def in_play(self, size: int) -> BoolArray:
-        """[K] true where the bounds do not tell whether the example is among the ``size`` highest.
+        """[K] true where the bounds do not decide whether the example is among the ``size`` highest.
 
         Every value lies between its bounds, so the ``size``-th highest value lies between the ``size``-th highest
         lower bound and the ``size``-th highest upper bound; who is above or below both is decided.
@@ -145,7 +145,7 @@ class DriftModel:
         return cls(Drift.unknown(), Drift.unknown())
 
     def learn(self, changes: FloatArray, ages: IntArray, trainings: IntArray) -> DriftModel:
-        """The model from changes [n] over ``ages`` and ``trainings`` [n]; what too few tell of stays as it is.
+        """The model from changes [n] over ``ages`` and ``trainings`` [n]; parts with too few changes stay as they are.
 
         Args:
             changes: New score minus old.

@@ -19,7 +19,7 @@ class WarmStartPolicy(CurriculumPolicy):
 
     With k-means draws first and static IFD after it is Cherry's procedure with its pre-experience (arXiv 2308.12032,
     section 2.1), with a random share first and gradients after it is LESS with its warm-up (arXiv 2402.04333,
-    section 4.1). In both papers training begins anew from the pretrained weights afterwards; here the model goes on.
+    section 4.1). In both papers training then restarts from the pretrained weights; here the same model is trained on.
     Policies that reckon with the age of scores (``BudgetedRefresh``) go around this one, not inside.
 
     Args:

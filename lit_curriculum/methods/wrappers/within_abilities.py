@@ -1,4 +1,4 @@
-"""The same policy inside each ability by itself, so that a score is only compared with scores of its own kind."""
+"""A policy inside each ability, so that a score is only compared with scores of the same kind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Group(NamedTuple):
 
 
 class WithinAbilitiesPolicy(CurriculumPolicy):
-    """Every ability (or source) of a mixture is chosen from by a policy of its own, all with the same options.
+    """Choose from every ability (or source) of a mixture by a separate policy, all with the same options.
 
     One score over a mixture of unlike sources can leave a whole source out, because its responses are short or its
     prompts say little. Here each ability gets the share that the policy inside takes of any data. A stage mixes what
@@ -55,7 +55,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
             raise ValueError(
                 f"{_OWNER}: WithinAbilitiesPolicy chooses inside each ability, but all {len(examples)} examples are of "
                 f"{names[0]}; give the rows a field 'ability', name theirs in data.ability_field, "
-                f"or use {type(self.policy).__name__} by itself."
+                f"or use {type(self.policy).__name__} alone."
             )
         before, self._groups = self._groups, {}
         for name in names:
@@ -76,7 +76,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
                 with _named(name, group.members):
                     plans[name] = group.policy.step(table.part(group.members), stage, generator)
         indices = np.concatenate([self._groups[name].members[plan.indices] for name, plan in plans.items()])
-        # The i-th of M stands somewhere in the i-th of M equal parts of the stage.
+        # The i-th of M is placed at random in the i-th of M equal parts of the stage.
         places = [(np.arange(len(plan)) + generator.random(len(plan))) / max(len(plan), 1) for plan in plans.values()]
         order = np.argsort(np.concatenate(places), kind="stable")
         weights = None

@@ -29,7 +29,7 @@ def attends_plainly(decoder: nn.Module) -> bool:
 
 
 def run_padded_rows(decoder: nn.Module, batch: Batch, run: Callable[..., Any] | None = None) -> Any:
-    """What the decoder says of padded rows [B, L], without a mask.
+    """Run the decoder on padded rows [B, L], without a mask.
 
     Args:
         decoder: A Hugging Face decoder.
@@ -51,7 +51,7 @@ def _checkpoints(decoder: nn.Module) -> bool:
 
 @contextmanager
 def attention_by(decoder: nn.Module, name: str, attend: Callable[..., tuple[Tensor, None]]) -> Iterator[None]:
-    """Let ``attend`` stand in for the decoder's attention, under a name for which transformers makes no mask."""
+    """Replace the decoder's attention by ``attend``, under a name for which transformers makes no mask."""
     _register(name, attend)
     config: Any = decoder.config
     usual = config._attn_implementation

@@ -1,4 +1,4 @@
-"""Cross-entropy behind an output head: by whole logits, and for scoring on a processor by tiles that stay in its cache.
+"""Cross-entropy behind an output head: by whole logits, and for scoring on a CPU by tiles that stay in its cache.
 
 The logits of 1024 positions over 49152 tokens are 192 MiB. Written to memory and read back for their maximum, their
 exponentials and their sum they cost a third of the head's time; a tile of them is used up before it leaves the cache.
@@ -81,7 +81,7 @@ def logits_nll(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def can_be_tiled(head: nn.Module, hidden: Tensor) -> TypeGuard[nn.Linear]:
-    """Whether :func:`tiled_nll` may stand in for :func:`chunk_nll`: a plain matrix on a processor, and no gradient."""
+    """Whether :func:`tiled_nll` may replace :func:`chunk_nll`: a plain matrix on a CPU, and no gradient."""
     return type(head) is nn.Linear and hidden.device.type == "cpu" and not torch.is_grad_enabled()
 
 
@@ -93,7 +93,7 @@ def tiled_nll(
     tile_positions: int = TILE_POSITIONS,
     tile_tokens: int = TILE_TOKENS,
 ) -> tuple[Tensor, Tensor]:
-    """What :func:`chunk_nll` says without a gradient, equal but for the rounding of a sum in another order.
+    """The result of :func:`chunk_nll` without a gradient, equal but for the rounding of a sum in another order.
 
     Args:
         head: The output head.

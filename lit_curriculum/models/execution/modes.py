@@ -47,7 +47,7 @@ class Execution:
     headless: bool
     """Whether the output head may be applied to scored positions only."""
     rows_exact: bool
-    """Whether rows may be run one behind the other on a processor."""
+    """Whether rows may be run one behind the other on a CPU."""
 
     @classmethod
     def choose(cls, model: nn.Module, options: ExecutionOptions, sharded: bool) -> Execution:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def hidden_without_padding(decoder: nn.Module, batch: Batch) -> Tensor:
     """Hidden states [B, L, H] of the decoder, zero where the rows are padded; no padding is run.
 
-    Positions that start anew tell transformers where a row begins. Flash attention runs such rows by their lengths;
+    Positions that restart at 0 show transformers where a row begins. Flash attention runs such rows by their lengths;
     the other implementations mask what belongs to another row, which costs more than the padding did.
 
     Args:

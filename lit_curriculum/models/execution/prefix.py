@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from lit_curriculum.types import Batch
 
 SHORTEST = 8
-"""Tokens that rows must have in common for a pass of its own over them to pay."""
+"""Tokens that rows must have in common for a separate pass over them to pay."""
 
 
 def shared_prefix(batch: Batch) -> int:
-    """Number of tokens that all rows begin with and that stand before the last position ahead of any scored token.
+    """Number of tokens that all rows begin with and that come before the last position ahead of any scored token.
 
     The hidden state that predicts a row's first scored token is never part of it.
     """
@@ -35,7 +35,7 @@ def hidden_after_prefix(decoder: nn.Module, batch: Batch, length: int) -> Tensor
     Args:
         decoder: A Hugging Face decoder; no gradients are wanted.
         batch: B rows of L tokens.
-        length: What :func:`shared_prefix` says.
+        length: The result of :func:`shared_prefix`.
     """
     from transformers.cache_utils import DynamicCache, DynamicLayer
 

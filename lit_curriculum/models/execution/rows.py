@@ -1,4 +1,4 @@
-"""Rows one behind the other without padding, each attending to itself: what a processor has for flash attention.
+"""Rows one behind the other without padding, each attending to itself: the CPU's counterpart of flash attention.
 
 Everything but attention looks at one token at a time, so a batch's rows are run as one long row and taken apart in
 attention alone. What all rows begin with is run once, and each row attends to it as if it were its own.
@@ -31,7 +31,7 @@ def hidden_by_rows(decoder: nn.Module, batch: Batch) -> Tensor:
     beginning that all rows share; all these are zero in the answer.
 
     Args:
-        decoder: A Hugging Face decoder that :func:`rows_are_exact` has said yes to.
+        decoder: A Hugging Face decoder for which :func:`rows_are_exact` is true.
         batch: B rows of L tokens.
     """
     # Rows with dropout draw for themselves.

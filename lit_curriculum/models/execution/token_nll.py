@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SCORING_CHUNK = 512
-"""Positions per chunk on the processor where no gradient is wanted: as fast as more, and the logits stay small."""
+"""Positions per chunk on the CPU where no gradient is wanted: as fast as more, and the logits stay small."""
 _PROBE_LOGIT_STD = 20.0
 """Spread of logits in the proof: wide enough for every soft cap in use (30 to 50) to show."""
 
@@ -117,7 +117,7 @@ def next_token_logits(model: nn.Module, batch: Batch, headless: bool) -> Tensor:
     Args:
         model: A Hugging Face causal language model, or one wrapped for LoRA.
         batch: B rows; what is scored does not matter.
-        headless: What :func:`check_headless` says of the model; where false, logits of all positions are made.
+        headless: The result of :func:`check_headless`; where false, logits of all positions are made.
     """
     last = batch.attention_mask.sum(dim=1) - 1
     rows = torch.arange(len(batch), device=last.device)

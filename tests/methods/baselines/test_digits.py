@@ -159,7 +159,7 @@ def test_a_digit_must_be_one_token(tmp_path: Path, toy_store: ListStore) -> None
     path = tmp_path / "rate.txt"
     path.write_text("{instruction}: 0", encoding="utf-8")
     source = save_scorer(tmp_path / "scorer", merges=(("0", "4"),))
-    with pytest.raises(ValueError, match=r"the digit 4 is not a token of its own for .*scorer behind the prompt"):
+    with pytest.raises(ValueError, match=r"the digit 4 is not one token for .*scorer after the prompt"):
         DigitExpectation(source, str(path), template=None).score(toy_store)
 
 

@@ -113,7 +113,7 @@ def test_a_server_that_dies_stops_the_run_and_nothing_is_paid_twice(
     replies = tmp_path / "replies.jsonl"
     with (
         serving(lambda number, body: "ok" if number < 50 else behaves, answer) as dying,
-        pytest.raises(ChatStoppedError, match=f"gave no answer .* because of {why}.*run again to go on"),
+        pytest.raises(ChatStoppedError, match=f"gave no answer .* because of {why}.*run again to resume"),
     ):
         Run(tmp_path / "first", dying, replies)
     assert dying.num_paid == 50 == len(replies.read_text().splitlines())

@@ -20,7 +20,7 @@ class FacilityLocation(Diversity):
     """Greedy maximum of ``f(S) = sum_i max_{j in S} max(0, cos(i, j))`` over the pool.
 
     The greedy choice is within 1 - 1/e of the best one (Nemhauser et al. 1978). It is made lazily (Minoux 1978): gains
-    never rise, so a gain computed earlier is a bound, and only those at the top are computed anew. Similarities are
+    never rise, so a gain computed earlier is a bound, and only the top ones are recomputed. Similarities are
     made in blocks when they are needed: the memory is n vectors and n x 256 numbers, never n x n.
 
     Args:

@@ -128,7 +128,7 @@ class EncodedTexts(ExampleVectors):
 
 
 class _NoModel(LanguageModel):
-    """Stands where features that ask no model take one."""
+    """Placeholder for features that use no model."""
 
     def token_nll(self, batch: object, /) -> TokenNLL:
         raise AssertionError("n-grams ask no model")

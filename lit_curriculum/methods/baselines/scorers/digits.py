@@ -159,14 +159,14 @@ class DigitExpectation(TextMetric):
             ValueError: one of them is not one token there.
         """
         text = self._render(template, "x", "x")
-        # Without what a tokenizer puts at the end of every text, which would stand behind the digit.
+        # Without what a tokenizer puts at the end of every text, which would come after the digit.
         before = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         found = []
         for digit in self.digits:
             ids = list(tokenizer(f"{text}{digit}", add_special_tokens=False)["input_ids"])
             if len(ids) != len(before) + 1 or ids[:-1] != before or ids[-1] in found:
                 raise ValueError(
-                    f"the digit {digit} is not a token of its own for {self.scorer.source} behind the prompt "
+                    f"the digit {digit} is not one token for {self.scorer.source} after the prompt "
                     f"{self.prompt!r}, so its probability cannot be read; choose another scorer, prompt or template."
                 )
             found.append(ids[-1])

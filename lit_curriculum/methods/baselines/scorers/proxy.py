@@ -46,7 +46,7 @@ class ProxyMetric(TextMetric):
         template: Chat template for the scorer (see :func:`~lit_curriculum.data.template.resolve_template`).
         turn_end: See :class:`~lit_curriculum.data.encode.EncodeOptions`, as for the next two.
         boundary: Whether a view is tokenised whole or split at the borders of the responses.
-        unconditioned: What stands before the responses in the view without the user's turns.
+        unconditioned: What precedes the responses in the view without the user's turns.
         max_length: Largest number of tokens of an example; by default the scorer's context.
         too_long: What to do about a response that does not fit: ``truncate`` scores the part that does, ``skip``
             leaves the example without a score.

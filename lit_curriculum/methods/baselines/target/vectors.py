@@ -35,7 +35,7 @@ class TargetVectors(Configured, ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Name and options, as they stand in the formula."""
+        """Name and options, as in the formula."""
 
     @abstractmethod
     def extractor(self, model: LanguageModel, of_targets: bool) -> tuple[Callable[[Batch], Tensor], str]:
@@ -130,7 +130,7 @@ def extract(
         device: Where batches go.
         token_budget: Padded tokens of a batch.
         folder: Of this model and these vectors, or none to keep nothing.
-        progress: Told (batches done, batches in all).
+        progress: Called with (batches done, batches in all).
 
     Raises:
         ValueError: a vector is NaN or infinite.

@@ -43,7 +43,7 @@ def reference(store: ExampleStore, index: int, max_tokens: int | None = None) ->
     """The first answer that the data give, or none of its tokens where nothing is scored.
 
     The token that ends the turn is left out, and so is what lies beyond ``max_tokens``: answers of the model have
-    neither, so with them a scorer could tell the two apart without looking at what they say.
+    neither, so a scorer could use them to separate the two whatever their content.
     """
     ids, scored = store.encoded(index, CONDITIONED)
     places = np.flatnonzero(scored)
@@ -66,16 +66,16 @@ class ScorerFeatures(Configured, ABC):
     model_methods: ClassVar[tuple[str, ...]] = ()
     """Methods that the model has to offer."""
     knows_tokens: ClassVar[bool] = True
-    """Whether answers that are not in the data can be told from the reference."""
+    """Whether the features distinguish the reference from answers that are not in the data."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Name and options, as they stand in the formula of the metric."""
+        """Name and options, as in the formula of the metric."""
 
     @abstractmethod
     def extract(self, answers: Sequence[Answer], model: LanguageModel, device: torch.device) -> Tensor:
-        """Vectors [K, D] in float32 on the processor, of ``answers`` [K]."""
+        """Vectors [K, D] in float32 on the CPU, of ``answers`` [K]."""
 
     def forward_tokens(self, answers: Sequence[Answer]) -> int:
         """Tokens that :meth:`extract` runs through the model."""
@@ -171,7 +171,7 @@ class HiddenStates(ScorerFeatures):
 
 
 def _view(answer: Answer) -> EncodedView:
-    """Prompt and answer in one row; where one is empty, the row's last token stands for it."""
+    """Prompt and answer in one row; where one is empty, the row's last token is taken for it."""
     ids = np.concatenate([answer.prompt, answer.tokens]).astype(np.int32)
     scored = np.arange(len(ids)) >= min(len(answer.prompt), len(ids) - 1)
     return EncodedView(ids, scored)
@@ -183,11 +183,11 @@ class TextEncoder(Configured, ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Name of encoder and weights, as it stands in formulas."""
+        """Name of encoder and weights, as in formulas."""
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors [K, D] in float32 on the processor, of ``texts`` [K]."""
+        """Vectors [K, D] in float32 on the CPU, of ``texts`` [K]."""
 
 
 class TextFeatures(ScorerFeatures):

@@ -159,7 +159,7 @@ class ScorerObjective(Configured, ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Name and options, as they stand in the formula of the metric."""
+        """Name and options, as in the formula of the metric."""
 
     def extra_candidates(self, asked: IntArray, num_examples: int, generator: np.random.Generator) -> IntArray:
         """[K] indices whose loss has to be fresh, beside those ``asked`` for; none by default."""

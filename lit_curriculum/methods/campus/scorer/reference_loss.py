@@ -133,7 +133,7 @@ class ReferenceLoss(LearnedMetric):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {}  # the scores stand in the table, and nothing is updated after stage 0
+        return {}  # the scores are in the table, and nothing is updated after stage 0
 
     @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ class Findings:
     """Parameters of the additive law of loss over size and rows, by ability."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, the curves left out: they have a file of their own."""
+        """Plain values without the curves, which have a separate file."""
         transfer = None if self.transfer is None else asdict(self.transfer)
         return {
             "sizes": [s.to_json() for s in self.sizes],

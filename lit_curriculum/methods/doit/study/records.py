@@ -93,7 +93,7 @@ def read_records(path: Path) -> list[GrowthRecord]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         row = json.loads(line)
         if set(row) != known:
-            raise ValueError(f"{path.name}:{number} is no growth record; write the file anew with growth run.")
+            raise ValueError(f"{path.name}:{number} is no growth record; write the file again with growth run.")
         records.append(GrowthRecord(**{**row, "item_nll": tuple(row["item_nll"])}))
     return records
 

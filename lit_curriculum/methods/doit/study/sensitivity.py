@@ -172,7 +172,7 @@ def item_table(records: Sequence[GrowthRecord], measure: str) -> tuple[list[Floa
             raise ValueError(f"{name}: seed {seed} lacks rung {sorted(set(rungs) - set(mine))[0]}; run the rest first.")
         rows = [item_values(mine[n], measure) for n in rungs]
         if len({len(row) for row in rows}) > 1:
-            raise ValueError(f"{name}: seed {seed} was not measured on the same items at every rung; run it anew.")
+            raise ValueError(f"{name}: seed {seed} was not measured on the same items at every rung; run it again.")
         table.append(np.stack(rows))
     chances = [r.chance for r in records]
     return table, float(np.mean(chances))

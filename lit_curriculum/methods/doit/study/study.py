@@ -41,7 +41,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrowthStudy:
-    """All options of a study, as they stand in its yaml."""
+    """All options of a study, as in its yaml."""
 
     configs: Sequence[str]
     """Layers of ``lit-curriculum fit``, relative to the study's file."""
@@ -237,7 +237,7 @@ def run_study(
         out: Folder; ``cells/<cell>.jsonl`` for each cell and ``records.jsonl`` for all together.
         train: Trains a cell and gives its records of all checkpoints.
         only: Train the cell of this number alone, for array jobs.
-        progress: Told (cells trained, cells to train) before the first and after each.
+        progress: Called with (cells trained, cells to train) before the first and after each.
 
     Returns:
         The records of all cells that are done.

@@ -63,7 +63,7 @@ class HFTaskClassifier(TaskClassifier):
 
     @override
     def fit(self, texts: Sequence[str], labels: Sequence[str]) -> None:
-        """Fine-tune all weights on labelled texts, from ``source`` anew.
+        """Fine-tune all weights on labelled texts, starting from ``source``.
 
         Raises:
             ValueError: there are fewer than two different labels, or the source cannot be read.

@@ -106,8 +106,8 @@ class LikelihoodJudge(PairJudge):
     """Asks for two scores from 1 to 9 and takes the expected value of each, in both orders, averaged.
 
     The model's reply is begun for it (``Score A:``); what counts are its probabilities of the nine digits. The most
-    likely one stands in the reply when the second score is read. Scores are no whole numbers, and nothing is ever
-    unreadable, which says nothing about how good they are.
+    likely one is put in the reply before the second score is read. Scores are no whole numbers, and every reply is
+    readable; that is no evidence of their quality.
 
     Args:
         client: A model in this process.
@@ -170,7 +170,7 @@ class LikelihoodJudge(PairJudge):
         """The tokens of ``text`` before a digit, and the token of each digit after it.
 
         Raises:
-            ValueError: a digit is not one token of its own there.
+            ValueError: a digit is not one token there.
         """
         _, tokenizer = self.client.load()
         rows = [tokenizer(f"{text}{d}", add_special_tokens=False)["input_ids"] for d in _DIGITS]

@@ -160,7 +160,7 @@ class ProceduralJudge(PairJudge):
 
 
 class ProceduralRefiner(Refiner):
-    """Puts the right answer where another stands; leaves right answers, and ``noise``, as they are."""
+    """Replaces a wrong answer by the right one; leaves right answers, and ``noise``, as they are."""
 
     @property
     def version(self) -> str:
