@@ -27,6 +27,7 @@ class RunParser(LightningArgumentParser):
 
     @override
     def format_help(self, formatter: Any = None) -> str:
+        """Add the options of the default data module and model to the help."""
         from lit_curriculum import CausalLMModule, InstructionDataModule
 
         shown = ArgumentParser(usage=argparse.SUPPRESS, add_help=False)

@@ -128,7 +128,7 @@ class InstructionData:
         self.limit = limit
         self.pad_to_multiple_of = pad_to_multiple_of
         self.tokenizer: PreTrainedTokenizerBase | None = None
-        """The tokenizer, with the chat template in use; known from :meth:`setup` on."""
+        """The tokenizer, with the chat template in use; known from :meth:`read` on."""
         self.val_store: EncodedStore | None = None
         """The validation data; none where neither ``val_path`` nor ``val_fraction`` is given."""
         self.model: Any = None
