@@ -148,7 +148,7 @@ class LedgerWriter(Callback, CurriculumObserver):
         assert self._folder is not None
         parts.write_part(part(self._folder, kind, stage), rows.to_batches(1 << 17), rows.schema, info)
 
-    # -- where a ledger begins, or goes on -----------------------------------------------------------------------
+    # -- where a ledger begins, or resumes -----------------------------------------------------------------------
 
     def _begin(self, trainer: Trainer, stage: int, report: StageReport | None) -> None:
         """Make the folder ready for the parts from ``stage`` on, once in a run."""
@@ -225,7 +225,7 @@ class LedgerWriter(Callback, CurriculumObserver):
 
 
 def _free_name(folder: Path) -> Path:
-    """A name beside ``folder`` for the ledger of another run that stands in its place."""
+    """A name beside ``folder`` for the ledger of another run that is now in ``folder``."""
     number = 1
     while (free := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1

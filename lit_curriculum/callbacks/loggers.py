@@ -26,7 +26,7 @@ def log_scalars(trainer: Trainer, scalars: dict[str, float]) -> None:
 
 
 def log_histogram(trainer: Trainer, tag: str, values: FloatArray, stage: int) -> None:
-    """A histogram to TensorBoard and Weights & Biases; other loggers get quartiles as scalars from whoever calls."""
+    """Log a histogram to TensorBoard and Weights & Biases; for other loggers the caller logs quartiles as scalars."""
     for logger in _writing(trainer) if len(values) else ():
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_histogram(tag, values, stage)

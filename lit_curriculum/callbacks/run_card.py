@@ -146,7 +146,7 @@ class RunCard(Callback, CurriculumObserver):
         self.validations = list(state_dict["validations"])
 
     def _pause(self) -> None:
-        """Enter the seconds since training last began or went on."""
+        """Enter the seconds since training last began or resumed."""
         if self._batch_started is not None and self.stages:
             self.stages[-1].training_seconds += time.perf_counter() - self._batch_started
         self._batch_started = None

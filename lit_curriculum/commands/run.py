@@ -91,7 +91,7 @@ class CurriculumCLI(LightningCLI):
 
     @override
     def before_instantiate_classes(self) -> None:
-        """``seed_everything`` also seeds what was given no seed of its own: the curriculum's draws, random weights."""
+        """``seed_everything`` also seeds the curriculum's draws and random weights, unless they have their own seed."""
         options = self.config.get(str(self.subcommand), self.config)
         for block, name in ((options.curriculum, "seed"), (options.model.get("init_args") or {}, "init_seed")):
             if name in block and block[name] is None:

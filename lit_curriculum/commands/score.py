@@ -53,7 +53,7 @@ def shard(store: ExampleStore, number: int, of: int) -> Subset:
 
 
 def score_command(args: Sequence[str]) -> None:
-    """Score the training data with ``curriculum.metrics``; a run that was killed goes on where it stopped.
+    """Score the training data with ``curriculum.metrics``; a run that was killed resumes where it stopped.
 
     Writes to ``--out``: ``scores.parquet``, ``scores.png``, ``score.json`` (what it cost) and ``journal/`` (the
     model's answers, so that the same model is not asked twice). The answers are kept in the common cache too, where
@@ -150,7 +150,7 @@ class ScoreAll(Callback):
         cache, rank, everything = None, trainer.global_rank, np.arange(len(examples))
         self.engine.device = module.device
         if fingerprint is None:
-            rank_zero_info("the model is sharded, so its answers are not kept: a run that is killed starts anew.")
+            rank_zero_info("the model is sharded, so its answers are not kept: a run that is killed starts over.")
         else:
             common = shared_cache(self.engine, fingerprint, examples, everything, rank)
             cache = SummaryCache(

@@ -25,7 +25,7 @@ def reference_order(
 ) -> IntArray:
     """IterIT's order after a choice: chosen, too hard, rest of the eligible by complexity, unscorable, untouched.
 
-    Since only the first ``num_scored`` places ever change, the same examples stand on every later short list.
+    Since only the first ``num_scored`` places ever change, the same examples are on every later short list.
 
     Args:
         order: [N] the order so far; its first ``num_scored`` examples are the ones just scored.

@@ -37,7 +37,7 @@ def scopes(num_bands: int, initial: float = 0.01, power: float = 2.0, index: Pac
     """Scopes s(1) to s(T) of CAMPUS, [num_bands]; the last is 1.
 
     ``literal`` sets s(1) = s1 and takes u = t / T from t = 2 on, so the second band is far wider than any other;
-    ``shifted`` takes u = (t - 1) / (T - 1) throughout, which meets s1 by itself.
+    ``shifted`` takes u = (t - 1) / (T - 1) throughout, so s(1) = s1 follows.
 
     Args:
         num_bands: Number of bands (T).

@@ -133,7 +133,7 @@ def _syllable(rng: np.random.Generator) -> str:
 
 
 def _invent_facts() -> tuple[dict[str, str], ...]:
-    """A table from creature to home for each level; creatures and homes are made up."""
+    """A table from creature to home for each level; creatures and homes are invented."""
     rng = np.random.default_rng(_FACT_SEED)
     homes: list[str] = []
     while len(homes) < _NUM_HOMES:

@@ -1,4 +1,4 @@
-"""What a scoring pass has to run: the distinct token sequences, and how they are made up into batches."""
+"""The work of a scoring pass: its distinct token sequences, and their batches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ALIKE, _WORTH_A_BATCH = 0.9, 4
 class UniqueSequences:
     """The distinct sequences of some examples, and where each example finds its own.
 
-    Sequences stand in the order of their digests, so batches depend on neither file order nor that of the request.
+    Sequences are in the order of their digests, so batches depend on neither file order nor that of the request.
     """
 
     examples: IntArray
@@ -123,7 +123,7 @@ def trim(view: EncodedView) -> EncodedView:
 def pack_by_tokens(lengths: IntArray, token_budget: int) -> list[IntArray]:
     """Batches of items of nearly equal length, longest first, each at most ``token_budget`` padded tokens.
 
-    An item longer than the budget makes a batch of its own. A batch that holds a quarter of the budget ends where the
+    An item longer than the budget is a batch. A batch that holds a quarter of the budget ends where the
     next item is under nine tenths as long as its longest: padding costs more there than a smaller batch does.
 
     Args:
@@ -154,7 +154,7 @@ def pack_rows(lengths: IntArray, kinds: IntArray, token_budget: int) -> list[Int
     Args:
         lengths: [U] tokens of each item.
         kinds: [U] what an item is of, its view say; no batch holds two.
-        token_budget: Sum of the tokens of a batch's items; a longer item makes a batch of its own.
+        token_budget: Sum of the tokens of a batch's items; a longer item is a batch.
 
     Returns:
         Item numbers of each batch; every item is in exactly one.
@@ -175,9 +175,9 @@ def pack_rows(lengths: IntArray, kinds: IntArray, token_budget: int) -> list[Int
 def pack_unknown(known: BoolArray, pack: Callable[[IntArray], list[IntArray]]) -> list[IntArray]:
     """Batches of the items that are not known yet.
 
-    Where every batch of all the items is either known or not, those that are not: a pass that was killed goes on
+    Where every batch of all the items is either known or not, those that are not: a pass that was killed resumes
     with the batches that it would have run, so its scores are the same to the last bit. Else the unknown items are
-    packed anew.
+    packed again.
 
     Args:
         known: [U] true where the result is at hand.

@@ -20,7 +20,7 @@ class CompressionRatio(TextMetric):
 
     Args:
         field: ``instruction``, ``response`` or ``both``.
-        level: Effort of zlib, 1 to 9; it stands in the formula, since the ratio moves with it.
+        level: Effort of zlib, 1 to 9; it is part of the formula id, since the ratio changes with it.
 
     Raises:
         ValueError: an option is out of range.

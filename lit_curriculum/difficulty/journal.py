@@ -144,7 +144,7 @@ class SummaryJournal:
             if header[name] != value:
                 raise ValueError(
                     f"{self.path} holds summaries of another {name} ({header[name]}, now {value}); name another "
-                    "folder, or remove it to score anew."
+                    "folder, or remove it to score again."
                 )
         return dict(header)
 

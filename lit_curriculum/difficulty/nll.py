@@ -53,7 +53,7 @@ class Perplexity(ModelMetric):
 class ConversationNLL(ModelMetric):
     """Mean negative log-likelihood of all tokens of the conversation but the first, in nats per token.
 
-    Prompt, template and responses count alike. Beside a metric of the responses it costs a pass of its own.
+    Prompt, template and responses count alike. Beside a metric of the responses it costs one more pass.
     """
 
     unit = "nats per token"

@@ -48,7 +48,7 @@ class BatchRunner:
 
         Args:
             batches: Item numbers of each batch, the same on all ranks.
-            progress: Told of every batch.
+            progress: Called with every batch.
             cache: Where to write.
         """
         rank, world_size = rank_and_world()
@@ -88,7 +88,7 @@ class BatchRunner:
         return all_reduce_max(spent, self.device)
 
     def gather(self, found: list[Found]) -> dict[str, Tensor]:
-        """Summaries [U, K] of all items on the processor, from all ranks; zero where nothing was run."""
+        """Summaries [U, K] of all items on the CPU, from all ranks; zero where nothing was run."""
         tables = {}
         for name, first in found[0][1].items():
             table = torch.zeros(len(self.work), first.shape[1], dtype=torch.float64, device=first.device)
@@ -153,7 +153,7 @@ def answers_in_parts(
     Args:
         prompts: Token ids; an answer may not depend on what else is in its part.
         answer: Makes an answer for each prompt of a part.
-        progress: Told (prompts answered, prompts in all) after each part.
+        progress: Called with (prompts answered, prompts in all) after each part.
     """
     order = np.argsort([-len(p) for p in prompts], kind="stable")
     found: list[TokenIds] = [np.empty(0, np.int32)] * len(prompts)

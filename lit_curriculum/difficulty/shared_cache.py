@@ -34,7 +34,7 @@ def shared_cache(
     What is known of a sequence of tokens serves every data set it occurs in: its name is a hash of the tokens and of
     which of them are scored, so another template, tokenizer or maximum length finds nothing. A run on the same data in
     batches of the same size gets what the first such run got, bit for bit; what comes from runs on other data, or in
-    other batches, may differ by rounding. Every process writes a file of its own, and only if it computes something,
+    other batches, may differ by rounding. Every process writes a separate file, and only if it computes something,
     so runs at the same time do not meet. Of what was not used for longest as much is removed as is over
     :data:`LIMIT_BYTES`.
 

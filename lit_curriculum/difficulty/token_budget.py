@@ -10,7 +10,7 @@ import numpy as np
 from lit_curriculum.types import IntArray
 
 CPU_TOKEN_BUDGET, ACCELERATOR_TOKEN_BUDGET = 2048, 16_384
-"""Padded tokens in a batch where nothing is tried out: a processor's caches hold little, a GPU needs work at once."""
+"""Padded tokens in a batch where nothing is tried out: a CPU's caches hold little, a GPU needs work at once."""
 _SMALLEST, _LARGEST = 1024, 1 << 18
 _GAIN = 1.03
 _COST = 0.03

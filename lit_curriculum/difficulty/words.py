@@ -1,7 +1,7 @@
 """Text into words: lower-cased, without punctuation, by a named convention.
 
 Lexical measures move with the convention (whether ``5`` is a word, whether ``don't`` is one or two), so it has a
-name that stands in the formula of every metric that counts words.
+name in the formula of every metric that counts words.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class WordSplitter(Configured):
         convention: ``words`` keeps letters and digits of all scripts, with their combining marks, and
             reads a curly apostrophe as a straight one. ``letters`` is the same without the digits.
             ``ascii_letters`` knows a to z alone: every other character separates.
-        cjk_words: What stands for a word in scripts written without blanks (Han, kana, Thai, Lao, Burmese, Khmer):
+        cjk_words: What counts as a word in scripts written without blanks (Han, kana, Thai, Lao, Burmese, Khmer):
             each ``character`` with its combining marks, or the whole ``run`` up to the next blank or punctuation.
 
     Raises:

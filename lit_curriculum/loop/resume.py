@@ -1,6 +1,6 @@
 """Exact resume from a checkpoint of any moment: progress counters that Lightning resumes right, and run identity.
 
-Lightning tells from its progress counters at which moment a checkpoint was written. After some moments (the last
+Lightning derives from its progress counters when a checkpoint was written. After some moments (the last
 batch of an epoch, an exception in a hook, the middle of a group of accumulated batches) it skips a hook or counts a
 batch twice. So the counters of every checkpoint are rewritten to one of two moments that resume exactly: between two
 stages, or after an optimizer step inside a stage.
