@@ -59,6 +59,7 @@ from .methods.baselines.loss_weighting import LossWeightingPolicy as LossWeighti
 from .methods.baselines.online_mixture import OnlineMixturePolicy as OnlineMixturePolicy
 from .methods.baselines.ordered import OrderedPolicy as OrderedPolicy
 from .methods.baselines.patterns import PatternPolicy as PatternPolicy
+from .methods.baselines.reference_loss import ReferenceLoss as ReferenceLoss
 from .methods.baselines.scorers.digits import DigitExpectation as DigitExpectation
 from .methods.baselines.scorers.proxy import ProxyMetric as ProxyMetric
 from .methods.baselines.scorers.reflection import SelfReflection as SelfReflection
@@ -81,7 +82,6 @@ from .methods.campus.scorer.features import TextEncoder as TextEncoder
 from .methods.campus.scorer.features import TextFeatures as TextFeatures
 from .methods.campus.scorer.objective import ScorerObjective as ScorerObjective
 from .methods.campus.scorer.pairwise import Pairwise as Pairwise
-from .methods.campus.scorer.reference_loss import ReferenceLoss as ReferenceLoss
 from .methods.campus.scorer.reweighting import Reweighting as Reweighting
 from .methods.campus.scorer.scorer import LearnedScorer as LearnedScorer
 from .methods.campus.trace import ScheduleTrace as ScheduleTrace

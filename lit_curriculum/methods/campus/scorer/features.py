@@ -1,4 +1,4 @@
-"""What a learned scorer knows of an answer: hashed n-grams of its tokens, or the model's own hidden states."""
+"""Features of answers for the learned scorer: hashed n-grams, the model's hidden states, or text encodings."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ from lit_curriculum.types import (
 from lit_curriculum.utils.distributed import scatter
 from lit_curriculum.utils.options import Configured
 
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_ROWS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -40,10 +43,10 @@ class Answer:
 
 
 def reference(store: ExampleStore, index: int, max_tokens: int | None = None) -> Answer:
-    """The first answer that the data give, or none of its tokens where nothing is scored.
+    """First answer in the data, with no tokens where nothing is scored.
 
-    The token that ends the turn is left out, and so is what lies beyond ``max_tokens``: answers of the model have
-    neither, so a scorer could use them to separate the two whatever their content.
+    The token that ends the turn and tokens beyond ``max_tokens`` are left out: answers of the model have neither, so
+    a scorer could tell the two apart by them alone.
     """
     ids, scored = store.encoded(index, CONDITIONED)
     places = np.flatnonzero(scored)
@@ -52,10 +55,6 @@ def reference(store: ExampleStore, index: int, max_tokens: int | None = None) ->
     stop = first + int(gaps[0]) if len(gaps) else len(ids)
     tokens = ids[first : max(first, stop - 1)]
     return Answer(store[index], ids[:first], tokens if max_tokens is None else tokens[:max_tokens])
-
-
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_ROWS = 16
 
 
 class ScorerFeatures(Configured, ABC):
@@ -191,10 +190,10 @@ class TextEncoder(Configured, ABC):
 
 
 class TextFeatures(ScorerFeatures):
-    """Instruction and reference response through a sentence encoder, one after the other.
+    """Encodings of instruction and reference response by a sentence encoder, concatenated.
 
-    It sees texts of the data alone: an answer of the model is tokens, so it serves the reweighting objective.
-    What was encoded once is kept for the length of the run.
+    It reads texts of the data only, and answers of the model are tokens; so it serves the reweighting objective.
+    Encodings are kept for the length of the run.
 
     Args:
         encoder: Such as ``lit_curriculum.SentenceEncoder``.

@@ -1,4 +1,4 @@
-"""What a learned scorer learns: where its training set comes from, its loss, and how scores become a difficulty."""
+"""Net, training set and objectives of the learned scorer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from lit_curriculum.methods.campus.scorer.features import ScorerFeatures, refere
 from lit_curriculum.types import IntArray
 from lit_curriculum.utils.options import Configured
 
+BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 256, 0.02, 0.01
+"""Of the net's AdamW steps."""
+
 
 class ScoringNet(nn.Module):
-    """One number for a vector.
+    """Linear net, or one with a hidden layer, from a vector to a score.
 
     Args:
         width: D, length of the vector.
@@ -47,28 +50,21 @@ def train_net(
     net: ScoringNet,
     loss: Callable[[torch.Tensor], Tensor],
     num_rows: int,
-    *,
     steps: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
     generator: np.random.Generator,
 ) -> float:
-    """Take ``steps`` Adam steps on batches drawn without repeats from pass to pass; returns the mean of the losses.
+    """Take AdamW steps on batches drawn without repeats from pass to pass; returns the mean of the losses.
 
     Args:
         net: Trained in place.
         loss: From rows [B] of the training set to a scalar.
         num_rows: Size of the training set.
         steps: Number of optimizer steps.
-        batch_size: Rows at most of one step.
-        learning_rate: Of Adam.
-        weight_decay: Decoupled, per step and unit of learning rate.
         generator: Draws the order.
     """
-    optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     total, order = 0.0, np.empty(0, dtype=np.int64)
-    size = min(batch_size, num_rows)
+    size = min(BATCH_SIZE, num_rows)
     with torch.enable_grad():
         for _ in range(steps):
             if len(order) < size:

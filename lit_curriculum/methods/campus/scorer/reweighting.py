@@ -1,4 +1,4 @@
-"""The reweighting objective: an adversary that puts weight where the learner's loss is high."""
+"""Reweighting objective: an adversary that puts weight where the learner's loss is high."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from lit_curriculum.methods.campus.scorer.objective import Lesson, ReferenceFeat
 from lit_curriculum.types import IntArray
 
 Normalisation = Literal["softmax", "sigmoid"]
+_ENTROPY = 1.0
+"""Weight of the entropy of the weights, in standard deviations of the loss."""
 
 
 def adversarial_loss(scores: Tensor, losses: Tensor, normalisation: Normalisation, entropy: float) -> Tensor:
@@ -43,33 +45,29 @@ def adversarial_loss(scores: Tensor, losses: Tensor, normalisation: Normalisatio
 
 
 class Reweighting(ScorerObjective):
-    """The scorer maximises the score-weighted loss of the learner, with weights that sum to a constant.
+    """Maximise the score-weighted loss of the learner, with weights that sum to a constant.
 
-    So it learns to foretell the loss from features, and one update on a few fresh losses scores all examples without a
-    pass of the language model. Losses are centred and scaled by their standard deviation over the update.
+    The scorer thus learns to predict the loss from features, and one update on a few fresh losses scores all examples
+    without a pass of the language model. Losses are centred and scaled by their standard deviation over the update.
 
     Args:
         normalisation: ``softmax`` or ``sigmoid``; see :func:`adversarial_loss`.
-        entropy: Weight of the entropy of the weights, in standard deviations of the loss; 0 leaves it out.
         num_losses: Fresh losses at least of an update; where the policy asks for fewer, others are measured too.
 
     Raises:
         ValueError: an option is out of range.
     """
 
-    def __init__(self, normalisation: Normalisation = "softmax", entropy: float = 1.0, num_losses: int = 256) -> None:
-        if entropy < 0:
-            raise ValueError(f"objective.entropy of the learned scorer must be at least 0, got {entropy}.")
+    def __init__(self, normalisation: Normalisation = "softmax", num_losses: int = 256) -> None:
         if num_losses < 0:
             raise ValueError(f"objective.num_losses of the learned scorer must be at least 0, got {num_losses}.")
         self.normalisation: Normalisation = normalisation
-        self.entropy = entropy
         self.num_losses = num_losses
 
     @property
     @override
     def name(self) -> str:
-        return f"reweighting-{self.normalisation}-{self.entropy:g}-{self.num_losses}"
+        return f"reweighting-{self.normalisation}-{_ENTROPY:g}-{self.num_losses}"
 
     @override
     def extra_candidates(self, asked: IntArray, num_examples: int, generator: np.random.Generator) -> IntArray:
@@ -92,7 +90,7 @@ class Reweighting(ScorerObjective):
     @override
     def loss(self, net: ScoringNet, lesson: Lesson, rows: Tensor) -> Tensor:
         return adversarial_loss(
-            net(lesson.features[rows]), lesson.targets[rows], self.normalisation, self.entropy
+            net(lesson.features[rows]), lesson.targets[rows], self.normalisation, _ENTROPY
         )  # fmt: skip
 
     @override

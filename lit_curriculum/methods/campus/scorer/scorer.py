@@ -1,4 +1,4 @@
-"""The learned scorer as a difficulty metric."""
+"""Learned scorer of CAMPUS as a difficulty metric."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from typing_extensions import override
 
 from lit_curriculum.difficulty.learned import LearnedMetric, TimedScores, UpdateContext, UpdateCost
 from lit_curriculum.methods.campus.scorer.features import HashedNgrams, ScorerFeatures
-from lit_curriculum.methods.campus.scorer.objective import ReferenceFeatures, ScorerObjective, ScoringNet, train_net
+from lit_curriculum.methods.campus.scorer.objective import (
+    BATCH_SIZE,
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    ReferenceFeatures,
+    ScorerObjective,
+    ScoringNet,
+    train_net,
+)
 from lit_curriculum.methods.campus.scorer.reweighting import Reweighting
 from lit_curriculum.types import CONDITIONED, FloatArray, IntArray
 
@@ -22,14 +30,14 @@ _VERSION = 1
 
 
 class LearnedScorer(LearnedMetric):
-    """A small net that learns how hard an example is for the model in training, warm-started at every refresh.
+    """Train a small net to predict how hard an example is for the model in training, warm-started at every refresh.
 
-    CAMPUS (arXiv 2509.13790) has a scoring model that is learned, adversarial and follows the model's competence;
-    how it is built is not known to us. This is our construction, not the paper's, and results that rest on it have to
-    say so. At every update the rank correlation (Spearman) with the true loss is reported over the examples whose
-    loss is fresh: ``agreement_before`` of the scorer as it was, which has not seen these losses, and ``agreement``.
-    Where features cost a pass of the model, an example's reference makes it once a refresh. With several processes that
-    pass and the model's own answers are dealt out over them, unless the weights are split over them too.
+    CAMPUS (arXiv 2509.13790) has a scoring model that is learned, adversarial and follows the model's competence, but
+    its construction is not published. This construction is ours, and results that rest on it have to say so. Every
+    update reports the rank correlation (Spearman) with the true loss over the examples whose loss is fresh:
+    ``agreement_before`` of the previous scorer, which has not seen these losses, and ``agreement``. Where features cost
+    a pass of the model, an example's reference makes it once a refresh. Several processes share that pass and the
+    model's own answers, unless the weights are sharded.
 
     Args:
         objective: What it learns; by default :class:`Reweighting`.
@@ -37,11 +45,7 @@ class LearnedScorer(LearnedMetric):
         loss: Name of the metric in the table that holds the learner's mean token loss.
         hidden: Units of the hidden layer; 0 is a linear net.
         steps: Adam steps of one update.
-        batch_size: Examples at most of one step.
-        learning_rate: Of Adam.
-        weight_decay: Decoupled.
         update_every: Stages from one update to the next (K); the first is before stage 0.
-        max_age: Stages that a loss may be old and still count as fresh; 1 takes losses that training left behind.
 
     Raises:
         ValueError: an option is out of range, or the features cannot see the model's own answers.
@@ -56,22 +60,11 @@ class LearnedScorer(LearnedMetric):
         loss: str = "loss",
         hidden: int = 0,
         steps: int = 200,
-        batch_size: int = 256,
-        learning_rate: float = 0.02,
-        weight_decay: float = 0.01,
         update_every: int = 1,
-        max_age: int = 0,
     ) -> None:
-        smallest = {"hidden": (hidden, 0), "steps": (steps, 1), "batch_size": (batch_size, 2),
-                    "update_every": (update_every, 1), "max_age": (max_age, 0)}  # fmt: skip
-        for option, (value, least) in smallest.items():
+        for option, value, least in (("hidden", hidden, 0), ("steps", steps, 1), ("update_every", update_every, 1)):
             if value < least:
                 raise ValueError(f"option {option} of the learned scorer must be at least {least}, got {value}.")
-        if learning_rate <= 0 or weight_decay < 0:
-            raise ValueError(
-                "options learning_rate and weight_decay of the learned scorer must be above 0 and at least 0, got "
-                f"{learning_rate} and {weight_decay}."
-            )
         self.objective = Reweighting() if objective is None else objective
         self.features = HashedNgrams() if features is None else features
         if self.objective.needs_answers and not self.features.knows_tokens:
@@ -81,17 +74,15 @@ class LearnedScorer(LearnedMetric):
                 "HiddenStates."
             )
         self.loss = loss
-        self.hidden, self.steps, self.batch_size = hidden, steps, batch_size
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.update_every, self.max_age = update_every, max_age
+        self.hidden, self.steps, self.update_every = hidden, steps, update_every
         self._net: ScoringNet | None = None
         self._references = ReferenceFeatures(self.features, self.objective.max_reference_tokens)
 
     @property
     @override
     def formula(self) -> str:
-        net = f"hidden={self.hidden},steps={self.steps}x{self.batch_size},lr={self.learning_rate:g}"
-        rest = f"decay={self.weight_decay:g},every={self.update_every},age={self.max_age},loss={self.loss}"
+        net = f"hidden={self.hidden},steps={self.steps}x{BATCH_SIZE},lr={LEARNING_RATE:g}"
+        rest = f"decay={WEIGHT_DECAY:g},every={self.update_every},age=0,loss={self.loss}"
         return f"learned/2({self.objective.name},{self.features.name},{net},{rest})"
 
     @property
@@ -120,8 +111,7 @@ class LearnedScorer(LearnedMetric):
         # The model has moved since the last refresh.
         self._references = ReferenceFeatures(self.features, self.objective.max_reference_tokens)
         table, generator = context.table, context.generator
-        age = context.stage - table.scored_at[self.loss]
-        fresh = np.flatnonzero(np.isfinite(table.scores[self.loss]) & (age <= self.max_age))
+        fresh = np.flatnonzero(np.isfinite(table.scores[self.loss]) & (table.scored_at[self.loss] >= context.stage))
         scalars = {"fresh_losses": float(len(fresh))}
         if self._net is not None:
             scalars["agreement_before"] = self._agreement(context, fresh)
@@ -138,10 +128,8 @@ class LearnedScorer(LearnedMetric):
             self._net = ScoringNet(lesson.features.shape[1], self.hidden, generator)
         net = self._net
         scalars["objective"] = train_net(
-            net, lambda rows: self.objective.loss(net, lesson, rows), len(lesson.indices), steps=self.steps,
-            batch_size=self.batch_size, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
-            generator=generator,
-        )  # fmt: skip
+            net, lambda rows: self.objective.loss(net, lesson, rows), len(lesson.indices), self.steps, generator
+        )
         with torch.no_grad():
             self.objective.conclude(net, lesson)
         scalars["agreement"] = self._agreement(context, fresh)

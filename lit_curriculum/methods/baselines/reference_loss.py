@@ -1,4 +1,4 @@
-"""Losses under a reference model that is trained on the spot: what a model like ours can learn of an example."""
+"""Loss under a reference model that is trained before stage 0, for RHO-LOSS and DoReMi."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.types import CONDITIONED, Batch, ExampleStore, FloatArray, IntArray
 
 _NAME = "reference"
+_WEIGHT_DECAY = 0.01
 
 
 class ReferenceLoss(LearnedMetric):
     """Mean response loss under the model as it is before stage 0, trained on other examples with AdamW.
 
     The examples are cut into folds by content hash, so duplicates share one, and each fold is scored by a model trained
-    on the others: no loss is of an example that its model has seen, and no example is lost to a holdout. Before stage
-    0 the weights of the model in training are lent to this and put back to the bit. A larger run trains its reference
+    on the others: no loss is of an example that its model has seen, and no example is lost to a holdout. The
+    weights of the model in training are borrowed for this before stage 0 and restored bit for bit. A larger run trains its reference
     model once, exports it, and names it in :class:`~lit_curriculum.ProxyMetric` instead.
 
     Args:
@@ -33,7 +34,6 @@ class ReferenceLoss(LearnedMetric):
         passes: Passes over the other folds that a model is trained for.
         batch_size: Examples of a step.
         learning_rate: Of AdamW, constant.
-        weight_decay: Decoupled.
 
     Raises:
         ValueError: an option is out of range, or a fold is empty.
@@ -45,31 +45,21 @@ class ReferenceLoss(LearnedMetric):
 
     unit = "nats per token"
 
-    def __init__(
-        self,
-        folds: int = 2,
-        passes: float = 3.0,
-        batch_size: int = 32,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-    ) -> None:
+    def __init__(self, folds: int = 2, passes: float = 3.0, batch_size: int = 32, learning_rate: float = 1e-3) -> None:
         for name, count in (("folds", folds), ("batch_size", batch_size)):
             if count < 1:
                 raise ValueError(f"option {name} of ReferenceLoss must be at least 1, got {count}.")
-        if not passes > 0.0 or not learning_rate > 0.0 or weight_decay < 0.0:
-            raise ValueError(
-                "options passes, learning_rate and weight_decay of ReferenceLoss must be above 0, above 0 and at least "
-                f"0, got {passes}, {learning_rate} and {weight_decay}."
-            )
-        self.folds, self.passes, self.batch_size = folds, passes, batch_size
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        for name, value in (("passes", passes), ("learning_rate", learning_rate)):
+            if not value > 0.0:
+                raise ValueError(f"option {name} of ReferenceLoss must be above 0, got {value}.")
+        self.folds, self.passes, self.batch_size, self.learning_rate = folds, passes, batch_size, learning_rate
         self._values: FloatArray = np.empty(0)
 
     @property
     @override
     def formula(self) -> str:
         steps = f"passes={self.passes:g},batch={self.batch_size}"
-        return f"reference-nll/1(folds={self.folds},{steps},lr={self.learning_rate:g},decay={self.weight_decay:g})"
+        return f"reference-nll/1(folds={self.folds},{steps},lr={self.learning_rate:g},decay={_WEIGHT_DECAY:g})"
 
     @override
     def is_due(self, stage: int) -> bool:
@@ -112,7 +102,7 @@ class ReferenceLoss(LearnedMetric):
         """Train on ``batches`` and return the loss of the last one, before its step."""
         assert isinstance(context.model, nn.Module)
         trained = [p for p in context.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=_WEIGHT_DECAY)
         value = 0.0
         with torch.enable_grad():
             for number, indices in enumerate(batches, start=1):
