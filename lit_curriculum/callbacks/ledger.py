@@ -36,6 +36,7 @@ from lit_curriculum.report.ledger import (
 )
 from lit_curriculum.types import CONDITIONED, Plan
 from lit_curriculum.utils.files import write_atomic
+from lit_curriculum.utils.options import check_range
 
 _PARENTS = 4  # how far above a checkpoint the folder of its run is looked for
 
@@ -60,8 +61,7 @@ class LedgerWriter(Callback, CurriculumObserver):
     """
 
     def __init__(self, dirpath: str | None = None, text_chars: int = 200) -> None:
-        if text_chars < 0:
-            raise ValueError(f"LedgerWriter.text_chars must be at least 0, got {text_chars}.")
+        check_range("LedgerWriter", "[0, inf)", text_chars=text_chars)
         self.dirpath, self.text_chars = dirpath, text_chars
         self._reset()
 

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from lit_curriculum.types import Batch
-from lit_curriculum.utils.options import Configured
+from lit_curriculum.utils.options import Configured, check_range
 
 Growth = Literal["linear", "doubling"]
 
@@ -55,10 +55,8 @@ class SequenceLengthWarmup(Callback, Configured):
                 "SequenceLengthWarmup: 1 <= initial_length <= final_length is needed, got "
                 f"{initial_length} and {final_length} tokens."
             )
-        if not 0.0 < duration <= 1.0:
-            raise ValueError(f"SequenceLengthWarmup: duration must be in (0, 1], got {duration}.")
-        if multiple_of < 1:
-            raise ValueError(f"SequenceLengthWarmup: multiple_of must be at least 1, got {multiple_of}.")
+        check_range(self, "(0, 1]", duration=duration)
+        check_range(self, "[1, inf)", multiple_of=multiple_of)
         self.initial_length, self.final_length, self.duration = initial_length, final_length, duration
         self.growth: Growth = growth
         self.multiple_of = multiple_of

@@ -27,7 +27,7 @@ from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.report.figures import correlation_matrix, share_matrix
 from lit_curriculum.report.ledger_views import drift, rank_correlations, shown_stages
 from lit_curriculum.types import CONDITIONED, IntArray
-from lit_curriculum.utils.options import flat_options
+from lit_curriculum.utils.options import check_range, flat_options
 
 _REACHED = ("train/loss", "val/loss", "val/accuracy")
 
@@ -244,8 +244,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
     """
 
     def __init__(self, examples: int = 5, figures: bool = True) -> None:
-        if examples < 0:
-            raise ValueError(f"CurriculumMonitor.examples must be at least 0, got {examples}.")
+        check_range("CurriculumMonitor", "[0, inf)", examples=examples)
         self.examples, self.figures = examples, figures
         self.history, self.cost = StageHistory(), CostMeter()
         self._curriculum: CurriculumCallback | None = None

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from typing_extensions import override
 
+from lit_curriculum.utils.options import check_range
 from lit_curriculum.utils.progress import LOG_SECONDS, Display
 
 
@@ -23,8 +24,7 @@ class StageProgressBar(ProgressBar):
 
     def __init__(self, log_seconds: float = LOG_SECONDS) -> None:
         super().__init__()
-        if log_seconds < 0.0:
-            raise ValueError(f"StageProgressBar.log_seconds must be at least 0, got {log_seconds}.")
+        check_range("StageProgressBar", "[0, inf)", log_seconds=log_seconds)
         self.log_seconds = log_seconds
         self._enabled = True
         self._shown: Display | None = None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from lit_curriculum.types import Message
-from lit_curriculum.utils.options import NamedPart
+from lit_curriculum.utils.options import NamedPart, check_range
 from lit_curriculum.utils.progress import display
 
 FinishReason = Literal["stop", "length", "error"]
@@ -191,9 +191,7 @@ class Budget:
     """
 
     def __init__(self, max_calls: int | None = None, max_tokens: int | None = None) -> None:
-        for name, limit in (("max_calls", max_calls), ("max_tokens", max_tokens)):
-            if limit is not None and limit < 0:
-                raise ValueError(f"budget.{name} must be at least 0, got {limit}.")
+        check_range("budget", "[0, inf)", max_calls=max_calls, max_tokens=max_tokens)
         self.max_calls = max_calls
         self.max_tokens = max_tokens
 

@@ -14,6 +14,7 @@ from lit_curriculum.chat.client import ChatClient, ChatReply, ChatRequest, Usage
 from lit_curriculum.models.generation import Decoding, generate_tokens
 from lit_curriculum.models.loading import load_model
 from lit_curriculum.utils.hub import load_tokenizer
+from lit_curriculum.utils.options import check_choice, check_range
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -36,10 +37,8 @@ class LocalClient(ChatClient):
     """
 
     def __init__(self, source: str, device: str = "cpu", dtype: str = "float32", batch_size: int = 32) -> None:
-        if dtype not in ("float32", "bfloat16", "float16"):
-            raise ValueError(f"client.dtype must be one of float32, bfloat16, float16, got {dtype!r}.")
-        if batch_size < 1:
-            raise ValueError(f"client.batch_size must be at least 1, got {batch_size}.")
+        check_choice("client.dtype", dtype, ("float32", "bfloat16", "float16"))
+        check_range("client", "[1, inf)", batch_size=batch_size)
         self.source = source
         self.device = device
         self.dtype = dtype

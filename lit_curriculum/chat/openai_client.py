@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from lit_curriculum.chat.client import ChatClient, ChatReply, ChatRequest, ChatStoppedError, FinishReason, Usage
+from lit_curriculum.utils.options import check_range
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -63,11 +64,9 @@ class OpenAIClient(ChatClient):
         requests_per_minute: float | None = None,
         send_seed: bool = True,
     ) -> None:
-        for name, value in (("concurrency", concurrency), ("max_attempts", max_attempts)):
-            if value < 1:
-                raise ValueError(f"client.{name} must be at least 1, got {value}.")
-        if timeout <= 0 or pause < 0 or (requests_per_minute is not None and requests_per_minute <= 0):
-            raise ValueError("client.timeout and client.requests_per_minute must be above 0, client.pause at least 0.")
+        check_range("client", "[1, inf)", concurrency=concurrency, max_attempts=max_attempts)
+        check_range("client", "(0, inf)", timeout=timeout, requests_per_minute=requests_per_minute)
+        check_range("client", "[0, inf)", pause=pause)
         if api_key_env is not None and not os.environ.get(api_key_env):
             raise ValueError(
                 f"client.api_key_env: the environment variable {api_key_env} is not set; export the server's key in "

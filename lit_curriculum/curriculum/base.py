@@ -10,7 +10,9 @@ import numpy as np
 
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
-from lit_curriculum.utils.options import Configured
+from lit_curriculum.utils.options import Configured, check_exactly_one, check_range
+
+_OWNER = "curriculum.policy"
 
 
 class CurriculumPolicy(Configured, ABC):
@@ -21,7 +23,7 @@ class CurriculumPolicy(Configured, ABC):
     generator that it is handed depends on seed and stage alone.
     """
 
-    option_path: ClassVar[str] = "curriculum.policy"
+    option_path: ClassVar[str] = _OWNER
 
     @property
     def required_metrics(self) -> tuple[str, ...]:
@@ -83,40 +85,36 @@ class CurriculumPolicy(Configured, ABC):
             raise ValueError(f"{type(self).__name__} keeps no state, but the checkpoint holds {sorted(state)}.")
 
 
-def resolve_count(num_examples: int, *, fraction: float | None, count: int | None, owner: str) -> int:
-    """Number of examples from exactly one of ``fraction`` (in (0, 1]) and ``count`` (in [1, num_examples]).
+def resolve_count(num_examples: int, *, fraction: float | None, count: int | None) -> int:
+    """Convert a stage size, given as a share of the data or as a number, to a number of examples.
 
     Args:
         num_examples: Size of the data.
-        fraction: Share of the data; the result is its floor, at least 1.
-        count: The number itself.
-        owner: Option prefix for the message, such as ``curriculum.policy``.
+        fraction: Share of the data, in (0, 1]; the result is its floor, at least 1.
+        count: The number itself, in [1, num_examples].
 
     Raises:
         ValueError: both or none is given, or the value is out of range.
     """
-    check_size(fraction=fraction, count=count, owner=owner)
+    check_size(fraction=fraction, count=count)
     if fraction is not None:
         # The small constant keeps 0.05 * 100 at 5 where the product falls a rounding error below it.
         size = int(fraction * num_examples + 1e-9)
         if size < 1:
-            raise ValueError(f"{owner}.fraction={fraction} of {num_examples} examples is less than one example.")
+            raise ValueError(f"{_OWNER}.fraction={fraction} of {num_examples} examples is less than one example.")
         return size
     assert count is not None
     if count > num_examples:
-        raise ValueError(f"{owner}.count must be between 1 and the {num_examples} examples of the data, got {count}.")
+        raise ValueError(f"{_OWNER}.count must be between 1 and the {num_examples} examples of the data, got {count}.")
     return count
 
 
-def check_size(*, fraction: float | None, count: int | None, owner: str) -> None:
-    """Refuse what :func:`resolve_count` would refuse for any data; for ``__init__``, where no data are known.
+def check_size(*, fraction: float | None, count: int | None) -> None:
+    """Refuse a stage size that fits no data; for constructors, where the data are unknown.
 
     Raises:
         ValueError: both or none is given, or the value is out of range.
     """
-    if (fraction is None) == (count is None):
-        raise ValueError(f"{owner}: give exactly one of fraction and count (got {fraction=}, {count=}).")
-    if fraction is not None and not 0.0 < fraction <= 1.0:
-        raise ValueError(f"{owner}.fraction must be in (0, 1], got {fraction}; for a number of examples use count.")
-    if count is not None and count < 1:
-        raise ValueError(f"{owner}.count must be at least 1, got {count}.")
+    check_exactly_one(_OWNER, fraction=fraction, count=count)
+    check_range(_OWNER, "(0, 1]", fraction=fraction)
+    check_range(_OWNER, "[1, inf)", count=count)

@@ -11,8 +11,6 @@ from lit_curriculum.types import FloatArray
 
 PacingIndex = Literal["literal", "shifted"]
 
-_OWNER = "curriculum.policy"
-
 
 def root_competence(progress: FloatArray, initial: float, power: float) -> FloatArray:
     """Share of the easiest data in scope, c = min(1, (u (1 - c0^p) + c0^p)^(1/p)).
@@ -70,15 +68,3 @@ def cut_bands(num_examples: int, scope: FloatArray) -> list[tuple[int, int]]:
     # The small constant keeps 0.07 * 100 at 7 where the product falls a rounding error below it.
     edges = [0, *(int(share * num_examples + 1e-9) for share in scope[:-1]), num_examples]
     return [(lo, hi) for lo, hi in pairwise(edges) if hi > lo]
-
-
-def check_competence(initial: float, power: float) -> None:
-    """Refuse an initial scope or a power that is out of range.
-
-    Raises:
-        ValueError: names the option.
-    """
-    if not 0.0 < initial <= 1.0:
-        raise ValueError(f"{_OWNER}.initial_scope must be in (0, 1], got {initial}.")
-    if power <= 0.0:
-        raise ValueError(f"{_OWNER}.power must be above 0, got {power}.")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import check_size, resolve_count
+from lit_curriculum.curriculum.base import resolve_count
 from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray
+from lit_curriculum.utils.options import check_exactly_one, check_range
 
 _OWNER = "curriculum.policy"
 
@@ -26,14 +27,9 @@ class StageSize:
     """
 
     def __init__(self, fraction: float | None, count: int | None, tokens: int | None) -> None:
-        if tokens is None:
-            check_size(fraction=fraction, count=count, owner=_OWNER)
-        elif fraction is not None or count is not None:
-            raise ValueError(
-                f"{_OWNER}: give exactly one of fraction, count and tokens (got {fraction=}, {count=}, {tokens=})."
-            )
-        elif tokens < 1:
-            raise ValueError(f"{_OWNER}.tokens must be at least 1, got {tokens}.")
+        check_exactly_one(_OWNER, fraction=fraction, count=count, tokens=tokens)
+        check_range(_OWNER, "(0, 1]", fraction=fraction)
+        check_range(_OWNER, "[1, inf)", count=count, tokens=tokens)
         self.fraction, self.count, self.tokens = fraction, count, tokens
         self._lengths: IntArray = np.empty(0, dtype=np.int64)
 
@@ -51,7 +47,7 @@ class StageSize:
     def planned(self, num_examples: int) -> int:
         """Number of examples of a stage, known before any choice; for tokens, of examples of mean length."""
         if self.tokens is None:
-            return resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)
+            return resolve_count(num_examples, fraction=self.fraction, count=self.count)
         assert len(self._lengths), "setup comes before a budget of tokens is planned with"
         return min(num_examples, max(1, round(self.tokens / float(self._lengths.mean()))))
 

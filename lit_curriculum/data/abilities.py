@@ -23,6 +23,7 @@ from lit_curriculum.data.ability_facts import Echo, Lookup, Noise, Style
 from lit_curriculum.data.ability_tasks import MAX_LEVEL, Ability, Add, Brackets, Copy, Parity, Reverse, Sort
 from lit_curriculum.data.formats import content_hash
 from lit_curriculum.types import Example, Message, make_generator
+from lit_curriculum.utils.options import check_range
 
 ABILITIES: tuple[Ability, ...] = (
     Echo(),
@@ -207,12 +208,6 @@ def check_options(num_train: int, num_val: int, levels: int, duplicate_share: fl
     Raises:
         ValueError: an option is out of range.
     """
-    if num_train < 1:
-        raise ValueError(f"data.num_train must be at least 1, got {num_train}.")
-    if num_val < 1:
-        raise ValueError(f"data.num_val_per_ability must be at least 1, got {num_val}.")
-    if not 1 <= levels <= MAX_LEVEL:
-        raise ValueError(f"data.levels must be between 1 and {MAX_LEVEL}, got {levels}.")
-    for name, share in (("duplicate_share", duplicate_share), ("noise_share", noise_share)):
-        if not 0.0 <= share < 1.0:
-            raise ValueError(f"data.{name} must be in [0, 1), got {share}.")
+    check_range("data", "[1, inf)", num_train=num_train, num_val_per_ability=num_val)
+    check_range("data", f"[1, {MAX_LEVEL}]", levels=levels)
+    check_range("data", "[0, 1)", duplicate_share=duplicate_share, noise_share=noise_share)

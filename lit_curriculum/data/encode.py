@@ -18,6 +18,7 @@ import numpy as np
 from lit_curriculum.data.template import ChatTemplate, Turn
 from lit_curriculum.data.tokenize import Boundary, Span, ViewText, tokenize, tokenizer_fingerprint
 from lit_curriculum.types import EncodedView, Message
+from lit_curriculum.utils.options import check_choice, check_range
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -55,13 +56,9 @@ class EncodeOptions:
     unconditioned: Unconditioned = "template"
 
     def __post_init__(self) -> None:
-        if self.max_length < 2:
-            raise ValueError(f"data.max_length must be at least 2 tokens, got {self.max_length}.")
+        check_range("data", "[2, inf)", max_length=self.max_length)
         for name, kind in (("turn_end", TurnEnd), ("boundary", Boundary), ("unconditioned", Unconditioned)):
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(
-                    f"data.{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}."
-                )
+            check_choice(f"data.{name}", getattr(self, name), get_args(kind))
 
 
 def choose_max_length(max_length: int | None, context_length: int | None, tokenizer: PreTrainedTokenizerBase) -> int:

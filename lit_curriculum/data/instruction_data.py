@@ -30,6 +30,7 @@ from lit_curriculum.data.tokenize import Boundary
 from lit_curriculum.types import Example
 from lit_curriculum.utils import hub
 from lit_curriculum.utils.files import write_atomic
+from lit_curriculum.utils.options import check_range
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -103,15 +104,11 @@ class InstructionData:
         super().__init__()
         self.paths = [path] if isinstance(path, str) else list(path)
         self.val_paths = [val_path] if isinstance(val_path, str) else list(val_path or [])
-        if not 0.0 <= val_fraction < 1.0:
-            raise ValueError(f"data.val_fraction must be in [0, 1), got {val_fraction}.")
+        check_range("data", "[0, 1)", val_fraction=val_fraction)
         if val_fraction and self.val_paths:
             raise ValueError("data: give either val_path or val_fraction, not both.")
-        counts = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "num_proc": num_proc}
-        counts |= {"limit": 1 if limit is None else limit, "pad_to_multiple_of": pad_to_multiple_of}
-        for name, value in counts.items():
-            if value < 1:
-                raise ValueError(f"data.{name} must be at least 1, got {value}.")
+        check_range("data", "[1, inf)", batch_size=batch_size, eval_batch_size=eval_batch_size, num_proc=num_proc)
+        check_range("data", "[1, inf)", limit=limit, pad_to_multiple_of=pad_to_multiple_of)
         self.val_fraction = val_fraction
         self.tokenizer_source = tokenizer
         self.template, self.input_join, self.ability_field = template, input_join, ability_field

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from lit_curriculum.utils.options import check_choice
+
 ProblemKind = Literal["malformed", "empty_response", "duplicate", "truncated", "no_response_left"]
 Action = Literal["skip", "keep", "truncate"]
 
@@ -54,8 +56,7 @@ class ProblemPolicy:
             "too_long": ("error", "skip", "truncate"),
         }
         for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"data.{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}.")
+            check_choice(f"data.{name}", getattr(self, name), values)
 
     def action(self, kind: ProblemKind) -> Action | Literal["error"]:
         """What is to be done about a problem of ``kind``."""

@@ -11,6 +11,7 @@ from torch.utils.data import Sampler
 
 from lit_curriculum.data.formats import MalformedRecordError, content_hash, to_example
 from lit_curriculum.types import Message
+from lit_curriculum.utils.options import check_choice
 
 Key = Literal["id", "content_hash"]
 
@@ -43,8 +44,7 @@ class SelectionSampler(Sampler[int]):
         joined: bool = False,
         ignore_weights: bool = False,
     ) -> None:
-        if by not in get_args(Key):
-            raise ValueError(f"option by of SelectionSampler must be one of {', '.join(get_args(Key))}, got {by!r}.")
+        check_choice("SelectionSampler.by", by, get_args(Key))
         self.num_rows = len(keys)
         self.epoch = 0
         row_of = _rows_by_key(keys, by)

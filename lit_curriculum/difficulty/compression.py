@@ -9,6 +9,7 @@ import numpy as np
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.words import TextField, field_text
 from lit_curriculum.types import ExampleStore, FloatArray
+from lit_curriculum.utils.options import check_range
 
 
 class CompressionRatio(TextMetric):
@@ -33,8 +34,7 @@ class CompressionRatio(TextMetric):
     unit = "bytes per compressed byte"
 
     def __init__(self, field: TextField = "response", level: int = 9) -> None:
-        if not 1 <= level <= 9:
-            raise ValueError(f"option level must be 1 to 9, got {level}.")
+        check_range(self, "[1, 9]", level=level)
         self.field = field
         self.level = level
 

@@ -11,6 +11,7 @@ import numpy as np
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.words import CJKWords, TextField, WordConvention, WordSplitter, field_text
 from lit_curriculum.types import ExampleStore, FloatArray
+from lit_curriculum.utils.options import check_range
 
 Variant = Literal["paper", "lexicalrichness", "lexical_diversity", "taaled"]
 
@@ -135,8 +136,7 @@ class MTLD(TextMetric):
         threshold: float = 0.72,
         variant: Variant = "paper",
     ) -> None:
-        if not 0.0 < threshold < 1.0:
-            raise ValueError(f"option threshold must lie between 0 and 1, got {threshold}; the usual value is 0.72.")
+        check_range(self, "(0, 1)", threshold=threshold)
         self.field, self.threshold = field, threshold
         self.variant: Variant = variant
         self._split = WordSplitter(words, cjk_words)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.ranked import LogitStep, Norm
-from lit_curriculum.utils.options import check_choice
+from lit_curriculum.utils.options import check_choice, check_range
 
 MathRule = Literal["normalised", "verified"]
 
@@ -50,8 +50,7 @@ class EvalOptions:
         for name, kind in (("logit_step", LogitStep), ("ppl_norm", Norm), ("math", MathRule)):
             check_choice(name, getattr(self, name), get_args(kind))
         for name in ("max_length", "max_new_tokens", "token_budget", "code_samples", "pass_at"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"option {name} must be at least 1, got {getattr(self, name)}.")
+            check_range("", "[1, inf)", **{name: getattr(self, name)})
         if self.pass_at > self.code_samples:
             raise ValueError(f"pass_at {self.pass_at} needs as many code_samples, got {self.code_samples}.")
 

@@ -17,6 +17,7 @@ from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.types import IntArray
 from lit_curriculum.utils.eval_mode import evaluation_mode
 from lit_curriculum.utils.float64 import has_doubles, to_float64
+from lit_curriculum.utils.options import check_range
 
 TokenIds = NDArray[np.int32]
 _BUDGET = {"cpu": 16_384, "cuda": 131_072}
@@ -47,10 +48,8 @@ class Decoding:
     context_length: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
-        if self.temperature < 0.0:
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}.")
+        check_range("", "[1, inf)", max_new_tokens=self.max_new_tokens)
+        check_range("", "[0, inf)", temperature=self.temperature)
 
 
 def generate_tokens(

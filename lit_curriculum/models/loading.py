@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lit_curriculum.utils import hub
 from lit_curriculum.utils.hub import progress_if_interactive, resolve_source
+from lit_curriculum.utils.options import check_exactly_one
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -42,10 +43,7 @@ class ModelSource:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        if (self.source is None) == (self.config is None):
-            raise ValueError(
-                f"model: give exactly one of source and config (got source={self.source}, config={self.config})."
-            )
+        check_exactly_one("model", source=self.source, config=self.config)
 
     @property
     def tokenizer_source(self) -> str | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from lit_curriculum.utils.options import check_range
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -33,16 +35,11 @@ class LoRA:
     """Adapt only so many of the last transformer blocks; gradients then stop below them, which makes a step cheaper."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"model.lora.rank must be at least 1, got {self.rank}.")
-        if self.alpha <= 0.0:
-            raise ValueError(f"model.lora.alpha must be positive, got {self.alpha}.")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"model.lora.dropout must be in [0, 1), got {self.dropout}.")
+        check_range("model.lora", "[1, inf)", rank=self.rank, last_blocks=self.last_blocks)
+        check_range("model.lora", "(0, inf)", alpha=self.alpha)
+        check_range("model.lora", "[0, 1)", dropout=self.dropout)
         if self.target_modules is not None and not self.target_modules:
             raise ValueError("model.lora.target_modules is an empty list; leave it out to adapt all linear layers.")
-        if self.last_blocks is not None and self.last_blocks < 1:
-            raise ValueError(f"model.lora.last_blocks must be at least 1, got {self.last_blocks}.")
 
 
 def add_lora(model: PreTrainedModel, lora: LoRA) -> nn.Module:

@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lit_curriculum.utils.options import check_range
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,14 +49,9 @@ class HorizonSchedule(LRScheduler):
         final_fraction: float = 0.0,
         total_steps: int | None = None,
     ) -> None:
-        if not 0.0 <= warmup_fraction < 1.0:
-            raise ValueError(
-                f"lr_schedule.warmup_fraction must be in [0, 1), got {warmup_fraction}; for a number use warmup_steps."
-            )
-        if warmup_steps is not None and warmup_steps < 0:
-            raise ValueError(f"lr_schedule.warmup_steps must not be negative, got {warmup_steps}.")
-        if not 0.0 <= final_fraction <= 1.0:
-            raise ValueError(f"lr_schedule.final_fraction must be in [0, 1], got {final_fraction}.")
+        check_range("lr_schedule", "[0, 1)", warmup_fraction=warmup_fraction)
+        check_range("lr_schedule", "[0, inf)", warmup_steps=warmup_steps)
+        check_range("lr_schedule", "[0, 1]", final_fraction=final_fraction)
         self.warmup_fraction = warmup_fraction
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction

@@ -76,14 +76,14 @@ def check_choice(option: str, value: object, allowed: tuple[Any, ...]) -> None:
         ValueError: names option, value and choices.
     """
     if value not in allowed:
-        raise ValueError(f"option {option} must be one of {', '.join(map(str, allowed))}, got {value!r}.")
+        raise ValueError(f"{option} must be one of {', '.join(map(str, allowed))}, got {value!r}.")
 
 
 def check_range(owner: str | Configured, interval: str, **options: float | None) -> None:
     """Refuse numbers outside of an interval; none is always allowed.
 
     Args:
-        owner: What the options are of: a part, or what precedes their names in messages.
+        owner: The part whose options these are, or what precedes their names in messages, such as ``data``.
         interval: As in mathematics: ``"(0, 1]"``, ``"[1, inf)"``.
         **options: Name -> value.
 
@@ -100,7 +100,7 @@ def check_range(owner: str | Configured, interval: str, **options: float | None)
         if not inside:
             least = f"at least {low:g}" if interval[0] == "[" else f"above {low:g}"
             raise ValueError(
-                f"{_path(owner)}.{name} must be {least if high == math.inf else f'in {interval}'}, got {value}."
+                f"{_path(owner, name)} must be {least if high == math.inf else f'in {interval}'}, got {value}."
             )
 
 
@@ -116,8 +116,9 @@ def check_exactly_one(owner: str | Configured, **options: object) -> None:
         raise ValueError(f"{_path(owner)}: give exactly one of {', '.join(first)} and {last} (got {got}).")
 
 
-def _path(owner: str | Configured) -> str:
-    return owner if isinstance(owner, str) else owner.option_path or type(owner).__name__
+def _path(owner: str | Configured, name: str = "") -> str:
+    path = owner if isinstance(owner, str) else owner.option_path or type(owner).__name__
+    return f"{path}.{name}" if path and name else path or name
 
 
 def _recording(init: Callable[..., None]) -> Callable[..., None]:
@@ -165,7 +166,7 @@ def _stored(value: Any, owner: Configured, name: str) -> Any:
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _stored(item, owner, name) for key, item in value.items()}
     raise ValueError(
-        f"option {_path(owner)}.{name} of {type(owner).__name__} is or holds a {type(value).__name__}, which cannot be "
+        f"option {_path(owner, name)} of {type(owner).__name__} is or holds a {type(value).__name__}, which cannot be "
         "recorded with a run; give numbers, strings, lists or dicts with string keys, or derive its class from Configured."
     )
 
@@ -211,4 +212,4 @@ def _literals(init: Callable[..., None]) -> dict[str, tuple[tuple[Any, ...], tup
 def _check_literals(owner: Configured, init: Callable[..., None], given: Mapping[str, Any]) -> None:
     for name, (choices, types) in _literals(init).items():
         if name in given and not isinstance(given[name], types):
-            check_choice(f"{_path(owner)}.{name}", given[name], choices)
+            check_choice(_path(owner, name), given[name], choices)

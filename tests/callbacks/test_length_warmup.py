@@ -82,7 +82,7 @@ def test_what_cannot_work_is_refused(tmp_path: Path, toy_examples: list[Example]
         SequenceLengthWarmup(8, 8, duration=0.0)
     with pytest.raises(ValueError, match="multiple_of must be at least 1, got 0"):
         SequenceLengthWarmup(8, 8, multiple_of=0)
-    with pytest.raises(ValueError, match="option growth of SequenceLengthWarmup must be one of linear, doubling"):
+    with pytest.raises(ValueError, match=r"SequenceLengthWarmup.growth must be one of linear, doubling"):
         SequenceLengthWarmup(8, 8, growth="root")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cuts batches of class Batch, but the training loader gives list"):
         SequenceLengthWarmup(8, 8).on_train_batch_start(toy_trainer(tmp_path), ToyModule(), [1], 0)

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from lit_curriculum.curriculum.pacing import check_competence, cut_bands, root_competence, scopes
+from lit_curriculum import CompetencePolicy
+from lit_curriculum.curriculum.pacing import cut_bands, root_competence, scopes
 
 GOLDEN = {
     5: [0.01, 0.6325, 0.7746, 0.8944, 1.0],
@@ -69,6 +70,6 @@ def test_bands_partition_the_data_exactly() -> None:
 
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"curriculum.policy.initial_scope must be in \(0, 1\]"):
-        check_competence(0.0, 2.0)
+        CompetencePolicy("length", initial_scope=0.0)
     with pytest.raises(ValueError, match=r"curriculum.policy.power must be above 0"):
-        check_competence(0.5, 0.0)
+        CompetencePolicy("length", power=0.0)

@@ -220,7 +220,7 @@ def test_noise_labels_are_balanced_and_independent() -> None:
     [
         ({"num_train": 0}, r"data\.num_train must be at least 1, got 0"),
         ({"num_val_per_ability": 0}, r"data\.num_val_per_ability must be at least 1, got 0"),
-        ({"levels": 7}, r"data\.levels must be between 1 and 6, got 7"),
+        ({"levels": 7}, r"data\.levels must be in \[1, 6\], got 7"),
         ({"duplicate_share": 1.0}, r"data\.duplicate_share must be in \[0, 1\), got 1\.0"),
         ({"noise_share": -0.1}, r"data\.noise_share must be in \[0, 1\), got -0\.1"),
         ({"num_train": 10}, r"data\.num_train is too small: .* no example of lookup at level 2"),

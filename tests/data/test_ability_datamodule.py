@@ -50,5 +50,5 @@ def test_the_longest_example_fits(tmp_path: Path) -> None:
 
 
 def test_data_module_refuses_bad_options() -> None:
-    with pytest.raises(ValueError, match=r"data\.levels must be between 1 and 6, got 0"):
+    with pytest.raises(ValueError, match=r"data\.levels must be in \[1, 6\], got 0"):
         AbilityDataModule(levels=0)

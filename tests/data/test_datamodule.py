@@ -162,7 +162,7 @@ def test_an_empty_or_missing_file_stops(data: dict[str, Any]) -> None:
         ({"num_proc": 0}, r"data\.num_proc must be at least 1"),
         ({"limit": 0}, r"data\.limit must be at least 1"),
         ({"pad_to_multiple_of": 0}, r"data\.pad_to_multiple_of must be at least 1"),
-        ({"max_length": 0}, r"data\.max_length must be at least 2 tokens, got 0"),
+        ({"max_length": 0}, r"data\.max_length must be at least 2, got 0"),
         ({"malformed": "keep"}, r"data\.malformed must be one of error, skip"),
         ({"turn_end": "?"}, r"data\.turn_end must be one of"),
         ({"template": "?"}, r"data\.template: \? is none of"),

@@ -215,7 +215,7 @@ def test_fingerprint_sees_every_option_and_survives_pickling() -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"max_length": 1}, r"data\.max_length must be at least 2 tokens, got 1"),
+        ({"max_length": 1}, r"data\.max_length must be at least 2, got 1"),
         ({"turn_end": "none"}, r"data\.turn_end must be one of scored, excluded, whole_suffix, got 'none'"),
         ({"boundary": "none"}, r"data\.boundary must be one of whole, split"),
         ({"unconditioned": "none"}, r"data\.unconditioned must be one of template, header, bare"),

@@ -78,7 +78,7 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
     file = _file(tmp_path / "s.jsonl", [2])
     with pytest.raises(ValueError, match=r"s.jsonl:1 names id 'r2', which none of the 2 rows of the data set has"):
         SelectionSampler(file, ["r0", "r1"])
-    with pytest.raises(ValueError, match="option by of SelectionSampler must be one of id, content_hash, got 'index'"):
+    with pytest.raises(ValueError, match=r"SelectionSampler.by must be one of id, content_hash, got 'index'"):
         SelectionSampler(file, IDS, by="index")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"there is no selection file .*none.jsonl; write one with lit-curriculum sel"):
         SelectionSampler(tmp_path / "none.jsonl", IDS)

@@ -34,7 +34,7 @@ def test_formula_names_field_and_level() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ValueError, match="option level must be 1 to 9, got 0"):
+    with pytest.raises(ValueError, match=r"level must be in \[1, 9\], got 0"):
         CompressionRatio(level=0)
     with pytest.raises(ValueError, match="field must be one of instruction, response, both, got 'output'"):
         CompressionRatio(field="output")  # type: ignore[arg-type]

@@ -157,7 +157,7 @@ def test_formula_holds_every_option() -> None:
     [
         ({"field": "prompt"}, "field must be one of"),
         ({"variant": "koRpus"}, "variant must be one of paper, lexicalrichness, lexical_diversity, taaled"),
-        ({"threshold": 1.0}, "option threshold must lie between 0 and 1, got 1.0"),
+        ({"threshold": 1.0}, r"threshold must be in \(0, 1\), got 1.0"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:

@@ -72,5 +72,5 @@ def test_unknown_names_are_refused() -> None:
         WordSplitter("tokens")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cjk_words must be one of character, run"):
         WordSplitter(cjk_words="word")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="option x must be one of a, b, got 'c'"):
+    with pytest.raises(ValueError, match="x must be one of a, b, got 'c'"):
         check_choice("x", "c", ("a", "b"))

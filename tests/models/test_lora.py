@@ -65,7 +65,7 @@ def test_missing_peft_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match=r"model.lora.rank must be at least 1, got 0"):
         LoRA(rank=0)
-    with pytest.raises(ValueError, match=r"model.lora.alpha must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"model.lora.alpha must be above 0, got 0"):
         LoRA(alpha=0.0)
     with pytest.raises(ValueError, match=r"model.lora.dropout must be in \[0, 1\), got 1.0"):
         LoRA(dropout=1.0)

@@ -114,9 +114,9 @@ def test_what_is_not_plain_is_refused(value: Any, kind: str) -> None:
 
 
 def test_choices_are_checked_from_their_annotations() -> None:
-    with pytest.raises(ValueError, match=r"option the\.part\.side must be one of left, right, got 'up'"):
+    with pytest.raises(ValueError, match=r"the\.part\.side must be one of left, right, got 'up'"):
         Part(1, "up")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"option the\.part\.workers must be one of auto, got 'all'"):
+    with pytest.raises(ValueError, match=r"the\.part\.workers must be one of auto, got 'all'"):
         Part(1, workers="all")  # type: ignore[arg-type]
     assert options_of(Part(1, workers=2))["workers"] == 2
 

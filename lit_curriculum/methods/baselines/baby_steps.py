@@ -13,6 +13,7 @@ from lit_curriculum.curriculum.ordering import content_ranks, highest_first
 from lit_curriculum.curriculum.pacing import cut_bands
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 Mode = Literal["one_pass", "baby_steps"]
 
@@ -50,12 +51,8 @@ class BabyStepsPolicy(CurriculumPolicy):
         budget_passes: float | None = None,
         stages_per_band: int = 1,
     ) -> None:
-        if num_bands is not None and num_bands < 1:
-            raise ValueError(f"{_OWNER}.num_bands must be at least 1, or null, got {num_bands}.")
-        if budget_passes is not None and not budget_passes > 0:
-            raise ValueError(f"{_OWNER}.budget_passes must be above 0, or null, got {budget_passes}.")
-        if stages_per_band < 1:
-            raise ValueError(f"{_OWNER}.stages_per_band must be at least 1, got {stages_per_band}.")
+        check_range(self, "[1, inf)", num_bands=num_bands, stages_per_band=stages_per_band)
+        check_range(self, "(0, inf)", budget_passes=budget_passes)
         self.metric, self.mode, self.num_bands, self.budget_passes = metric, mode, num_bands, budget_passes
         self.stages_per_band = stages_per_band
 

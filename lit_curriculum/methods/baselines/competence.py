@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from lit_curriculum.curriculum.ordering import highest_first
-from lit_curriculum.curriculum.pacing import check_competence, root_competence
+from lit_curriculum.curriculum.pacing import root_competence
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.single_metric import SingleMetricPolicy
 from lit_curriculum.types import ExampleStore, IntArray, Plan
-
-_OWNER = "curriculum.policy"
+from lit_curriculum.utils.options import check_range
 
 
 class CompetencePolicy(SingleMetricPolicy):
@@ -44,9 +43,8 @@ class CompetencePolicy(SingleMetricPolicy):
         count: int | None = None,
     ) -> None:
         super().__init__(metric, fraction, count)
-        check_competence(initial_scope, power)
-        if not 0.0 < duration <= 1.0:
-            raise ValueError(f"{_OWNER}.duration must be in (0, 1], got {duration}.")
+        check_range(self, "(0, 1]", initial_scope=initial_scope, duration=duration)
+        check_range(self, "(0, inf)", power=power)
         self.initial_scope, self.power, self.duration = initial_scope, power, duration
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:

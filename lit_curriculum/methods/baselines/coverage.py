@@ -15,6 +15,7 @@ from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.methods.baselines.top import below_limit, check_scored
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 _OWNER = "curriculum.policy"
 
@@ -51,8 +52,7 @@ class CoveragePolicy(CurriculumPolicy):
         below: float | None = None,
     ) -> None:
         self.size = StageSize(fraction, count, tokens)
-        if shortlist is not None and not 0.0 < shortlist <= 1.0:
-            raise ValueError(f"{_OWNER}.shortlist must be in (0, 1], got {shortlist}.")
+        check_range(self, "(0, 1]", shortlist=shortlist)
         if shortlist is not None and not priority:
             raise ValueError(f"{_OWNER}.shortlist={shortlist} needs a score; name one in {_OWNER}.priority.")
         self.diversity, self.priority = diversity, list(priority or [])

@@ -12,6 +12,7 @@ from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.training_loss import LossSource, TrainingLossPolicy
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 Rule = Literal["below_mean", "percentile"]
 
@@ -66,13 +67,9 @@ class LossSamplingPolicy(TrainingLossPolicy):
         losses: LossSource = "training",
     ) -> None:
         super().__init__(metric, losses)
-        if not 0.0 <= prune < 1.0:
-            raise ValueError(f"{_OWNER}.prune must be in [0, 1), got {prune}.")
-        if not 0.0 <= anneal <= 1.0:
-            raise ValueError(f"{_OWNER}.anneal must be in [0, 1], got {anneal}.")
-        for name, value in (("power", power), ("budget_passes", budget_passes)):
-            if not value > 0.0:
-                raise ValueError(f"{_OWNER}.{name} must be above 0, got {value}.")
+        check_range(self, "[0, 1)", prune=prune)
+        check_range(self, "[0, 1]", anneal=anneal)
+        check_range(self, "(0, inf)", power=power, budget_passes=budget_passes)
         self.rule: Rule = rule
         self.prune, self.power, self.unbiased, self.anneal = prune, power, unbiased, anneal
         self.budget_passes = budget_passes

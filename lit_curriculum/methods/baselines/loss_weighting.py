@@ -11,6 +11,7 @@ from scipy.special import lambertw, softmax
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.training_loss import LossSource, TrainingLossPolicy
 from lit_curriculum.types import FloatArray, Plan
+from lit_curriculum.utils.options import check_range
 
 Rule = Literal["super_loss", "linupper", "uniform", "quadratic", "extremes"]
 
@@ -59,8 +60,7 @@ class LossWeightingPolicy(TrainingLossPolicy):
         losses: LossSource = "training",
     ) -> None:
         super().__init__(metric, losses)
-        if not strength > 0.0:
-            raise ValueError(f"{_OWNER}.strength must be above 0, got {strength}.")
+        check_range(self, "(0, inf)", strength=strength)
         if threshold is not None and rule != "super_loss":
             raise ValueError(f"{_OWNER}.threshold is of rule=super_loss; {rule} has none.")
         self.rule: Rule = rule

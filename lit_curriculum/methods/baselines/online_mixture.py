@@ -12,6 +12,7 @@ from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.mixing import doremi_shares, skill_it_shares
 from lit_curriculum.methods.baselines.source_mixture import SourceMixturePolicy, check_sources
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 Update = Literal["doremi", "skill_it"]
 
@@ -74,13 +75,9 @@ class OnlineMixturePolicy(SourceMixturePolicy):
             )
         if graph is not None and update == "doremi":
             raise ValueError(f"{_OWNER}.graph is of update=skill_it; doremi has none.")
-        if not rate > 0.0:
-            raise ValueError(f"{_OWNER}.rate must be above 0, got {rate}.")
-        if not 0.0 <= smoothing <= 1.0:
-            raise ValueError(f"{_OWNER}.smoothing must be in [0, 1], got {smoothing}.")
-        for name, number in (("window", window), ("probe", probe)):
-            if number < 1:
-                raise ValueError(f"{_OWNER}.{name} must be at least 1, got {number}.")
+        check_range(self, "(0, inf)", rate=rate)
+        check_range(self, "[0, 1]", smoothing=smoothing)
+        check_range(self, "[1, inf)", window=window, probe=probe)
         self.metric, self.reference, self.graph = metric, reference, graph
         self.update: Update = update
         self.rate, self.smoothing, self.window, self.probe = rate, smoothing, window, probe

@@ -14,8 +14,6 @@ from lit_curriculum.types import FloatArray, IntArray, Plan
 Direction = Literal["easy_to_hard", "hard_to_easy"]
 Rescore = Literal["never", "each_stage"]
 
-_OWNER = "curriculum.policy"
-
 
 class OrderedPolicy(SingleMetricPolicy):
     """All examples in order of one metric, or as many as fit from the front of that order.

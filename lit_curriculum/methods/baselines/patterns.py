@@ -11,6 +11,7 @@ import numpy as np
 
 from lit_curriculum.methods.baselines.ordered import Direction, OrderedPolicy, Rescore
 from lit_curriculum.types import FloatArray, IntArray
+from lit_curriculum.utils.options import check_range
 
 Pattern = Literal["shuffle", "sorting", "folding", "zigzag", "segment", "stair", "saw"]
 
@@ -72,9 +73,7 @@ class PatternPolicy(OrderedPolicy):
         jitter: int = 1,
     ) -> None:
         super().__init__(metric, direction, fraction, count, rescore, baseline)
-        for name, number in (("layers", layers), ("sections", sections), ("jitter", jitter)):
-            if number < 1:
-                raise ValueError(f"{_OWNER}.{name} must be at least 1, got {number}.")
+        check_range(self, "[1, inf)", layers=layers, sections=sections, jitter=jitter)
         if head < 0.0 or tail < 0.0 or head + tail > 1.0:
             raise ValueError(f"{_OWNER}.head and tail must be at least 0 and sum to at most 1, got {head} and {tail}.")
         if not 0.0 <= transition < 0.5 / sections:

@@ -16,6 +16,7 @@ from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.learned import LearnedMetric, UpdateContext, UpdateCost
 from lit_curriculum.difficulty.nll import NegativeLogLikelihood
 from lit_curriculum.types import CONDITIONED, Batch, ExampleStore, FloatArray, IntArray
+from lit_curriculum.utils.options import check_range
 
 _NAME = "reference"
 _WEIGHT_DECAY = 0.01
@@ -46,12 +47,8 @@ class ReferenceLoss(LearnedMetric):
     unit = "nats per token"
 
     def __init__(self, folds: int = 2, passes: float = 3.0, batch_size: int = 32, learning_rate: float = 1e-3) -> None:
-        for name, count in (("folds", folds), ("batch_size", batch_size)):
-            if count < 1:
-                raise ValueError(f"option {name} of ReferenceLoss must be at least 1, got {count}.")
-        for name, value in (("passes", passes), ("learning_rate", learning_rate)):
-            if not value > 0.0:
-                raise ValueError(f"option {name} of ReferenceLoss must be above 0, got {value}.")
+        check_range(self, "[1, inf)", folds=folds, batch_size=batch_size)
+        check_range(self, "(0, inf)", passes=passes, learning_rate=learning_rate)
         self.folds, self.passes, self.batch_size, self.learning_rate = folds, passes, batch_size, learning_rate
         self._values: FloatArray = np.empty(0)
 

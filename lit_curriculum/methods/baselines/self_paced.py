@@ -11,8 +11,8 @@ from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.single_metric import SingleMetricPolicy
 from lit_curriculum.types import BoolArray, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
-_OWNER = "curriculum.policy"
 _VERSION = 1
 
 
@@ -46,10 +46,8 @@ class SelfPacedPolicy(SingleMetricPolicy):
         count: int | None = None,
     ) -> None:
         super().__init__(metric, fraction, count)
-        if not 0.0 < initial_fraction <= 1.0:
-            raise ValueError(f"{_OWNER}.initial_fraction must be in (0, 1], got {initial_fraction}.")
-        if not growth > 1.0:
-            raise ValueError(f"{_OWNER}.growth must be above 1, got {growth}.")
+        check_range(self, "(0, 1]", initial_fraction=initial_fraction)
+        check_range(self, "(1, inf)", growth=growth)
         self.initial_fraction, self.growth = initial_fraction, growth
         self._threshold = float("nan")
 

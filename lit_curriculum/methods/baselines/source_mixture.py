@@ -11,6 +11,7 @@ from lit_curriculum.curriculum.quotas import choose_rows, count_abilities
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.mixing import apportion, temperature_shares
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 _OWNER = "curriculum.policy"
 
@@ -42,13 +43,11 @@ class SourceMixturePolicy(CurriculumPolicy):
         fraction: float | None = 1.0,
         count: int | None = None,
     ) -> None:
-        check_size(fraction=fraction, count=count, owner=_OWNER)
+        check_size(fraction=fraction, count=count)
         if shares is not None and (min(shares.values(), default=0.0) < 0.0 or sum(shares.values()) <= 0.0):
             raise ValueError(f"{_OWNER}.shares must be at least 0 and not all 0, got {shares}.")
-        if not temperature > 0.0:
-            raise ValueError(f"{_OWNER}.temperature must be above 0, got {temperature}.")
-        if cap is not None and cap < 1:
-            raise ValueError(f"{_OWNER}.cap must be at least 1, or null, got {cap}.")
+        check_range(self, "(0, inf]", temperature=temperature)
+        check_range(self, "[1, inf)", cap=cap)
         self.shares, self.temperature, self.cap = shares, temperature, cap
         self.fraction, self.count = fraction, count
 
@@ -60,7 +59,7 @@ class SourceMixturePolicy(CurriculumPolicy):
                 "records a field ability."
             )
         self._without_source = len(examples) - sum(available.values())
-        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
+        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count)
         self.pool = self.rows_to_train(examples, available)
         self.sources = sorted(self.pool)
         if self.shares is None:
@@ -76,7 +75,7 @@ class SourceMixturePolicy(CurriculumPolicy):
         return choose_rows(examples.abilities, examples.content_hashes, available, "nested", 0)
 
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
+        return [resolve_count(num_examples, fraction=self.fraction, count=self.count)] * num_stages
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
         return self.draw(self.initial, generator)

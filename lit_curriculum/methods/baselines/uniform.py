@@ -15,8 +15,6 @@ from lit_curriculum.types import ExampleStore, IntArray, Plan
 
 Fresh = Literal["each_stage", "once"]
 
-_OWNER = "curriculum.policy"
-
 
 class UniformPolicy(CurriculumPolicy):
     """Examples drawn uniformly without replacement, in a new random order each stage.

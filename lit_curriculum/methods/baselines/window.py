@@ -7,8 +7,7 @@ from scipy.special import expit
 
 from lit_curriculum.methods.baselines.ordered import Direction, OrderedPolicy, Rescore
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
-
-_OWNER = "curriculum.policy"
+from lit_curriculum.utils.options import check_range
 
 
 class WindowPolicy(OrderedPolicy):
@@ -43,8 +42,7 @@ class WindowPolicy(OrderedPolicy):
         rescore: Rescore = "never",
     ) -> None:
         super().__init__(metric, direction, fraction, count, rescore)
-        if not steepness > 0.0:
-            raise ValueError(f"{_OWNER}.steepness must be above 0, got {steepness}.")
+        check_range(self, "(0, inf)", steepness=steepness)
         self.steepness = steepness
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:

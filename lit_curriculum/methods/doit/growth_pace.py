@@ -13,6 +13,7 @@ from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve
 from lit_curriculum.curriculum.quotas import count_abilities, split_probes, water_fill
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 Attitude = Literal["expected", "pessimistic", "exploring"]
 Score = Callable[[float], float]
@@ -63,15 +64,12 @@ class GrowthPacePolicy(CurriculumPolicy):
         window: int = 4,
         attitude: Attitude = "expected",
     ) -> None:
-        check_size(fraction=fraction, count=count, owner=_OWNER)
-        if probe < 1:
-            raise ValueError(f"{_OWNER}.probe must be at least 1, got {probe}.")
-        if window < _MIN_POINTS:
-            raise ValueError(f"{_OWNER}.window must be at least {_MIN_POINTS}, got {window}.")
+        check_size(fraction=fraction, count=count)
+        check_range(self, "[1, inf)", probe=probe)
+        check_range(self, f"[{_MIN_POINTS}, inf)", window=window)
         if not 0.0 <= floor < cap <= 1.0:
             raise ValueError(f"{_OWNER}: 0 <= floor < cap <= 1 is needed, got {floor=} and {cap=}.")
-        if not 0.0 < max_change <= 1.0:
-            raise ValueError(f"{_OWNER}.max_change must be in (0, 1], got {max_change}.")
+        check_range(self, "(0, 1]", max_change=max_change)
         self.metric, self.fraction, self.count, self.probe = metric, fraction, count, probe
         self.floor, self.cap, self.max_change, self.window = floor, cap, max_change, window
         self.attitude: Attitude = attitude
@@ -96,12 +94,12 @@ class GrowthPacePolicy(CurriculumPolicy):
                 "sum to 1; floor must be at most, cap at least one over their number."
             )
         self.probes, self._pool = split_probes(examples, self.probe, _OWNER)
-        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count, owner=_OWNER)
+        self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count)
         if self._size > sum(len(rows) for rows in self._pool.values()):
             raise ValueError(f"{_OWNER}: a stage of {self._size} rows exceeds what the probes leave; lower its size.")
 
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
+        return [resolve_count(num_examples, fraction=self.fraction, count=self.count)] * num_stages
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
         del table, stage

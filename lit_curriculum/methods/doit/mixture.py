@@ -18,6 +18,7 @@ from lit_curriculum.curriculum.quotas import (
 )
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray, Plan
+from lit_curriculum.utils.options import check_exactly_one, check_range
 
 _OWNER = "curriculum.policy"
 
@@ -52,15 +53,12 @@ class AbilityMixturePolicy(CurriculumPolicy):
         rows_per_stage: int | None = None,
         tokens_per_stage: int | None = None,
     ) -> None:
-        if (counts is None) == (recipe is None):
-            raise ValueError(f"{_OWNER}: give exactly one of counts and recipe (got {counts=}, {recipe=}).")
+        check_exactly_one(self, counts=counts, recipe=recipe)
         if counts is not None and sum(counts.values()) < 1:
             raise ValueError(f"{_OWNER}.counts asks for no rows at all; give at least one ability a count.")
         if rows_per_stage is not None and tokens_per_stage is not None:
             raise ValueError(f"{_OWNER}: give at most one of rows_per_stage and tokens_per_stage.")
-        for name, value in (("rows_per_stage", rows_per_stage), ("tokens_per_stage", tokens_per_stage)):
-            if value is not None and value < 1:
-                raise ValueError(f"{_OWNER}.{name} must be at least 1, got {value}.")
+        check_range(self, "[1, inf)", rows_per_stage=rows_per_stage, tokens_per_stage=tokens_per_stage)
         self.counts, self.recipe = counts, recipe
         self.quotas = dict(PAPER_QUOTAS) if quotas is None else quotas
         self.budget = budget

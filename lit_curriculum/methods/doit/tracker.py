@@ -31,7 +31,7 @@ from lit_curriculum.methods.doit.validation_items import (
     split_items,
 )
 from lit_curriculum.types import ExampleStore, ability_names
-from lit_curriculum.utils.options import check_choice
+from lit_curriculum.utils.options import check_choice, check_range
 
 _OWNER = "AbilityGrowthTracker"
 UNIQUE_PREFIX = "n_unique/"
@@ -92,9 +92,7 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
         max_new_tokens: int | None = None,
     ) -> None:
         check_choice(f"{_OWNER}.answers", answers, get_args(AnswerMode))
-        for name, value in (("every", every), ("max_items", max_items), ("max_new_tokens", max_new_tokens)):
-            if value is not None and value < 1:
-                raise ValueError(f"{_OWNER}.{name} must be at least 1, got {value}.")
+        check_range(_OWNER, "[1, inf)", every=every, max_items=max_items, max_new_tokens=max_new_tokens)
         check_parsers(parsers or {})
         super().__init__()
         self.ood = list(ood or [])

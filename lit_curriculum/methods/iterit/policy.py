@@ -16,6 +16,7 @@ from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import CJKWords, TextField, field_text
 from lit_curriculum.methods.iterit.novelty import greedy_select, ngram_counts, tfidf
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 Score = Literal["both", "complexity", "novelty"]
 Strategy = Literal["iterative", "static"]
@@ -85,13 +86,9 @@ class IterITPolicy(CurriculumPolicy):
         shuffle: Shuffle = "stage",
         cjk_words: CJKWords = "character",
     ) -> None:
-        check_size(fraction=fraction, count=count, owner=_OWNER)
-        if refresh_factor is not None and not 1.0 <= refresh_factor < math.inf:
-            raise ValueError(f"{_OWNER}.refresh_factor must be at least 1, or null, got {refresh_factor}.")
-        if max_ngram < 1:
-            raise ValueError(f"{_OWNER}.max_ngram must be at least 1, got {max_ngram}.")
-        if not 0.0 <= novelty_decay <= 1.0:
-            raise ValueError(f"{_OWNER}.novelty_decay must be in [0, 1], got {novelty_decay}.")
+        check_size(fraction=fraction, count=count)
+        check_range(self, "[1, inf)", refresh_factor=refresh_factor, max_ngram=max_ngram)
+        check_range(self, "[0, 1]", novelty_decay=novelty_decay)
         self.complexity, self.max_complexity = complexity, math.inf if max_complexity is None else max_complexity
         self.fraction, self.count, self.refresh_factor = fraction, count, refresh_factor
         self.max_ngram, self.novelty_decay = max_ngram, novelty_decay
@@ -112,7 +109,7 @@ class IterITPolicy(CurriculumPolicy):
 
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         n, known = len(examples), len(self._order)
-        self._size = resolve_count(n, fraction=self.fraction, count=self.count, owner=_OWNER)
+        self._size = resolve_count(n, fraction=self.fraction, count=self.count)
         self._examples = examples
         self._tie_rank = content_ranks(examples.content_hashes) if self.ties == "hash" else np.arange(n)
         self._counts: sparse.csr_array | None = None
@@ -124,7 +121,7 @@ class IterITPolicy(CurriculumPolicy):
             self._reset(n)
 
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        return [resolve_count(num_examples, fraction=self.fraction, count=self.count, owner=_OWNER)] * num_stages
+        return [resolve_count(num_examples, fraction=self.fraction, count=self.count)] * num_stages
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
         if stage == 0:

@@ -7,11 +7,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.base import CurriculumPolicy, resolve_count
 from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.tapir.difficulty import is_hard, threshold
 from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, FloatArray, IntArray, Plan, make_generator
+from lit_curriculum.utils.options import check_exactly_one, check_range
 
 Mode = Literal["sample", "weight"]
 HardSet = Literal["mfd", "random"]
@@ -82,24 +83,14 @@ class TapirPolicy(CurriculumPolicy):
         targets: dict[str, float] | None = None,
         max_repeat: int = 4,
     ) -> None:
-        if token_budget is None:
-            check_size(fraction=fraction, count=count, owner=_OWNER)
-        elif token_budget < 1 or (fraction, count) != (None, None):
-            raise ValueError(
-                f"{_OWNER}.token_budget must be at least 1 and given without count and fraction, got {token_budget=}, "
-                f"{count=}, {fraction=}."
-            )
-        if not 0.0 <= alpha_start <= 1.0:
-            raise ValueError(f"{_OWNER}.alpha_start must be in [0, 1], got {alpha_start}.")
-        for name, value, least in (
-            ("epochs_per_round", epochs_per_round, 1), ("max_repeat", max_repeat, 1), ("warmup_stages", warmup_stages, 0),
-        ):  # fmt: skip
-            if value < least:
-                raise ValueError(f"{_OWNER}.{name} must be at least {least}, got {value}.")
-        if (delta is None) == (target_keep is None):
-            raise ValueError(f"{_OWNER}: give exactly one of delta and target_keep (got {delta=}, {target_keep=}).")
-        if target_keep is not None and not 0.0 < target_keep < 1.0:
-            raise ValueError(f"{_OWNER}.target_keep must be in (0, 1), got {target_keep}.")
+        check_exactly_one(self, count=count, fraction=fraction, token_budget=token_budget)
+        check_exactly_one(self, delta=delta, target_keep=target_keep)
+        check_range(self, "[1, inf)", count=count, token_budget=token_budget)
+        check_range(self, "[1, inf)", epochs_per_round=epochs_per_round, max_repeat=max_repeat)
+        check_range(self, "[0, inf)", warmup_stages=warmup_stages)
+        check_range(self, "(0, 1]", fraction=fraction)
+        check_range(self, "[0, 1]", alpha_start=alpha_start)
+        check_range(self, "(0, 1)", target_keep=target_keep)
         if targets is not None and (not targets or min(targets.values()) < 0.0 or sum(targets.values()) <= 0.0):
             raise ValueError(f"{_OWNER}.targets needs ratios of at least 0 with a positive sum, got {targets}.")
         self.count, self.fraction, self.token_budget, self.metric = count, fraction, token_budget, metric
@@ -223,7 +214,7 @@ class TapirPolicy(CurriculumPolicy):
             return max(1, round(self.token_budget / float(self._lengths[self.raw].mean())))
         if self.count is not None:
             return self.count
-        return resolve_count(num_raw, fraction=self.fraction, count=None, owner=_OWNER)
+        return resolve_count(num_raw, fraction=self.fraction, count=None)
 
     def _draw_hard(self, hard: IntArray, num_hard: int, generator: np.random.Generator) -> IntArray:
         if self.targets is None:

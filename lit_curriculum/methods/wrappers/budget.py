@@ -15,6 +15,7 @@ from lit_curriculum.difficulty.table import NEVER, DifficultyTable
 from lit_curriculum.methods.wrappers.drift import AuditSample, Bounds, DriftModel, kth_highest
 from lit_curriculum.methods.wrappers.wrapper import PolicyWrapper, check_read
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, Plan, make_generator
+from lit_curriculum.utils.options import check_range
 
 Pick = Literal["hardest", "easiest"]
 
@@ -80,14 +81,9 @@ class BudgetedRefresh(PolicyWrapper):
     ) -> None:
         super().__init__(policy)
         check_read(_OWNER, metric, policy)
-        if not 0.0 < confidence <= 1.0:
-            raise ValueError(f"{_OWNER}.confidence must be in (0, 1], got {confidence}.")
-        for name, value, least in (
-            ("check_count", check_count, 0), ("max_age", 1 if max_age is None else max_age, 1),
-            ("max_count", 1 if max_count is None else max_count, 1),
-        ):  # fmt: skip
-            if value < least:
-                raise ValueError(f"{_OWNER}.{name} must be at least {least}, got {value}.")
+        check_range(self, "(0, 1]", confidence=confidence)
+        check_range(self, "[0, inf)", check_count=check_count)
+        check_range(self, "[1, inf)", max_age=max_age, max_count=max_count)
         self.metric, self.pick, self.limit, self.confidence = metric, pick, limit, confidence
         self.check_count, self.max_age, self.max_count, self.check_seed = check_count, max_age, max_count, check_seed
         self._reset(0)

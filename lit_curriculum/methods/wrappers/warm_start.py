@@ -10,6 +10,7 @@ import numpy as np
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
+from lit_curriculum.utils.options import check_range
 
 _OWNER = "curriculum.policy"
 
@@ -32,8 +33,7 @@ class WarmStartPolicy(CurriculumPolicy):
     """
 
     def __init__(self, first: CurriculumPolicy, policy: CurriculumPolicy, stages: int = 1) -> None:
-        if stages < 1:
-            raise ValueError(f"{_OWNER}.stages must be at least 1, got {stages}.")
+        check_range(self, "[1, inf)", stages=stages)
         self.first, self.policy, self.stages = first, policy, stages
         self._last = first
 

@@ -18,6 +18,7 @@ from lit_curriculum.models.execution.token_nll import (
     token_nll,
 )
 from lit_curriculum.types import Batch, TokenNLL
+from lit_curriculum.utils.options import check_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,7 @@ class ExecutionOptions:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        if self.loss_chunk < 1:
-            raise ValueError(f"model.loss_chunk must be at least 1, got {self.loss_chunk}.")
+        check_range("model", "[1, inf)", loss_chunk=self.loss_chunk)
         if self.packing and self.torch_compile:
             raise ValueError(
                 "model.packing and model.torch_compile exclude each other: packed rows take their lengths from the "

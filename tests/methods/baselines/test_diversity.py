@@ -286,23 +286,23 @@ def test_tfidf_of_nothing_is_zero() -> None:
 
 def test_options_out_of_range_are_refused() -> None:
     pool = pool_of(["a b", "c d"], [1.0, -1.0])
-    with pytest.raises(ValueError, match=r"option diversity.num_clusters must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"diversity.num_clusters must be at least 1, got 0"):
         ClusterDraw(0)
-    with pytest.raises(ValueError, match=r"option diversity.share must be one of equal, proportional"):
+    with pytest.raises(ValueError, match=r"diversity.share must be one of equal, proportional"):
         ClusterDraw(share="fair")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"num_clusters=3 is more than the 2 examples to choose from; lower it"):
         choose(ClusterDraw(3), pool, 1)
-    with pytest.raises(ValueError, match=r"option diversity.threshold must be in \(0, 1\], got 0"):
+    with pytest.raises(ValueError, match=r"diversity.threshold must be in \(0, 1\], got 0"):
         NeighbourFilter(0.0)
-    with pytest.raises(ValueError, match=r"option diversity.threshold must be in \(0, 1\], got 1.5"):
+    with pytest.raises(ValueError, match=r"diversity.threshold must be in \(0, 1\], got 1.5"):
         MinHashFilter(1.5)
-    with pytest.raises(ValueError, match=r"option diversity.ngram must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"diversity.ngram must be at least 1, got 0"):
         MinHashFilter(ngram=0)
-    with pytest.raises(ValueError, match=r"option diversity.max_ngram must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"diversity.max_ngram must be at least 1, got 0"):
         NgramCoverage(max_ngram=0)
     with pytest.raises(ValueError, match=r"that of example toy-1 \(toy.jsonl:2\) is -1; name a metric"):
         choose(NgramCoverage(), pool, 1)
-    with pytest.raises(ValueError, match=r"option vectors.text must be one of instruction, response, both"):
+    with pytest.raises(ValueError, match=r"vectors.text must be one of instruction, response, both"):
         TfidfVectors(text="all")  # type: ignore[arg-type]
 
 

@@ -158,7 +158,7 @@ def test_where_losses_come_from() -> None:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"option curriculum.policy.rule must be one of below_mean, percentile"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.rule must be one of below_mean, percentile"):
         LossSamplingPolicy(rule="above")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"curriculum.policy.prune must be in \[0, 1\), got 1.0"):
         LossSamplingPolicy(prune=1.0)
@@ -166,13 +166,13 @@ def test_options_out_of_range_are_refused() -> None:
         LossSamplingPolicy(anneal=2.0)
     with pytest.raises(ValueError, match=r"curriculum.policy.power must be above 0, got 0.0"):
         LossSamplingPolicy(power=0.0)
-    with pytest.raises(ValueError, match=r"option curriculum.policy.losses must be one of training, refresh"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.losses must be one of training, refresh"):
         LossSamplingPolicy(losses="both")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"trainer.max_epochs=5, but a stage .* as small as 50 of 100 .* takes 6 stag"):
         _policy(100, stages=5)
     with pytest.raises(ValueError, match=r"curriculum.policy.strength must be above 0, got 0"):
         LossWeightingPolicy(strength=0.0)
-    with pytest.raises(ValueError, match=r"option curriculum.policy.rule must be one of super_loss, linupper, uniform"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.rule must be one of super_loss, linupper, uniform"):
         LossWeightingPolicy(rule="below_mean")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"curriculum.policy.threshold is of rule=super_loss; linupper has none"):
         LossWeightingPolicy(rule="linupper", threshold=1.0)

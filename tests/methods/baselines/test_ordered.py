@@ -80,9 +80,9 @@ def test_step_before_scoring_is_a_bug_of_the_loop() -> None:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"option curriculum.policy.direction must be one of easy_to_hard, hard_to"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.direction must be one of easy_to_hard, hard_to"):
         OrderedPolicy("nll", direction="up")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"option curriculum.policy.rescore must be one of never, each_stage"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.rescore must be one of never, each_stage"):
         OrderedPolicy("nll", rescore="always")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"curriculum.policy.fraction must be in \(0, 1\], got 1.5"):
         OrderedPolicy("nll", fraction=1.5)

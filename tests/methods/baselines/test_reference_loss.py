@@ -90,7 +90,7 @@ def test_it_is_due_once_and_keeps_nothing() -> None:
 
 
 def test_what_cannot_work_is_refused() -> None:
-    with pytest.raises(ValueError, match="option folds of ReferenceLoss must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"ReferenceLoss.folds must be at least 1, got 0"):
         ReferenceLoss(folds=0)
     with pytest.raises(ValueError, match=r"option passes of ReferenceLoss must be above 0, got 0"):
         ReferenceLoss(passes=0.0)

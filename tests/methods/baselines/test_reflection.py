@@ -96,5 +96,5 @@ def test_formula_and_packaged_prompts() -> None:
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"sources and prompts of SelfReflection must name at least one each"):
         SelfReflection([])
-    with pytest.raises(ValueError, match=r"option alpha must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"alpha must be at least 0, got -1"):
         SelfReflection(["x"], alpha=-1.0)

@@ -43,7 +43,7 @@ def test_texts_are_pooled_as_each_one_alone(folder: Path) -> None:
 
 
 def test_bad_lengths_are_named() -> None:
-    with pytest.raises(ValueError, match=r"encoder\.max_tokens must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"SentenceEncoder.max_tokens must be at least 1, got 0"):
         SentenceEncoder("somewhere", max_tokens=0)
 
 

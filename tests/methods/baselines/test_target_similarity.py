@@ -127,7 +127,7 @@ def test_target_rows_are_named_by_file_or_taken_of_each_group() -> None:
     assert sorted(np.concatenate(everything).tolist()) == list(range(9))
     with pytest.raises(ValueError, match=r"option targets: name the file of the target rows, or set per_group"):
         TargetRows()
-    with pytest.raises(ValueError, match=r"option targets.per_group must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"targets.per_group must be at least 1, got 0"):
         TargetRows(per_group=0)
     with pytest.raises(ValueError, match=r"no row of the data has file=other.jsonl; add the file"):
         TargetRows("other.jsonl").groups(store)
@@ -181,9 +181,9 @@ def test_what_cannot_be_done_is_refused() -> None:
         TargetSimilarity(Broken(), rows).update(context(words_store(), Letters()))
     with pytest.raises(ValueError, match=r"aggregate must be one of group_max, round_robin, got 'sum'"):
         TargetSimilarity(HiddenStateVectors(), rows, aggregate="sum")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"option vectors.dimensions must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"vectors.dimensions must be at least 1, got 0"):
         GradientVectors(0)
-    with pytest.raises(ValueError, match=r"option vectors.layers must be one of trainable, last_block, got 'all'"):
+    with pytest.raises(ValueError, match=r"vectors.layers must be one of trainable, last_block, got 'all'"):
         GradientVectors(layers="all")  # type: ignore[arg-type]
 
 

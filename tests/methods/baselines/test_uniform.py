@@ -79,19 +79,19 @@ def test_a_fixed_subset_grows_with_the_data(toy_store: ListStore) -> None:
 def test_options_out_of_range_are_refused(toy_store: ListStore) -> None:
     with pytest.raises(ValueError, match=r"curriculum.policy.fraction must be in \(0, 1\], got 0"):
         UniformPolicy(fraction=0)
-    with pytest.raises(ValueError, match="give exactly one of fraction and count"):
+    with pytest.raises(ValueError, match="give exactly one of fraction, count and tokens"):
         UniformPolicy(count=5)
-    with pytest.raises(ValueError, match=r"option curriculum.policy.fresh must be one of each_stage, once"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.fresh must be one of each_stage, once"):
         UniformPolicy(fresh="always")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="count must be between 1 and the 40 examples of the data, got 41"):
         UniformPolicy(fraction=None, count=41).setup(toy_store, 1)
 
 
 def test_resolve_count() -> None:
-    assert resolve_count(100, fraction=0.05, count=None, owner="x") == 5
-    assert resolve_count(52_002, fraction=0.05, count=None, owner="x") == 2600
-    assert resolve_count(10, fraction=None, count=10, owner="x") == 10
-    with pytest.raises(ValueError, match=r"x.fraction=0.05 of 19 examples is less than one example"):
-        resolve_count(19, fraction=0.05, count=None, owner="x")
-    with pytest.raises(ValueError, match=r"x.count must be at least 1, got 0"):
-        resolve_count(10, fraction=None, count=0, owner="x")
+    assert resolve_count(100, fraction=0.05, count=None) == 5
+    assert resolve_count(52_002, fraction=0.05, count=None) == 2600
+    assert resolve_count(10, fraction=None, count=10) == 10
+    with pytest.raises(ValueError, match=r"curriculum.policy.fraction=0.05 of 19 examples is less than one example"):
+        resolve_count(19, fraction=0.05, count=None)
+    with pytest.raises(ValueError, match=r"curriculum.policy.count must be at least 1, got 0"):
+        resolve_count(10, fraction=None, count=0)

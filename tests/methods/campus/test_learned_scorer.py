@@ -271,15 +271,15 @@ def test_formulas_name_every_option() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LearnedScorer(hidden=-1), "option hidden of the learned scorer must be at least 0, got -1"),
-        (lambda: LearnedScorer(update_every=0), "option update_every of the learned scorer must be at least 1"),
+        (lambda: LearnedScorer(hidden=-1), "LearnedScorer.hidden must be at least 0, got -1"),
+        (lambda: LearnedScorer(update_every=0), "LearnedScorer.update_every must be at least 1"),
         (lambda: LearnedScorer(Pairwise(), TextFeatures(Lengths())), "Pairwise .* TextFeatures reads text alone"),
         (lambda: Reweighting("max"), "objective.normalisation must be one of softmax, sigmoid, got 'max'"),  # type: ignore[arg-type]
-        (lambda: Reweighting(num_losses=-1), "objective.num_losses of the learned scorer must be at least 0"),
+        (lambda: Reweighting(num_losses=-1), "objective.num_losses must be at least 0"),
         (lambda: Pairwise("loss"), "objective.difficulty must be one of gap"),  # type: ignore[arg-type]
-        (lambda: Pairwise(num_answers=0), "objective.num_answers of the learned scorer must be at least 1"),
-        (lambda: Pairwise(temperature=-1.0), "objective.temperature of the learned scorer must be at least 0"),
-        (lambda: HashedNgrams(buckets=0), "features.buckets of the learned scorer must be at least 1, got 0"),
+        (lambda: Pairwise(num_answers=0), "objective.num_answers must be at least 1"),
+        (lambda: Pairwise(temperature=-1.0), "objective.temperature must be at least 0"),
+        (lambda: HashedNgrams(buckets=0), "features.buckets must be at least 1, got 0"),
     ],
 )
 def test_bad_options_are_named(make: Any, message: str) -> None:

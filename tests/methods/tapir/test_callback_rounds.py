@@ -67,15 +67,21 @@ class CountingJudge(ProceduralJudge):
 class FailingExpander(ProceduralExpander):
     """Stops in one of its calls."""
 
-    def __init__(self, fail_at: int | None = None, error: type[Exception] = ChatStoppedError) -> None:
-        super().__init__(max_level=4)
-        self.calls, self.fail_at, self.error = 0, fail_at, error
+    calls = 0
+    fail_at: int | None = None
+    error: type[Exception] = ChatStoppedError
 
     def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> Expansion:
         self.calls += 1
         if self.calls == self.fail_at:
             raise self.error("the budget of calls is spent")
         return super().expand(seeds, num, known, seed)
+
+
+def failing_expander(fail_at: int | None = None, error: type[Exception] = ChatStoppedError) -> FailingExpander:
+    expander = FailingExpander(max_level=4)
+    expander.fail_at, expander.error = fail_at, error
+    return expander
 
 
 class Run:
@@ -86,7 +92,7 @@ class Run:
     ) -> None:
         self.judge = options.pop("judge", CountingJudge())
         policy = {"count": COUNT, "warmup_stages": 1, "delta": 2.0, "targets": TARGETS} | options.pop("policy", {})
-        settings: dict[str, Any] = {"expander": FailingExpander(), "refiner": ProceduralRefiner(), **options}
+        settings: dict[str, Any] = {"expander": failing_expander(), "refiner": ProceduralRefiner(), **options}
         metric = settings.pop("metric", ModelFittingDifficulty())
         self.rounds = TapirRounds(
             self.judge, ProceduralTeacher(), max_new_tokens=6,
@@ -218,7 +224,7 @@ def test_a_resumed_run_ends_like_the_one_that_was_not_killed(
 def test_a_round_that_is_killed_inside_goes_on(whole: tuple[Run, Path], tmp_path: Path) -> None:
     run, _ = whole
     with pytest.raises(ChatStoppedError, match="the budget of calls is spent"):
-        Run(tmp_path, expander=FailingExpander(fail_at=2))
+        Run(tmp_path, expander=failing_expander(fail_at=2))
     resumed = Run(tmp_path, tmp_path / "checkpoints" / "step=10.ckpt")
     assert resumed.watch.losses == run.watch.losses[10:]
     assert repr(resumed.rounds.records.rows) == repr(run.rounds.records.rows)  # NaN is not equal to NaN
@@ -229,7 +235,7 @@ def test_a_checkpoint_from_the_middle_of_a_round_goes_on(whole: tuple[Run, Path]
     """The student has been judged and hard answers refined; only then does the expander stop."""
     run, _ = whole
     with pytest.raises(ChatStoppedError):
-        Run(tmp_path, expander=FailingExpander(fail_at=1), on_exception=tmp_path / "stopped.ckpt")
+        Run(tmp_path, expander=failing_expander(fail_at=1), on_exception=tmp_path / "stopped.ckpt")
     resumed = Run(tmp_path / "b", tmp_path / "stopped.ckpt")
     assert resumed.judge.asked == 0
     assert resumed.watch.losses == run.watch.losses[5:]
@@ -238,7 +244,7 @@ def test_a_checkpoint_from_the_middle_of_a_round_goes_on(whole: tuple[Run, Path]
 
 def test_answers_that_were_generated_before_a_kill_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConnectionError):
-        Run(tmp_path, expander=FailingExpander(fail_at=1, error=ConnectionError))
+        Run(tmp_path, expander=failing_expander(fail_at=1, error=ConnectionError))
     assert list((tmp_path / "tapir" / "answers").rglob("*.jsonl"))
     monkeypatch.setattr(CausalLMModule, "generate", lambda *a, **k: pytest.fail("generated again"))
     resumed = Run(tmp_path, tmp_path / "checkpoints" / "step=5.ckpt")

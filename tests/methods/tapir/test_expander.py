@@ -135,5 +135,5 @@ def test_options_out_of_range_are_refused() -> None:
     client, _ = scripted([""])
     with pytest.raises(ValueError, match=r"expander\.dedupe_rouge must be in \(0, 1\], got 0"):
         PromptExpander(client, dedupe_rouge=0.0)
-    with pytest.raises(ValueError, match=r"expander\.attempts_per_item must be at least 1"):
+    with pytest.raises(ValueError, match=r"PromptExpander.attempts_per_item must be at least 1"):
         PromptExpander(client, attempts_per_item=0.5)

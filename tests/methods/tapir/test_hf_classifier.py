@@ -64,7 +64,7 @@ def test_untrained_or_missing_models_and_options_are_refused(encoder: str, tmp_p
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"tasks\.classifier\.source: no model can be read from"):
         make(str(tmp_path / "empty")).fit(["a", "b"], ["x", "y"])
-    with pytest.raises(ValueError, match=r"tasks\.classifier\.epochs must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"HFTaskClassifier.epochs must be at least 1, got 0"):
         HFTaskClassifier(epochs=0)
-    with pytest.raises(ValueError, match=r"tasks\.classifier\.learning_rate must be above 0"):
+    with pytest.raises(ValueError, match=r"HFTaskClassifier\.learning_rate must be above 0"):
         HFTaskClassifier(learning_rate=0.0)

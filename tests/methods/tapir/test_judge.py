@@ -94,7 +94,7 @@ def test_braces_of_the_data_are_left_alone() -> None:
 
 
 def test_options_and_prompts_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"judge\.retries must be at least 0"):
+    with pytest.raises(ValueError, match=r"PromptJudge.retries must be at least 0"):
         PromptJudge(by_length(), retries=-1)
     with pytest.raises(ValueError, match="neither a prompt of the package nor a file"):
         load_prompt("nowhere", set())

@@ -17,7 +17,7 @@ def test_the_sign_stands_in_the_formula() -> None:
     assert literal.gap(teacher, student)[:2].tolist() == [-5.0, 1.5]
     assert np.isnan(ours.gap(teacher, student)[2])
     assert ours.formula == "mfd-teacher-minus-student/1" != literal.formula
-    with pytest.raises(ValueError, match=r"mfd.sign"):
+    with pytest.raises(ValueError, match=r"ModelFittingDifficulty.sign"):
         ModelFittingDifficulty(sign="other")  # type: ignore[arg-type]
 
 

@@ -90,7 +90,7 @@ def test_what_is_not_procedural_is_refused() -> None:
         ability_of("Write a poem about the sea.")
     with pytest.raises(ValueError, match="no fact is known of the creature"):
         fact_level("zzz")
-    with pytest.raises(ValueError, match=r"expander\.max_level must be between 1 and 6, got 7"):
+    with pytest.raises(ValueError, match=r"ProceduralExpander.max_level must be in \[1, 6\], got 7"):
         ProceduralExpander(max_level=7)
     with pytest.raises(ValueError, match="ProceduralClassifier has nothing to train"):
         ProceduralClassifier().fit(["copy ab"], ["copy"])

@@ -11,6 +11,7 @@ from typing_extensions import override
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.methods.baselines.diversity.vectors import ExampleVectors, NgramVectors
 from lit_curriculum.types import IntArray
+from lit_curriculum.utils.options import check_range
 
 Share = Literal["equal", "proportional"]
 
@@ -33,8 +34,7 @@ class ClusterDraw(Diversity):
     """
 
     def __init__(self, num_clusters: int = 100, share: Share = "equal", vectors: ExampleVectors | None = None) -> None:
-        if num_clusters < 1:
-            raise ValueError(f"option diversity.num_clusters must be at least 1, got {num_clusters}.")
+        check_range(self, "[1, inf)", num_clusters=num_clusters)
         self.num_clusters, self.share = num_clusters, share
         self.vectors = NgramVectors() if vectors is None else vectors
 

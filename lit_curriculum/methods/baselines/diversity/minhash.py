@@ -11,6 +11,7 @@ from typing_extensions import override
 from lit_curriculum.difficulty.words import WordSplitter, field_text
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.types import IntArray
+from lit_curriculum.utils.options import check_range
 
 if TYPE_CHECKING:
     from datasketch import MinHash
@@ -40,10 +41,8 @@ class MinHashFilter(Diversity):
     """
 
     def __init__(self, threshold: float = 0.8, ngram: int = 3) -> None:
-        if not 0.0 < threshold <= 1.0:
-            raise ValueError(f"option diversity.threshold must be in (0, 1], got {threshold}.")
-        if ngram < 1:
-            raise ValueError(f"option diversity.ngram must be at least 1, got {ngram}.")
+        check_range(self, "(0, 1]", threshold=threshold)
+        check_range(self, "[1, inf)", ngram=ngram)
         if importlib.util.find_spec("datasketch") is None:
             raise ValueError("MinHashFilter needs the package datasketch: pip install 'lit-curriculum[dedup]'")
         self.threshold, self.ngram = threshold, ngram

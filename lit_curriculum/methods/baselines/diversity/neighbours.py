@@ -8,6 +8,7 @@ from typing_extensions import override
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.methods.baselines.diversity.vectors import ExampleVectors, NgramVectors, Vectors
 from lit_curriculum.types import IntArray
+from lit_curriculum.utils.options import check_range
 
 _BLOCK = 256
 
@@ -31,8 +32,7 @@ class NeighbourFilter(Diversity):
     """
 
     def __init__(self, threshold: float = 0.9, vectors: ExampleVectors | None = None) -> None:
-        if not 0.0 < threshold <= 1.0:
-            raise ValueError(f"option diversity.threshold must be in (0, 1], got {threshold}.")
+        check_range(self, "(0, 1]", threshold=threshold)
         self.threshold = threshold
         self.vectors = NgramVectors() if vectors is None else vectors
 

@@ -9,6 +9,7 @@ from lit_curriculum.difficulty.words import TextField, field_text
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.methods.iterit.novelty import greedy_select, ngram_counts, tfidf
 from lit_curriculum.types import IntArray
+from lit_curriculum.utils.options import check_range
 
 
 class NgramCoverage(Diversity):
@@ -32,8 +33,7 @@ class NgramCoverage(Diversity):
     """
 
     def __init__(self, text: TextField = "instruction", max_ngram: int = 3) -> None:
-        if max_ngram < 1:
-            raise ValueError(f"option diversity.max_ngram must be at least 1, got {max_ngram}.")
+        check_range(self, "[1, inf)", max_ngram=max_ngram)
         self.text, self.max_ngram = text, max_ngram
 
     @property

@@ -13,6 +13,7 @@ from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.methods.baselines.scorers.digits import DigitExpectation
 from lit_curriculum.methods.baselines.scorers.scorer import ScorerDtype
 from lit_curriculum.types import ExampleStore, FloatArray
+from lit_curriculum.utils.options import check_range
 
 _log = logging.getLogger(__name__)
 
@@ -81,8 +82,7 @@ class SelfReflection(TextMetric):
         prompts = list(PROMPTS if prompts is None else prompts)
         if not sources or not prompts:
             raise ValueError("options sources and prompts of SelfReflection must name at least one each.")
-        if alpha < 0:
-            raise ValueError(f"option alpha must be at least 0, got {alpha}.")
+        check_range(self, "[0, inf)", alpha=alpha)
         self.alpha = alpha
         self._parts = [
             [TokenReflection(source, prompt, template, dtype, cache_dir) for prompt in prompts] for source in sources

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from lit_curriculum.methods.campus.scorer.features import TextEncoder
 from lit_curriculum.utils.hub import progress_if_interactive
+from lit_curriculum.utils.options import check_range
 
 _BATCH = 32
 
@@ -30,8 +31,7 @@ class SentenceEncoder(TextEncoder):
     """
 
     def __init__(self, source: str, max_tokens: int = 256) -> None:
-        if max_tokens < 1:
-            raise ValueError(f"encoder.max_tokens must be at least 1, got {max_tokens}.")
+        check_range(self, "[1, inf)", max_tokens=max_tokens)
         self.source, self.max_tokens = source, max_tokens
         self._loaded: tuple[Any, Any] | None = None
 

@@ -17,7 +17,7 @@ from lit_curriculum.difficulty.fingerprint import is_sharded, model_fingerprint
 from lit_curriculum.difficulty.learned import LearnedMetric, UpdateContext, UpdateCost
 from lit_curriculum.methods.baselines.target.vectors import TargetVectors, Vectors, extract
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray
-from lit_curriculum.utils.options import Configured
+from lit_curriculum.utils.options import Configured, check_range
 
 Aggregate = Literal["group_max", "round_robin"]
 _VERSION = 1
@@ -42,8 +42,7 @@ class TargetRows(Configured):
     def __init__(self, file: str | None = None, per_group: int | None = None) -> None:
         if file is None and per_group is None:
             raise ValueError("option targets: name the file of the target rows, or set per_group to take some of each.")
-        if per_group is not None and per_group < 1:
-            raise ValueError(f"option targets.per_group must be at least 1, got {per_group}.")
+        check_range(self, "[1, inf)", per_group=per_group)
         self.file, self.per_group = file, per_group
 
     @property
@@ -102,9 +101,8 @@ class TargetSimilarity(LearnedMetric):
         token_budget: int = 2048,
         cache_dir: str | None = None,
     ) -> None:
-        for option, value, least in (("first_stage", first_stage, 0), ("token_budget", token_budget, 1)):
-            if value < least:
-                raise ValueError(f"option {option} of TargetSimilarity must be at least {least}, got {value}.")
+        check_range(self, "[0, inf)", first_stage=first_stage)
+        check_range(self, "[1, inf)", token_budget=token_budget)
         self.vectors, self.targets, self.aggregate = vectors, targets, aggregate
         self.first_stage, self.token_budget = first_stage, token_budget
         self.cache_dir = cache_dir

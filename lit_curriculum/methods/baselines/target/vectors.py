@@ -18,7 +18,7 @@ from lit_curriculum.difficulty.runner import Progress
 from lit_curriculum.types import CONDITIONED, Batch, ExampleStore, GradientModel, IntArray, LanguageModel, PooledModel
 from lit_curriculum.utils.distributed import all_reduce_max, all_reduce_sum, rank_and_world
 from lit_curriculum.utils.files import atomic_path
-from lit_curriculum.utils.options import Configured
+from lit_curriculum.utils.options import Configured, check_range
 
 Layers = Literal["trainable", "last_block"]
 Vectors = NDArray[np.float32]
@@ -89,8 +89,7 @@ class GradientVectors(TargetVectors):
     model_methods = ("gradient_sketch",)
 
     def __init__(self, dimensions: int = 8192, layers: Layers = "trainable", adam: bool = True) -> None:
-        if dimensions < 1:
-            raise ValueError(f"option vectors.dimensions must be at least 1, got {dimensions}.")
+        check_range(self, "[1, inf)", dimensions=dimensions)
         self.dimensions, self.layers, self.adam = dimensions, layers, adam
 
     @property

@@ -25,7 +25,7 @@ from lit_curriculum.types import (
     PooledModel,
 )
 from lit_curriculum.utils.distributed import scatter
-from lit_curriculum.utils.options import Configured
+from lit_curriculum.utils.options import Configured, check_range
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _ROWS = 16
@@ -97,9 +97,7 @@ class HashedNgrams(ScorerFeatures):
     """
 
     def __init__(self, buckets: int = 512, max_ngram: int = 2) -> None:
-        for option, value in (("buckets", buckets), ("max_ngram", max_ngram)):
-            if value < 1:
-                raise ValueError(f"features.{option} of the learned scorer must be at least 1, got {value}.")
+        check_range(self, "[1, inf)", buckets=buckets, max_ngram=max_ngram)
         self.buckets = buckets
         self.max_ngram = max_ngram
 

@@ -18,6 +18,7 @@ from lit_curriculum.methods.campus.scorer.features import Answer, reference
 from lit_curriculum.methods.campus.scorer.objective import Lesson, ReferenceFeatures, ScorerObjective, ScoringNet
 from lit_curriculum.types import CONDITIONED, GenerativeModel, IntArray
 from lit_curriculum.utils.distributed import scatter
+from lit_curriculum.utils.options import check_range
 
 PairDifficulty = Literal["gap", "own_answer", "reference"]
 _RIDGE = 1.0
@@ -59,11 +60,8 @@ class Pairwise(ScorerObjective):
         max_new_tokens: int = 64,
         temperature: float = 0.0,
     ) -> None:
-        for option, value in (("num_answers", num_answers), ("max_new_tokens", max_new_tokens)):
-            if value is not None and value < 1:
-                raise ValueError(f"objective.{option} of the learned scorer must be at least 1, got {value}.")
-        if temperature < 0:
-            raise ValueError(f"objective.temperature of the learned scorer must be at least 0, got {temperature}.")
+        check_range(self, "[1, inf)", num_answers=num_answers, max_new_tokens=max_new_tokens)
+        check_range(self, "[0, inf)", temperature=temperature)
         self.kind: PairDifficulty = difficulty
         self.num_answers = num_answers
         self.max_new_tokens = self.max_reference_tokens = max_new_tokens

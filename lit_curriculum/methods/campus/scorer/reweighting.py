@@ -12,6 +12,7 @@ from typing_extensions import override
 from lit_curriculum.difficulty.learned import UpdateContext
 from lit_curriculum.methods.campus.scorer.objective import Lesson, ReferenceFeatures, ScorerObjective, ScoringNet
 from lit_curriculum.types import IntArray
+from lit_curriculum.utils.options import check_range
 
 Normalisation = Literal["softmax", "sigmoid"]
 _ENTROPY = 1.0
@@ -59,8 +60,7 @@ class Reweighting(ScorerObjective):
     """
 
     def __init__(self, normalisation: Normalisation = "softmax", num_losses: int = 256) -> None:
-        if num_losses < 0:
-            raise ValueError(f"objective.num_losses of the learned scorer must be at least 0, got {num_losses}.")
+        check_range(self, "[0, inf)", num_losses=num_losses)
         self.normalisation: Normalisation = normalisation
         self.num_losses = num_losses
 

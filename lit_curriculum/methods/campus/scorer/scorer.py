@@ -24,6 +24,7 @@ from lit_curriculum.methods.campus.scorer.objective import (
 )
 from lit_curriculum.methods.campus.scorer.reweighting import Reweighting
 from lit_curriculum.types import CONDITIONED, FloatArray, IntArray
+from lit_curriculum.utils.options import check_range
 
 _CHUNK = 4096
 _VERSION = 1
@@ -62,9 +63,8 @@ class LearnedScorer(LearnedMetric):
         steps: int = 200,
         update_every: int = 1,
     ) -> None:
-        for option, value, least in (("hidden", hidden, 0), ("steps", steps, 1), ("update_every", update_every, 1)):
-            if value < least:
-                raise ValueError(f"option {option} of the learned scorer must be at least {least}, got {value}.")
+        check_range(self, "[0, inf)", hidden=hidden)
+        check_range(self, "[1, inf)", steps=steps, update_every=update_every)
         self.objective = Reweighting() if objective is None else objective
         self.features = HashedNgrams() if features is None else features
         if self.objective.needs_answers and not self.features.knows_tokens:

@@ -18,6 +18,7 @@ from lit_curriculum.chat.client import ChatClient, ChatReply, Usage
 from lit_curriculum.difficulty.words import WordSplitter
 from lit_curriculum.methods.tapir.roles import Expander, Expansion, NewInstruction, TaskItem
 from lit_curriculum.methods.tapir.teacher.prompting import load_prompt
+from lit_curriculum.utils.options import check_range
 
 _TASK = re.compile(r"<task>(.*?)</task>", re.DOTALL)
 _INPUT = re.compile(r"<input>(.*?)</input>", re.DOTALL)
@@ -69,8 +70,7 @@ class NearDuplicates:
     """
 
     def __init__(self, threshold: float = 0.7, known: Iterable[str] = ()) -> None:
-        if not 0.0 < threshold <= 1.0:
-            raise ValueError(f"expander.dedupe_rouge must be in (0, 1], got {threshold}.")
+        check_range("expander", "(0, 1]", dedupe_rouge=threshold)
         self.threshold = threshold
         self._texts: set[str] = set()
         self._words: list[list[str]] = []
@@ -136,8 +136,7 @@ class PromptExpander(Expander):
         dedupe_rouge: float = 0.7,
         attempts_per_item: float = 3.0,
     ) -> None:
-        if attempts_per_item < 1.0:
-            raise ValueError(f"expander.attempts_per_item must be at least 1, got {attempts_per_item}.")
+        check_range(self, "[1, inf)", attempts_per_item=attempts_per_item)
         NearDuplicates(dedupe_rouge)
         self.client = client
         self.prompt = load_prompt(prompt, {"task", "question", "input_note"})

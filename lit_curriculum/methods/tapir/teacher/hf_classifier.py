@@ -18,6 +18,7 @@ from lit_curriculum.methods.tapir.roles import TaskClassifier, TaskPrediction
 from lit_curriculum.models.loading import isolated_rng
 from lit_curriculum.types import make_generator
 from lit_curriculum.utils.hub import load_tokenizer, progress_if_interactive, resolve_source
+from lit_curriculum.utils.options import check_range
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,11 +48,8 @@ class HFTaskClassifier(TaskClassifier):
         learning_rate: float = 2e-5,
         device: str = "cpu",
     ) -> None:
-        for name, value in (("max_length", max_length), ("epochs", epochs), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"tasks.classifier.{name} must be at least 1, got {value}.")
-        if learning_rate <= 0.0:
-            raise ValueError(f"tasks.classifier.learning_rate must be above 0, got {learning_rate}.")
+        check_range(self, "[1, inf)", max_length=max_length, epochs=epochs, batch_size=batch_size)
+        check_range(self, "(0, inf)", learning_rate=learning_rate)
         self.source = source
         self.max_length = max_length
         self.epochs = epochs

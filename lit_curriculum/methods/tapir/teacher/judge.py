@@ -19,6 +19,7 @@ from lit_curriculum.chat.local_client import LocalClient
 from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement, PairJudge
 from lit_curriculum.methods.tapir.teacher.prompting import load_prompt
 from lit_curriculum.utils.float64 import to_float64
+from lit_curriculum.utils.options import check_range
 
 Scores = tuple[float, float]
 _DIGITS = range(1, 10)
@@ -51,8 +52,7 @@ class PromptJudge(PairJudge):
     """
 
     def __init__(self, client: ChatClient, prompt: str = "judge", max_tokens: int = 512, retries: int = 2) -> None:
-        if retries < 0:
-            raise ValueError(f"judge.retries must be at least 0, got {retries}.")
+        check_range(self, "[0, inf)", retries=retries)
         self.client = client
         self.prompt = load_prompt(prompt, {"instruction", "answer_a", "answer_b"})
         self.max_tokens, self.retries = max_tokens, retries

@@ -29,6 +29,7 @@ from lit_curriculum.methods.tapir.roles import (
     Usage,
 )
 from lit_curriculum.types import make_generator
+from lit_curriculum.utils.options import check_range
 
 VERSION = "procedural/1"
 _ATTEMPTS = 200
@@ -93,8 +94,7 @@ class ProceduralExpander(Expander):
     """
 
     def __init__(self, max_level: int = MAX_LEVEL) -> None:
-        if not 1 <= max_level <= MAX_LEVEL:
-            raise ValueError(f"expander.max_level must be between 1 and {MAX_LEVEL}, got {max_level}.")
+        check_range(self, f"[1, {MAX_LEVEL}]", max_level=max_level)
         self.max_level = max_level
 
     def expand(self, seeds: Sequence[TaskItem], num: int, known: Sequence[str], seed: int = 0) -> Expansion:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from typing_extensions import override
@@ -77,8 +77,6 @@ class PromptRefiner(Refiner):
         styles: str | None = None,
         max_tokens: int = 1024,
     ) -> None:
-        if mode not in get_args(RefineMode):
-            raise ValueError(f"refine.mode must be one of {', '.join(get_args(RefineMode))}, got {mode!r}.")
         self.client = client
         self.mode = mode
         self.prompt = load_prompt(prompt, {"style", "question", "answer"})
