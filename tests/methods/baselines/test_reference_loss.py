@@ -92,7 +92,7 @@ def test_it_is_due_once_and_keeps_nothing() -> None:
 def test_what_cannot_work_is_refused() -> None:
     with pytest.raises(ValueError, match=r"ReferenceLoss.folds must be at least 1, got 0"):
         ReferenceLoss(folds=0)
-    with pytest.raises(ValueError, match=r"option passes of ReferenceLoss must be above 0, got 0"):
+    with pytest.raises(ValueError, match=r"ReferenceLoss.passes must be above 0, got 0"):
         ReferenceLoss(passes=0.0)
     with pytest.raises(ValueError, match=r"fold \d of 5 leaves \d examples to score and \d to train on; lower"):
         _score(ToyModule(), ListStore([make_example(0, "a"), make_example(1, "b")]), ReferenceLoss(folds=5))
