@@ -65,7 +65,6 @@ def test_iterit_trains_on_a_file_given_by_path_and_exports(source: Path, capsys:
         (["--curriculum.policy.fractoin=0.1"], "fractoin"),
         (["--curriculum.policy.fraction=0"], "fraction must be in (0, 1], got 0"),
         (["--curriculum.policy.fraction=1.5"], "fraction must be in (0, 1], got 1.5"),
-        (["--model.loss_chunk=0"], "model.loss_chunk must be at least 1, got 0"),
         (["--model.packing=true", "--model.torch_compile=true"], "exclude each other"),
         (["--data.batch_size=0"], "data.batch_size"),
         (["--data.max_length=8"], "data.jsonl:1"),

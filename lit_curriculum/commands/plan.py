@@ -24,6 +24,7 @@ from lit_curriculum.loop.checks import check_trainer, curriculum_data
 from lit_curriculum.loop.hooks import StagePreparer
 from lit_curriculum.loop.planner import stage_steps
 from lit_curriculum.models.causal_lm import CausalLMModule
+from lit_curriculum.models.execution.modes import LOSS_CHUNK
 from lit_curriculum.models.footprint import Footprint, footprint
 from lit_curriculum.models.optimization import fix_horizon
 from lit_curriculum.types import CONDITIONED, ExampleStore
@@ -334,7 +335,7 @@ def _costs(
     to_score = sum(s["tokens_to_score"] + s["learned_tokens"] for s in known)
     scored_positions = sum(s["positions_to_score"] for s in known)
     rows = -(-curriculum_data(trainer).sampler.batch_size // trainer.world_size)
-    memory = found.memory(rows, int(tokens.max()), rows * int(scored.max()), module.execution_options.loss_chunk)
+    memory = found.memory(rows, int(tokens.max()), rows * int(scored.max()), LOSS_CHUNK)
     training, scoring = found.training_flops(trained, positions), found.forward_flops(to_score, scored_positions)
     return {
         "model": {

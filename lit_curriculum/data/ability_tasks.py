@@ -53,10 +53,6 @@ class Ability(ABC):
         does not read the instruction.
         """
 
-    def check(self, instruction: str, response: str) -> bool:
-        """Whether ``response`` is the right answer; always false where there is no right one."""
-        return response == self.answer(instruction)
-
     def topic(self, instruction: str) -> str:
         """The fact that an answer presupposes; empty where the rule is enough."""
         del instruction

@@ -57,7 +57,7 @@ def encode_examples(data: InstructionDataModule, examples: Sequence[Example]) ->
         return None
     cache_dir = hub.cache_dir() if data.cache_dir is None else Path(data.cache_dir)
     try:
-        return build_store(kept, data.encoder(), policy, report, cache_dir, data.num_proc, "the new examples")
+        return build_store(kept, data.encoder(), policy, report, cache_dir, "the new examples")
     except ValueError:
         if report.num_kept:
             raise

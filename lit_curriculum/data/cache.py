@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lit_curriculum.data.problems import ProblemKind, ProblemPolicy, ProblemRepo
 from lit_curriculum.data.store import DATA, INFO, PROBLEMS, EncodedStore
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Example, Message
 from lit_curriculum.utils.files import atomic_path, write_atomic
-from lit_curriculum.utils.progress import Display, disable_dataset_progress
+from lit_curriculum.utils.progress import disable_dataset_progress, display
 
 
 def requested_store(request: Any, cache_dir: Path, build: Callable[[], EncodedStore]) -> EncodedStore:
@@ -89,7 +90,6 @@ def build_store(
     policy: ProblemPolicy,
     report: ProblemReport,
     cache_dir: Path,
-    num_proc: int = 1,
     option: str = "data.path",
 ) -> EncodedStore:
     """The encoded data set of ``examples``, from the cache where the same has been encoded before.
@@ -103,7 +103,6 @@ def build_store(
         policy: What to do about examples that are too long.
         report: Account of the reading so far; what is found here is added, and it is stored with the data.
         cache_dir: The data go into its folder ``encoded``.
-        num_proc: Processes that tokenise.
         option: The yaml option that the data come from, for the message of the error.
 
     Raises:
@@ -121,7 +120,7 @@ def build_store(
             return EncodedStore([final])
         _require_examples(report, option)
         with disable_dataset_progress():
-            encoded = _encode(work, encoder, policy, report, num_proc)
+            encoded = _encode(work, encoder, policy, report)
             _require_examples(report, option)
             with atomic_path(final) as draft:
                 encoded.save_to_disk(draft / DATA)
@@ -163,24 +162,20 @@ def _write_texts(
     return digest.hexdigest()
 
 
-def _encode(
-    work: Path, encoder: Encoder, policy: ProblemPolicy, report: ProblemReport, num_proc: int
-) -> datasets.Dataset:
+def _encode(work: Path, encoder: Encoder, policy: ProblemPolicy, report: ProblemReport) -> datasets.Dataset:
     texts = datasets.Dataset.from_file(str(work / "texts.arrow"))
-    processes = min(num_proc, len(texts)) if num_proc > 1 else None
-    encoded = texts.map(
-        _encode_rows,
-        batched=True,
-        batch_size=_ROWS,
-        with_rank=True,
-        fn_kwargs={"encoder": encoder, "meter": _Meter(len(texts), processes or 1)},
-        features=datasets.Features({**texts.features, **_VIEW_FEATURES, **_CUT_FEATURES}),
-        num_proc=processes,
-        load_from_cache_file=False,
-        cache_file_name=str(work / "tokens.arrow"),
-        # A name of our own: hashing the encoder with its vocabulary would take longer than it saves.
-        new_fingerprint=work.name.strip("."),
-    )
+    with display("Tokenising", " examples") as advance:
+        encoded = texts.map(
+            partial(_encode_rows, encoder=encoder, advance=lambda done: advance(done, len(texts))),
+            batched=True,
+            batch_size=_ROWS,
+            with_indices=True,
+            features=datasets.Features({**texts.features, **_VIEW_FEATURES, **_CUT_FEATURES}),
+            load_from_cache_file=False,
+            cache_file_name=str(work / "tokens.arrow"),
+            # A name of our own: hashing the encoder with its vocabulary would take longer than it saves.
+            new_fingerprint=work.name.strip("."),
+        )
     table = encoded.data.table
     num_lost = table.column("num_lost").to_numpy()
     num_tokens = table.column("num_tokens").to_numpy()
@@ -205,25 +200,8 @@ def _encode(
     return encoded.remove_columns(list(_CUT_FEATURES))
 
 
-class _Meter:
-    """Shows the progress of tokenising; with several processes, the progress of the first one."""
-
-    def __init__(self, total: int, processes: int) -> None:
-        self.total, self.processes = total, processes
-        self._done = 0
-        self._shown: Display | None = None  # made where it is used, as it does not go from process to process
-
-    def add(self, rows: int) -> None:
-        if self._shown is None:
-            self._shown = Display("Tokenising", " examples")
-        self._done = min(self._done + rows * self.processes, self.total)
-        self._shown.advance(self._done, self.total)
-        if self._done == self.total:
-            self._shown.close()
-
-
 def _encode_rows(
-    rows: Mapping[str, list[Any]], process: int | None, encoder: Encoder, meter: _Meter
+    rows: Mapping[str, list[Any]], indices: list[int], encoder: Encoder, advance: Callable[[int], None]
 ) -> dict[str, list[Any]]:
     conversations = [
         tuple(Message(role=role, content=content) for role, content in zip(roles, contents, strict=True))
@@ -239,8 +217,7 @@ def _encode_rows(
             out[f"{name}_num_scored"].append(int(view.scored.sum()))
         out["num_tokens"].append(example.num_tokens)
         out["num_lost"].append(example.num_lost)
-    if not process:
-        meter.add(len(where))
+    advance(indices[-1] + 1)
     return out
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -89,7 +88,7 @@ class InstructionDataModule(InstructionData, LightningDataModule):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=partial(Batch.from_views, pad_to_multiple_of=self.pad_to_multiple_of),
+            collate_fn=Batch.from_views,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )

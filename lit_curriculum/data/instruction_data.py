@@ -61,14 +61,12 @@ class InstructionData:
         batch_size: Examples in a training batch, all ranks together.
         eval_batch_size: Examples in a validation batch of each rank.
         num_workers: Processes of each loader.
-        num_proc: Processes that tokenise; fast tokenizers use all cores in one process already.
         cache_dir: Where encoded data are kept; by default the package's folder in the user's cache.
         malformed: What to do about a record that cannot be read or lacks a field: ``error`` or ``skip``.
         empty_response: About a response without text: ``error`` or ``skip``.
         duplicate: About an example with the same content as an earlier one: ``keep``, ``skip`` or ``error``.
         too_long: About a response that does not fit in ``max_length``: ``error``, ``skip`` or ``truncate``.
         limit: Read only the first so many records of the training and of the validation data, for trials.
-        pad_to_multiple_of: Batches are padded to a multiple of this many tokens.
 
     Raises:
         ValueError: an option is out of range.
@@ -92,14 +90,12 @@ class InstructionData:
         batch_size: int = 8,
         eval_batch_size: int = 16,
         num_workers: int = 0,
-        num_proc: int = 1,
         cache_dir: str | None = None,
         malformed: Literal["error", "skip"] = "error",
         empty_response: Literal["error", "skip"] = "skip",
         duplicate: Literal["keep", "skip", "error"] = "keep",
         too_long: Literal["error", "skip", "truncate"] = "error",
         limit: int | None = None,
-        pad_to_multiple_of: int = 1,
     ) -> None:
         super().__init__()
         self.paths = [path] if isinstance(path, str) else list(path)
@@ -107,8 +103,7 @@ class InstructionData:
         check_range("data", "[0, 1)", val_fraction=val_fraction)
         if val_fraction and self.val_paths:
             raise ValueError("data: give either val_path or val_fraction, not both.")
-        check_range("data", "[1, inf)", batch_size=batch_size, eval_batch_size=eval_batch_size, num_proc=num_proc)
-        check_range("data", "[1, inf)", limit=limit, pad_to_multiple_of=pad_to_multiple_of)
+        check_range("data", "[1, inf)", batch_size=batch_size, eval_batch_size=eval_batch_size, limit=limit)
         self.val_fraction = val_fraction
         self.tokenizer_source = tokenizer
         self.template, self.input_join, self.ability_field = template, input_join, ability_field
@@ -117,13 +112,12 @@ class InstructionData:
         self.unconditioned: Unconditioned = unconditioned
         self.max_length = max_length
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.num_workers, self.num_proc = num_workers, num_proc
+        self.num_workers = num_workers
         self.cache_dir = cache_dir
         self.policy = ProblemPolicy(
             malformed=malformed, empty_response=empty_response, duplicate=duplicate, too_long=too_long
         )
         self.limit = limit
-        self.pad_to_multiple_of = pad_to_multiple_of
         self.tokenizer: PreTrainedTokenizerBase | None = None
         """The tokenizer, with the chat template in use; known from :meth:`read` on."""
         self.val_store: EncodedStore | None = None
@@ -206,7 +200,7 @@ class InstructionData:
         def build() -> EncodedStore:
             report = ProblemReport()
             examples = self.load_examples(split, report)
-            return build_store(examples, encoder, self.policy, report, self._cache(), self.num_proc, option)
+            return build_store(examples, encoder, self.policy, report, self._cache(), option)
 
         option = "data.path" if split == "train" else "data.val_path" if self.val_paths else "data.val_fraction"
         return requested_store(self._request(split, encoder.fingerprint), self._cache(), build)

@@ -126,11 +126,6 @@ class EncodedStore:
         name = f"{_checked(view)}_num_scored"
         return np.concatenate([b.column(name).to_numpy() for b in self._batches]).astype(np.int64)
 
-    @cached_property
-    def data_hash(self) -> str:
-        """32 hexadecimal digits over all content hashes in order: the data, however encoded."""
-        return content_digest(self)
-
     @property
     def fingerprint(self) -> str:
         """32 hexadecimal digits over the data and everything that made its tokens."""
@@ -176,7 +171,7 @@ class EncodedStore:
         self._infos.append(info)
         self._batches.extend(batches)
         self._starts = np.concatenate((self._starts, self._starts[-1] + np.cumsum([len(b) for b in batches])))
-        for name in ("content_hashes", "abilities", "data_hash"):
+        for name in ("content_hashes", "abilities"):
             self.__dict__.pop(name, None)
 
     def _locate(self, index: int) -> tuple[int, int]:

@@ -9,7 +9,8 @@ import numpy as np
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.words import TextField, field_text
 from lit_curriculum.types import ExampleStore, FloatArray
-from lit_curriculum.utils.options import check_range
+
+_LEVEL = 9
 
 
 class CompressionRatio(TextMetric):
@@ -33,20 +34,18 @@ class CompressionRatio(TextMetric):
     higher_is_harder = False
     unit = "bytes per compressed byte"
 
-    def __init__(self, field: TextField = "response", level: int = 9) -> None:
-        check_range(self, "[1, 9]", level=level)
+    def __init__(self, field: TextField = "response") -> None:
         self.field = field
-        self.level = level
 
     @property
     def formula(self) -> str:
-        return f"compression-ratio/1({self.field},zlib{self.level})"
+        return f"compression-ratio/1({self.field},zlib{_LEVEL})"
 
     def score(self, examples: ExampleStore) -> FloatArray:
         texts = (field_text(examples[i], self.field).encode() for i in range(len(examples)))
-        return np.array([compression_ratio(text, self.level) for text in texts], dtype=np.float64)
+        return np.array([compression_ratio(text) for text in texts], dtype=np.float64)
 
 
-def compression_ratio(text: bytes, level: int) -> float:
-    """Length of ``text`` over its length after zlib at ``level``; NaN where it is empty."""
-    return len(text) / len(zlib.compress(text, level)) if text else float("nan")
+def compression_ratio(text: bytes) -> float:
+    """Length of ``text`` over its length after zlib at its highest level; NaN where it is empty."""
+    return len(text) / len(zlib.compress(text, _LEVEL)) if text else float("nan")

@@ -10,7 +10,6 @@ from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.words import (
     CJKWords,
     TextField,
-    WordConvention,
     WordSplitter,
     field_text,
 )
@@ -28,7 +27,6 @@ class Length(TextMetric):
     Args:
         field: ``instruction``, ``response`` or ``both``.
         unit: ``words``, ``characters`` (Unicode code points) or ``tokens``.
-        words: Convention by which text becomes words; see :class:`~lit_curriculum.WordSplitter`.
         cjk_words: What counts as a word in scripts without blanks: ``character`` or ``run``.
 
     Raises:
@@ -39,12 +37,11 @@ class Length(TextMetric):
         self,
         field: TextField = "response",
         unit: LengthUnit = "tokens",
-        words: WordConvention = "words",
         cjk_words: CJKWords = "character",
     ) -> None:
         self.field = field
         self.unit: LengthUnit = unit
-        self._split = WordSplitter(words, cjk_words)
+        self._split = WordSplitter("words", cjk_words)
 
     @property
     def formula(self) -> str:

@@ -71,13 +71,11 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
             step count equally.
         weighting: ``relative`` takes the weighted mean over examples or tokens, ``absolute`` the mean of the weighted
             losses, as unbiased estimates need it (:func:`~lit_curriculum.models.reduction.reduce_losses`).
-        loss_chunk: Positions that the output head is applied to at once.
         packing: Train on a batch's rows as one, without padding. No example leaves its batch, so the order of the plan
             is kept. On a CPU with ``sdpa``, and with ``flash_attention_2``; elsewhere slower and larger.
         torch_compile: Compile the decoder (``torch.compile``), for training and scoring, as one graph for any shape of
             batch. Rows are then run with their padding, and the first batches wait for the compiler; on a CPU
             it is slower than leaving padding out.
-        decay_norm_and_bias: Let weight decay act on norms and biases too.
         init_seed: Of random weights and of the adapter's; by default 0, and on the command line ``seed_everything``.
 
     Raises:
@@ -99,10 +97,8 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         lr_schedule: LRSchedulerCallable | None = None,
         loss_reduction: LossReduction = "example",
         weighting: Weighting = "relative",
-        loss_chunk: int = 4096,
         packing: bool = False,
         torch_compile: bool = False,
-        decay_norm_and_bias: bool = False,
         init_seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -118,14 +114,10 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         self.optimizer, self.lr_schedule = optimizer, lr_schedule
         self.loss_reduction, self.weighting = loss_reduction, weighting
         self.execution_options = ExecutionOptions(
-            loss_chunk=loss_chunk,
-            packing=packing,
-            torch_compile=torch_compile,
-            gradient_checkpointing=gradient_checkpointing,
+            packing=packing, torch_compile=torch_compile, gradient_checkpointing=gradient_checkpointing
         )
         self.execution: Execution | None = None
         """How batches are run, chosen in :meth:`configure_model`."""
-        self.decay_norm_and_bias = decay_norm_and_bias
         self.init_seed = init_seed or 0
         self.horizon_steps: int | None = None
         """Optimizer steps in the run; a callback that knows them sets it before ``configure_optimizers``."""
@@ -233,7 +225,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
 
     def configure_optimizers(self) -> Any:
         assert self.model is not None, "configure_model has not been called"
-        optimizer = self.optimizer(parameter_groups(self.model, self.decay_norm_and_bias))
+        optimizer = self.optimizer(parameter_groups(self.model))
         if self.lr_schedule is None:
             return optimizer
         schedule = self.lr_schedule(optimizer)

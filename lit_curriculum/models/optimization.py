@@ -11,17 +11,9 @@ from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 
 
-def parameter_groups(model: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
-    """The trainable parameters as groups for an optimizer.
-
-    Args:
-        model: The model.
-        decay_norm_and_bias: Give all parameters the optimizer's weight decay; otherwise those with fewer than two
-            dimensions (norms and biases) form a separate group without decay.
-    """
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Trainable parameters as groups for an optimizer; those with fewer than two dimensions have no weight decay."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if decay_norm_and_bias:
-        return [{"params": trainable}]
     matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
     vectors = [parameter for parameter in trainable if parameter.ndim < 2]
     groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]

@@ -200,14 +200,6 @@ class Ledger:
             total[rows.column("index").to_numpy()] += rows.column("times").to_numpy()
         return total
 
-    def last_loss(self) -> NDArray[np.float64]:
-        """[N] loss of each example when it was last trained on; NaN where there is none."""
-        last = np.full(self.num_examples(max(self.stages)), np.nan)
-        for stage in self.trained_stages:
-            rows = self.trained(stage)
-            last[rows.column("index").to_numpy()] = rows.column("loss").to_numpy()
-        return last
-
     def _existing(self, kind: str, stage: int) -> Path:
         path = part(self.folder, kind, stage)
         if not path.exists():

@@ -38,17 +38,15 @@ class Batch:
         return self if self.host is None else self.host
 
     @classmethod
-    def from_views(cls, items: Sequence[tuple[int, float, EncodedView]], pad_to_multiple_of: int = 1) -> Batch:
+    def from_views(cls, items: Sequence[tuple[int, float, EncodedView]]) -> Batch:
         """Right-pad examples to a batch [B, L].
 
         Padding has token id 0 and is marked by the mask alone: many tokenizers pad with a token that also ends turns.
 
         Args:
             items: Index, weight and tokens of each of B examples.
-            pad_to_multiple_of: L is rounded up to a multiple of this.
         """
-        longest = max(len(view.input_ids) for _, _, view in items)
-        width = -(-longest // pad_to_multiple_of) * pad_to_multiple_of
+        width = max(len(view.input_ids) for _, _, view in items)
         ids = np.zeros((len(items), width), dtype=np.int64)
         mask = np.zeros((len(items), width), dtype=np.int64)
         scored = np.zeros((len(items), width), dtype=np.bool_)

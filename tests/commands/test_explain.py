@@ -68,7 +68,8 @@ def test_the_history_of_an_example(run: Path, capsys: pytest.CaptureFixture[str]
     assert "(of stage 0)" in line  # the length, which is never measured again
     assert " ".join(line.split()).endswith(f"yes 4 of 12 chosen by OrderedPolicy 1 {_loss(ledger, 1, index):.5g}")
     times = sum(index in ledger.order(s).tolist() for s in range(3))
-    assert f"trained on {times} times; last loss {ledger.last_loss()[index]:.4g} in stage" in text
+    last = max(s for s in range(3) if index in ledger.order(s).tolist())
+    assert f"trained on {times} times; last loss {_loss(ledger, last, index):.4g} in stage" in text
     only = said(capsys, run, "--id", f"toy-{index}", "--stage", "1")
     assert [x.split() for x in only.splitlines() if x.startswith("    ")] == [line.split()]
 

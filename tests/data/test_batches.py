@@ -29,14 +29,6 @@ def test_padding_by_hand() -> None:
     assert types == [torch.int64, torch.int64, torch.bool, torch.int64, torch.float32]
 
 
-@pytest.mark.parametrize(("multiple", "width"), [(1, 3), (2, 4), (3, 3), (8, 8)])
-def test_width_is_rounded_up(multiple: int, width: int) -> None:
-    batch = Batch.from_views([item(0, 1.0, [1, 2, 3], [0, 1, 1])], pad_to_multiple_of=multiple)
-    assert batch.input_ids.shape == (1, width)
-    assert batch.attention_mask.sum() == 3
-    assert batch.scored.sum() == 2
-
-
 def test_batches_leave_the_stored_tokens_alone(toy_store: ListStore) -> None:
     view = toy_store.encoded(0, CONDITIONED)
     view.input_ids.flags.writeable = False

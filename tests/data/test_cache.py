@@ -17,7 +17,7 @@ from lit_curriculum.data.cache import requested_store
 from lit_curriculum.data.encode import Encoder
 from lit_curriculum.data.formats import to_example
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
-from lit_curriculum.data.store import EncodedStore
+from lit_curriculum.data.store import EncodedStore, content_digest
 from lit_curriculum.types import CONDITIONED, Example
 from tests.data.toy_stores import assert_same, build, make_encoder, make_examples
 
@@ -47,7 +47,7 @@ def test_ids_abilities_and_other_fields_belong_to_the_fingerprint(tmp_path: Path
 
     stores = [one(), one(id="1"), one(task="t"), one(level=1), one(level=2)]
     assert len({s.fingerprint for s in stores}) == 5
-    assert len({s.data_hash for s in stores}) == 1
+    assert len({content_digest(s) for s in stores}) == 1
     assert stores[4][0].meta == {"level": 2}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lit_curriculum.data import cache
-from lit_curriculum.data.store import EncodedStore
+from lit_curriculum.data.store import EncodedStore, content_digest
 from lit_curriculum.types import CONDITIONED
 from tests.data.toy_stores import assert_same, build, make_encoder, make_examples
 
@@ -20,7 +20,7 @@ def test_store_equals_its_examples_encoded_one_by_one(tmp_path: Path) -> None:
     store = build(tmp_path, examples)
     assert_same(store, examples, make_encoder())
     digest = hashlib.blake2b(b"".join(e.content_hash.encode() for e in examples), digest_size=16)
-    assert store.data_hash == digest.hexdigest()
+    assert content_digest(store) == digest.hexdigest()
     assert store.abilities.names == ("t1", "t2")
     assert store.abilities.codes.tolist() == [n % 3 - 1 for n in range(25)]
     assert list(store.abilities[3:6]) == [None, "t1", "t2"]
@@ -31,15 +31,6 @@ def test_many_record_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     examples = make_examples(25)
     texts = build(tmp_path, examples)
     assert_same(texts, examples, make_encoder())
-
-
-@pytest.mark.slow
-def test_more_rows_than_one_batch_and_two_processes(tmp_path: Path) -> None:
-    examples = make_examples(2300)
-    one, two = build(tmp_path / "1", examples), build(tmp_path / "2", examples, num_proc=2)
-    assert one.fingerprint == two.fingerprint
-    for store in (one, two):
-        assert_same(store, examples, make_encoder())
 
 
 def test_wrong_index_and_view(tmp_path: Path) -> None:
@@ -60,11 +51,11 @@ def test_parts_continue_the_indices(tmp_path: Path) -> None:
     examples = make_examples(13)
     store, more = build(tmp_path, examples[:6]), build(tmp_path, examples[6:])
     assert [e.index for e in more] == list(range(7))
-    _ = store.content_hashes, store.abilities, store.data_hash
+    _ = store.content_hashes, store.abilities
     alone = store.fingerprint
     store.append(more)
     assert_same(store, examples, make_encoder())
-    assert store.data_hash == build(tmp_path, examples).data_hash
+    assert content_digest(store) == content_digest(build(tmp_path, examples))
     assert store.fingerprint not in (alone, more.fingerprint)
     assert store.fingerprint == EncodedStore(store.folders).fingerprint
     assert store.problems.num_kept == 13

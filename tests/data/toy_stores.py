@@ -42,10 +42,9 @@ def build(
     encoder: Encoder | None = None,
     report: ProblemReport | None = None,
     policy: ProblemPolicy | None = None,
-    num_proc: int = 1,
 ) -> EncodedStore:
     return build_store(
-        examples, encoder or make_encoder(), policy or ProblemPolicy(), report or ProblemReport(), folder, num_proc
+        examples, encoder or make_encoder(), policy or ProblemPolicy(), report or ProblemReport(), folder
     )
 
 

@@ -51,10 +51,6 @@ def test_rule_gold_and_chance_of_every_ability_of_doit(
     assert item.meta.get("logit_choices") == (["A", "B", "C", "D"] if parser == "choice" else None)
 
 
-def test_the_released_chance_of_three_options_is_an_option() -> None:
-    assert doit(row("understanding", THREE, "C"), "f:1", released_chance=True).chance == 0.33
-
-
 def test_ranked_rows_have_the_gold_candidate_first() -> None:
     item = doit(row("role_play", "演", "金", form=1, choices=["金", "银", "铜"]), "f:1")
     assert (item.kind, item.gold_index, item.chance, len(item.messages)) == ("ranked", 0, 1 / 3, 1)

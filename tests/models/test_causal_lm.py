@@ -37,7 +37,7 @@ def reference_examples(module: CausalLMModule, batch: Batch) -> list[dict[str, f
 @pytest.mark.parametrize("reduction", ["example", "token"])
 def test_training_loss_is_the_weighted_mean(reduction: Any, tmp_path: Path) -> None:
     batch = make_batch(0, [3, 1, 0, 6], weights=[1.0, 0.5, 3.0, 2.0])
-    module = make_module(loss_reduction=reduction, loss_chunk=4)
+    module = make_module(loss_reduction=reduction)
     module.configure_model()
     rows = reference_examples(module, batch)
     used = [(w, row) for w, row in zip(batch.weight.tolist(), rows, strict=True) if row["count"]]

@@ -39,15 +39,13 @@ TEN = DataLoader(range(40), batch_size=4)  # type: ignore[arg-type]
 def test_vectors_have_no_weight_decay() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
     model[2].weight.requires_grad_(False)
-    matrices, vectors = parameter_groups(model, decay_norm_and_bias=False)
+    matrices, vectors = parameter_groups(model)
     assert matrices["params"] == [model[0].weight]
     assert vectors["params"] == [model[0].bias, model[1].weight, model[1].bias, model[2].bias]
     assert vectors["weight_decay"] == 0.0
     optimizer = torch.optim.AdamW([matrices, vectors], weight_decay=0.3)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
-    (everything,) = parameter_groups(model, decay_norm_and_bias=True)
-    assert len(everything["params"]) == 5
-    (only,) = parameter_groups(nn.Linear(2, 2, bias=False), decay_norm_and_bias=False)
+    (only,) = parameter_groups(nn.Linear(2, 2, bias=False))
     assert len(only["params"]) == 1
 
 

@@ -14,17 +14,15 @@ from lit_curriculum.evaluation.parsers import judgement, normalise_letters
 from lit_curriculum.evaluation.tasks.read import need, others
 from lit_curriculum.types import Message
 
-_RELEASED_THIRD = 0.33
 _OPTION_D = re.compile(r"(?:^|[\s,，;；(（])[DＤ]\s*[.．、:：)）]", re.MULTILINE)
 
 
-def doit(record: dict[str, Any], where: str, released_chance: bool = False) -> EvalItem:
+def doit(record: dict[str, Any], where: str) -> EvalItem:
     """A row of a validation or test file.
 
     Args:
         record: With ``messages``, ``type`` and ``question_format`` (0 exact, 1 ranked with ``choices``, gold first).
         where: File and line.
-        released_chance: 0.33 instead of a third for questions of three options, as the released code has it.
 
     Raises:
         ValueError: a field is missing, a role is unknown, or the label fits no rule of its ability.
@@ -44,7 +42,7 @@ def doit(record: dict[str, Any], where: str, released_chance: bool = False) -> E
     if len(turns) < 2 or turns[-1].role != "assistant":
         raise ValueError(f"{where}: an exact-match row needs a question and, last, the assistant's label.")
     label = turns[-1].content.strip()
-    parser, gold, chance = _rule(task, label, turns, record, where, released_chance)
+    parser, gold, chance = _rule(task, label, turns, record, where)
     if parser == "choice":
         rest["logit_choices"] = ["A", "B", "C", "D"]
     return EvalItem(
@@ -54,7 +52,7 @@ def doit(record: dict[str, Any], where: str, released_chance: bool = False) -> E
 
 
 def _rule(
-    task: str, label: str, turns: tuple[Message, ...], record: dict[str, Any], where: str, released: bool
+    task: str, label: str, turns: tuple[Message, ...], record: dict[str, Any], where: str
 ) -> tuple[str, str, float]:
     """Parser, gold answer and chance of an exact-match row, by ability."""
     letter = normalise_letters(label)
@@ -68,7 +66,7 @@ def _rule(
         return "letter_set", gold, set_chance(len(gold))
     if task == "understanding" and single:
         shown = any(_OPTION_D.search(turn.content) for turn in turns[:-1])
-        return "choice", letter, 0.25 if shown else _RELEASED_THIRD if released else choice_chance(3)
+        return "choice", letter, 0.25 if shown else choice_chance(3)
     if single:
         return "choice", letter, 0.25
     if task == "history" and (truth := judgement(label)) is not None:

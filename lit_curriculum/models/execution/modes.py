@@ -18,20 +18,20 @@ from lit_curriculum.models.execution.token_nll import (
     token_nll,
 )
 from lit_curriculum.types import Batch, TokenNLL
-from lit_curriculum.utils.options import check_range
+
+LOSS_CHUNK = 4096
+"""Positions that the output head is applied to at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionOptions:
     """What the options ask for; each is explained where the module takes it."""
 
-    loss_chunk: int = 4096
     packing: bool = False
     torch_compile: bool = False
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        check_range("model", "[1, inf)", loss_chunk=self.loss_chunk)
         if self.packing and self.torch_compile:
             raise ValueError(
                 "model.packing and model.torch_compile exclude each other: packed rows take their lengths from the "
@@ -94,4 +94,4 @@ class Execution:
         """
         if not self.headless:
             return full_logits_nll(model, batch)
-        return token_nll(model, batch, self.options.loss_chunk, layout or self.layout(batch.input_ids.device))
+        return token_nll(model, batch, LOSS_CHUNK, layout or self.layout(batch.input_ids.device))

@@ -39,7 +39,7 @@ def test_teacher_is_right_and_judge_checks() -> None:
     answers = ProceduralTeacher().answer(items)
     for example, answer in zip(TRAIN, answers, strict=True):
         task = ability(str(example.ability))
-        assert example.ability == "noise" or task.check(example.instruction, answer.text)
+        assert example.ability == "noise" or task.answer(example.instruction) == answer.text
     judged = ProceduralJudge().judge([JudgeItem(e.instruction, e.response, "~~") for e in TRAIN])
     for example, judgement in zip(TRAIN, judged, strict=True):
         assert judgement.valid
@@ -81,7 +81,7 @@ def test_refiner_mends_planted_noise_and_classifier_knows_all() -> None:
     )
     for example, refinement in zip(noisy, mended, strict=True):
         assert refinement.refined
-        assert ability_of(example.instruction).check(example.instruction, refinement.output)
+        assert ability_of(example.instruction).answer(example.instruction) == refinement.output
     assert ProceduralClassifier().predict([e.instruction for e in TRAIN]).labels == [e.ability for e in TRAIN]
 
 
