@@ -144,7 +144,7 @@ def main() -> None:
         vectors = GradientVectors(64) if given.selection == "less" else HiddenStateVectors()
         aggregate: Any = "group_max" if given.selection == "less" else "round_robin"
         targets = TargetRows(per_group=1)
-        metrics = {"like": TargetSimilarity(vectors, targets, aggregate, first_stage=1, every=1, token_budget=256)}
+        metrics = {"like": TargetSimilarity(vectors, targets, aggregate, first_stage=1, token_budget=256)}
         policy = WarmStartPolicy(UniformPolicy(None, 21), TopMetricPolicy("like", fraction=None, count=21))
     if given.selection == "clusters":
         metrics, policy = {}, CoveragePolicy(ClusterDraw(6), fraction=None, count=21, fresh="each_stage")
