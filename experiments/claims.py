@@ -1,41 +1,16 @@
-"""What the papers claim, in our words, and what our runs say to it: holds, does not, or cannot be told here.
+"""What the papers claim, in our words, as paired differences between two rows of an experiment of this repository.
 
-A paper's number stands here only where a reader of the full text has given it; else the column says that it is not
-known. Each claim is a paired difference between two rows of an experiment that this repository runs.
+A paper's own number is given only where it was read in the full text; else it is ``not known``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from experiments.benchmark_items import GENERATED
 from experiments.campus_ablation import rows as campus_rows
+from experiments.catalogue import Claim, described, merged
 from experiments.iterit_ablation import rows as iterit_rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A claim as a difference: ``row`` minus ``against`` in ``measure``, seed by seed."""
-
-    paper: str
-    text: str
-    folder: str
-    """Folder of results with ``cells.jsonl``."""
-    row: str
-    against: str
-    measure: str
-    lower_is_better: bool
-    config: str
-    """The configuration to read, from the top of the repository."""
-    budget: tuple[str, ...] = ("examples trained", "trained tokens")
-    """Measures of what both were trained on."""
-    margin: float = 0.0
-    """What ``row`` may be worse by, for a claim that it loses nothing that matters."""
-    cost: str | None = None
-    """Measure of the row that says what it costs."""
-    papers: str = "not known"
-    """The paper's own number."""
 
 
 _LOSS, _ACCURACY = "held-out loss", "accuracy"
@@ -130,6 +105,7 @@ CLAIMS = [
         # Version 1, table 2 (arXiv 2310.19651).
         "AGIEval without examples +4.23, +0.79, +0.42 points after 5, 10, 15 epochs (7B)",
     ),
+    *(claim for claims in described("CLAIMS").values() for claim in claims),
 ]
 SCALES = {
     "iterit_ablation": "generated abilities, tiny model from random weights",
@@ -144,4 +120,6 @@ SCALES = {
     "growth_pace": "generated abilities, tiny model from random weights",
     "growth_study": "generated abilities, tiny model from random weights",
     "true_difficulty": "SmolLM2-135M on short real rows, a tiny model on generated abilities",
+    **merged("SCALES"),
 }
+"""Folder of results -> what its claims were tested on."""

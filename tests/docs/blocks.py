@@ -1,4 +1,4 @@
-"""Runs the code blocks of a page of the documentation, in order, in a folder of their own.
+"""Runs the code blocks of a page of the documentation, in order, in a temporary folder.
 
 A fenced block is a file where its first line is a comment that names one (or, for JSON, where the name follows the
 language), a command where it is ``bash``, and Python to run otherwise. ``text`` and indented blocks are not run.
@@ -6,8 +6,11 @@ language), a command where it is ``bash``, and Python to run otherwise. ``text``
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +18,7 @@ from markdown_it import MarkdownIt
 
 from lit_curriculum.cli import main
 
+ROOT = Path(__file__).parents[2]
 NOT_RUN = ("text", "{toctree}")
 FILE_NAME = re.compile(r"# ([\w./]+\.\w+)$")
 FOR = re.compile(r"for (\w+) in ([^;]+); do\n(.*?)\ndone", re.DOTALL)
@@ -49,8 +53,16 @@ def commands(script: str) -> list[str]:
 
 
 def run_command(command: str, place: Path) -> None:
-    """Run a command of the package in this process; names of files with a star are those that there are."""
+    """Run a command of the package in this process, and ``python -m`` in another one, with ``place`` on the path.
+
+    Names of files with a star are those that there are.
+    """
     if command.startswith(ELSEWHERE):
+        return
+    if command.startswith("python -m "):
+        paths = os.pathsep.join([str(place), str(ROOT)])
+        python = [sys.executable, *shlex.split(command)[1:]]
+        subprocess.run(python, cwd=place, env={**os.environ, "PYTHONPATH": paths}, check=True)
         return
     words = [
         w for word in shlex.split(command, comments=True) for w in (_matching(word, place) if "*" in word else [word])
@@ -65,6 +77,7 @@ def run_page(markdown: str, place: Path) -> int:
     found = [block for block in blocks(markdown) if block.language not in NOT_RUN]
     for block in found:
         if block.name:
+            (place / block.name).parent.mkdir(parents=True, exist_ok=True)
             (place / block.name).write_text(block.text)
         elif block.language == "bash":
             for command in commands(block.text):

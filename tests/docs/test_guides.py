@@ -1,4 +1,4 @@
-"""The code on the pages of docs/guides is run as it stands, with a tiny model in the place of SmolLM2."""
+"""The code on the pages of docs/guides is run unchanged, with a tiny model in place of SmolLM2."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ SMALLER = {"0 1 2 3 4": "0", "num_train: 2000": "num_train: 200", "max_epochs: 6
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["your_metric", "your_policy", "your_data", "your_module", "afternoon"])
+@pytest.mark.parametrize(
+    "page",
+    ["your_metric", "your_policy", "your_observer", "your_experiment", "your_data", "your_module", "afternoon"],
+)
 def test_the_code_of_a_page_runs(page: str, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     text = (GUIDES / f"{page}.md").read_text()
     for number, less in SMALLER.items():
