@@ -12,7 +12,6 @@ from experiments.campus_ablation import rows as campus_rows
 from experiments.catalogue import Claim, described, merged
 from experiments.iterit_ablation import rows as iterit_rows
 
-
 _LOSS, _ACCURACY = "held-out loss", "accuracy"
 _RANDOM, _TWENTIETH = iterit_rows.CONTROL, "a quarter of it a stage, four times the stages"
 
