@@ -147,7 +147,7 @@ def main() -> None:
         metrics = {"like": TargetSimilarity(vectors, targets, aggregate, first_stage=1, token_budget=256)}
         policy = WarmStartPolicy(UniformPolicy(None, 21), TopMetricPolicy("like", fraction=None, count=21))
     if given.selection == "clusters":
-        metrics, policy = {}, CoveragePolicy(ClusterDraw(6), fraction=None, count=21, fresh="each_stage")
+        metrics, policy = {}, CoveragePolicy(ClusterDraw(6), fraction=None, count=21)
     free = "loss" if given.baseline == "infobatch" else None
     curriculum = CurriculumCallback(policy, metrics, token_budget=256, training_loss_metric=free)
     trainer = Trainer(
