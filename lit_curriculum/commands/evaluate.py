@@ -27,9 +27,8 @@ from lit_curriculum.evaluation.tasks.load import FORMATS, load_items
 from lit_curriculum.evaluation.tasks.read import need, read_records
 from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype
 from lit_curriculum.methods.tapir.roles import JudgeItem, PairJudge
-from lit_curriculum.models import checkpoint as checkpoints
 from lit_curriculum.models.causal_lm import CausalLMModule
-from lit_curriculum.models.export import load_module
+from lit_curriculum.models.export import load_module, read_checkpoint
 from lit_curriculum.utils import hub
 from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.progress import Show, display, no_display
@@ -266,7 +265,7 @@ def load(source: str, dtype: ScorerDtype = "float32") -> tuple[CausalLMModule, P
         if module.tokenizer_source is None:
             raise ValueError(f"{source} does not say where its tokenizer comes from; export it as a folder first.")
         tokenizer = hub.load_tokenizer(module.tokenizer_source, revision=module.revision)
-        template = checkpoints.read(Path(source))[1]["chat_template"]
+        template = read_checkpoint(Path(source))[1]["chat_template"]
         if template is not None:
             tokenizer.chat_template = template
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +12,6 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lit_curriculum.models import loading
-from lit_curriculum.models.checkpoint import describe
 from lit_curriculum.models.execution.modes import Execution, ExecutionOptions
 from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.models.generative import GenerativeMixin
@@ -45,6 +45,10 @@ class PooledHiddenMixin:
         hidden: Tensor = output.last_hidden_state.float()
         share = (batch.scored.float() if weights is None else weights.float())[..., None]
         return (hidden * share).sum(dim=1) / share.sum(dim=1)
+
+
+KEY, VERSION = "causal_lm", 1
+"""Key of a checkpoint under which the model is described, and the version of that entry."""
 
 
 class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, LightningModule):
@@ -240,7 +244,7 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         if self.lora is not None:
             trained = trained_names(self)
             checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
-        checkpoint |= describe(self, getattr(self._data_tokenizer(), "chat_template", None))
+        checkpoint |= _description(self, getattr(self._data_tokenizer(), "chat_template", None))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loaded_optimizer_states = checkpoint.get("optimizer_states", ())
@@ -251,3 +255,29 @@ class CausalLMModule(GenerativeMixin, PooledHiddenMixin, GradientMixin, Lightnin
         loading.require_finite(state.items(), "the checkpoint")
         if self.lora is not None:
             check_adapter(self, state)
+
+
+def _description(module: CausalLMModule, chat_template: str | None) -> dict[str, dict[str, Any]]:
+    """Entry of a checkpoint, in plain values, with which the model is opened without its run's configuration.
+
+    Args:
+        module: With its model built.
+        chat_template: The one in use, which the tokenizer's own folder need not hold.
+    """
+    assert module.model is not None, "configure_model has not been called"
+    # All weights and their configuration suffice; for an adapter, or a model with custom code, they do not.
+    needs_source = module.source is not None and (module.lora is not None or module.trust_remote_code)
+    entry = {
+        "version": VERSION,
+        "source": module.source,
+        "config": None if needs_source else module.hf_config.to_dict(),
+        "generation_config": causal_lm(module.model).generation_config.to_dict(),
+        "tokenizer": module.tokenizer_source,
+        "chat_template": chat_template,
+        "revision": module.revision,
+        "dtype": module.dtype_name,
+        "trust_remote_code": module.trust_remote_code,
+        "lora": None if module.lora is None else asdict(module.lora),
+        "init_seed": module.init_seed,
+    }
+    return {KEY: entry}

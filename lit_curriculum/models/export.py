@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from lit_curriculum.models import checkpoint as checkpoints
-from lit_curriculum.models.causal_lm import CausalLMModule
+from lit_curriculum.models.causal_lm import KEY, VERSION, CausalLMModule
 from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.models.lora import LoRA
 from lit_curriculum.utils.hub import load_tokenizer, progress_if_interactive
@@ -40,10 +40,27 @@ def export(
         tokenizer = load_tokenizer(
             module.tokenizer_source, revision=module.revision, trust_remote_code=module.trust_remote_code
         )
-    template = checkpoints.read(checkpoint)[1]["chat_template"]
+    template = read_checkpoint(checkpoint)[1]["chat_template"]
     if template is not None:
         tokenizer.chat_template = template
     export_folder(module, tokenizer, out, merge_lora)
+
+
+def read_checkpoint(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The whole of a checkpoint, and of it what the module wrote of its model; only tensors and plain values are unpickled.
+
+    Raises:
+        ValueError: the file is missing, or it was not written by a run of ``CausalLMModule``.
+    """
+    if not checkpoint.is_file():
+        raise ValueError(f"there is no checkpoint file {checkpoint}.")
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    entry = state.get(KEY)
+    if entry is None:
+        raise ValueError(f"{checkpoint} was not written by CausalLMModule, so it does not say which model it holds.")
+    if entry["version"] != VERSION:
+        raise ValueError(f"{checkpoint} describes its model in version {entry['version']}; expected {VERSION}.")
+    return state, entry
 
 
 def load_module(checkpoint: Path) -> CausalLMModule:
@@ -55,7 +72,7 @@ def load_module(checkpoint: Path) -> CausalLMModule:
     """
     from transformers import AutoConfig, GenerationConfig
 
-    state, entry = checkpoints.read(checkpoint)
+    state, entry = read_checkpoint(checkpoint)
     # A checkpoint with all weights has a configuration: the weights that training started from are not read again.
     module = CausalLMModule(
         source=entry["source"] if entry["config"] is None else None,
