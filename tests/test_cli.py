@@ -37,7 +37,7 @@ def fit(source: Path, data: Path, *extra: str, method: str = "iterit") -> int:
     layers = ["base.yaml", f"curriculum/{method}.yaml"]
     args = [a for layer in layers for a in ("--config", str(CONFIGS / layer))]
     out = source.parent / "runs"
-    args += ["--model", "lit_curriculum.CausalLMModule", f"--model.source={source}", f"--data.path={data}"]
+    args += [f"--model.source={source}", f"--data.path={data}"]
     args += [f"--trainer.default_root_dir={out}", f"--trainer.logger.init_args.save_dir={out}"]
     args += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
     args += [f"--data.cache_dir={source.parent / 'cache'}", "--data.batch_size=4", *extra]

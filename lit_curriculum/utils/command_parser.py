@@ -121,7 +121,7 @@ def parser_refusal(message: str, known: Iterable[str], command: str = "fit") -> 
         return ValueError(f"{place}: {path} has no option {option}{near}{help_}")
     if no_class is not None:
         module, name = no_class["module"] or "lit_curriculum", no_class["name"] or no_class["bare"]
-        found = difflib.get_close_matches(name, dir(importlib.import_module(module)), n=1)
+        near_names = difflib.get_close_matches(name, dir(importlib.import_module(module)), n=1)
         hint = (
             f"did you mean {module}.{found[0]}?" if found else "give a class path, such as lit_curriculum.IterITPolicy."
         )

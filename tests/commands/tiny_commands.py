@@ -52,7 +52,7 @@ def layer(place: Path, metrics: dict[str, Any], policy: dict[str, Any] = ORDERED
 def arguments(place: Path, *extra: str) -> list[str]:
     return [
         "--config", str(CONFIGS / "base.yaml"), "--config", str(place / "layer.yaml"),
-        "--model", "lit_curriculum.CausalLMModule", f"--model.source={place / 'model'}",
+        f"--model.source={place / 'model'}",
         f"--data.path={place / 'data.jsonl'}", f"--data.cache_dir={place / 'cache'}", "--trainer.accelerator=cpu",
         f"--trainer.default_root_dir={place / 'runs'}", "--trainer.enable_progress_bar=false",
         "--trainer.enable_model_summary=false", *extra,

@@ -24,7 +24,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def test_vocabulary_is_what_the_model_config_states(tokenizer: PreTrainedTokenizerFast) -> None:
     config = yaml.safe_load((Path(__file__).parents[2] / "configs" / "model" / "tiny.yaml").read_text())
-    options = config["model"]["init_args"]["config"]
+    options = config["model"]["config"]
     assert len(tokenizer) == TINY_VOCAB_SIZE == options["vocab_size"] == 102
     assert tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == list(range(6))
     assert [options[f"{name}_token_id"] for name in ("pad", "bos", "eos")] == [

@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     model = make_model(tmp_path / "model", context_length=512)
     path = tmp_path / "configs" / "model" / "smollm2.yaml"
     config = yaml.safe_load(path.read_text())
-    config["model"]["init_args"]["source"] = str(model)
+    config["model"]["source"] = str(model)
     path.write_text(json.dumps(config | QUIET))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
