@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, get_loader  # type: ignore[attr-defined]
 
 from lit_curriculum.commands.configured import check_scores, refuse_learned
+from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.reasons import entry_reasons
+from lit_curriculum.data.instruction_data import InstructionData
+from lit_curriculum.difficulty.base import DifficultyMetric
+from lit_curriculum.difficulty.engine import Autocast, TokenBudget
 from lit_curriculum.difficulty.score_store import merge_scores, read_scores
 from lit_curriculum.difficulty.table import DifficultyTable
+from lit_curriculum.loop.planner import StagePlanner
+from lit_curriculum.models.loading import ModelSource
 from lit_curriculum.types import Example, ExampleStore, Plan
 from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.files import atomic_path
@@ -38,9 +48,11 @@ def merge_command(args: Sequence[str]) -> None:
 
 
 def select_command(args: Sequence[str]) -> None:
-    """Write what ``curriculum.policy`` would train on in its first stage; no weights are read.
+    """``lit-curriculum select``: write what ``curriculum.policy`` would train on in its first stage; reads no weights.
 
-    Started as several processes, the first one does it and the others end at once.
+    Of several processes, the first one does it and the others end at once. Lightning is imported only for a model or
+    data module other than the default ones, and transformers only for data that were not encoded before. Of the options
+    of trainer and model it then looks only at those that it needs.
 
     Each line of ``--out`` holds id, messages, weight, rank (1 is trained on first), the scores, the reason for the
     pick, ability and source, and every other field of the record.
@@ -48,20 +60,16 @@ def select_command(args: Sequence[str]) -> None:
     Raises:
         ValueError: the scores are not of these data, this encoding or these formulas.
     """
-    from lit_curriculum.commands.run import CurriculumCLI, curriculum_of, training_examples
-
     parser = CommandParser("select", "Write the examples that a policy chooses from stored scores.", takes_run=True)
     parser.add_argument("--scores", type=Path, default=None, help="DIR/scores.parquet of lit-curriculum score")
     parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
     own, rest = parser.parse_with_run(args)
-    cli = CurriculumCLI(rest, run=False)
-    if not cli.trainer.is_global_zero:
+    if any(int(os.environ.get(name) or 0) for name in _RANK):
         return  # there is one choice and one file, and nothing here that processes could share
     stored = None if own.scores is None else read_scores(own.scores)
-    planner = curriculum_of(cli.trainer).planner
+    planner, examples, num_stages = _configure_light(rest) or _configure(rest)
     refuse_learned(planner.metrics, "select")
-    examples = training_examples(cli.trainer, cli.model, cli.datamodule)
-    planner.setup(examples, cli.trainer.max_epochs or 1)
+    planner.setup(examples, num_stages)
     if stored is not None:
         check_scores(stored, {n: m.formula for n, m in planner.metrics.items()}, examples)
         stored.enter(planner.table, examples)
@@ -75,6 +83,139 @@ def select_command(args: Sequence[str]) -> None:
     plan, table, policy = planner.plan(0).plan, planner.table, planner.policy
     _write(own.out, _lines(examples, table, plan, entry_reasons(policy, table, plan)))
     print(f"selected {len(plan)} of {len(examples)} examples with {type(policy).__name__}: {own.out}")
+
+
+_RANK = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""Environment variables that launchers set to a number other than zero for all processes but the first."""
+Configured = tuple[StagePlanner, ExampleStore, int]
+"""Planner, examples and the number of stages of a run."""
+
+
+def _configure(args: Sequence[str]) -> Configured:
+    """The run as ``lit-curriculum fit`` would configure it."""
+    from lit_curriculum.commands.run import CurriculumCLI, curriculum_of, training_examples
+
+    cli = CurriculumCLI(args, run=False)
+    examples = training_examples(cli.trainer, cli.model, cli.datamodule)
+    return curriculum_of(cli.trainer).planner, examples, cli.trainer.max_epochs or 1
+
+
+def _configure_light(args: Sequence[str]) -> Configured | None:
+    """The same without Lightning, for the default model and data module; none for others or where anything is wrong."""
+    layers = Layers()
+    try:
+        layers.read(args)
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return None
+    num_stages = layers.trainer.get("max_epochs")
+    if layers.data_class != _DATA or layers.model_class != _MODEL or type(num_stages) is not int or num_stages < 1:
+        return None
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile)
+    parser.add_argument("--seed_everything", type=bool | int, default=0)
+    parser.add_function_arguments(make_planner, "curriculum")
+    parser.add_subclass_arguments(InstructionData, "data", required=True)
+    try:
+        config = parser.parse_args(layers.rest)
+    except ArgumentError:
+        return None
+    if config.curriculum.seed is None:
+        config.curriculum.seed = int(config.seed_everything or 0)
+    init = parser.instantiate_classes(config)
+    data: InstructionData = init.data
+    data.model = ModelSource(**{f.name: layers.model[f.name] for f in fields(ModelSource) if f.name in layers.model})
+    data.read()
+    return make_planner(**init.curriculum), data.train_store, num_stages
+
+
+def make_planner(
+    policy: CurriculumPolicy,
+    metrics: dict[str, DifficultyMetric] | None = None,
+    seed: int | None = None,
+    token_budget: TokenBudget = "device",
+    autocast: Autocast = "none",
+    training_loss_metric: str | None = None,
+    reuse_scores: bool = False,
+) -> StagePlanner:
+    """The planner of a run; the options are those of :class:`~lit_curriculum.CurriculumCallback`."""
+    del token_budget, reuse_scores
+    return StagePlanner(policy, metrics, seed or 0, training_loss_metric, autocast)
+
+
+class Layers:
+    """Options of a run in layers, those of trainer and model taken as they are written."""
+
+    def __init__(self) -> None:
+        self.trainer: dict[str, Any] = {}
+        self.model: dict[str, Any] = {}
+        """Arguments of the model."""
+        self.model_class: str | None = None
+        self.data_class: str | None = None
+        self.rest: list[str] = []
+        """All other options, with a data class that is free of Lightning."""
+
+    def read(self, args: Sequence[str]) -> None:
+        """Take in options of the command line.
+
+        Raises:
+            ValueError: an option has no value, or a layer is no mapping.
+            OSError: a layer cannot be read.
+        """
+        given = iter(args)
+        for arg in given:
+            option, sep, text = arg.partition("=")
+            value = text if sep else next(given, None)
+            if value is None or not option.startswith("-"):
+                raise ValueError(arg)
+            keys = option.removeprefix("--").split(".")
+            if option in ("-c", "--config"):
+                self._layer(_load(Path(value).read_text(encoding="utf-8")))
+            elif keys[0] in ("trainer", "model"):
+                # Texts that look like numbers stay texts: a commit, the name of a folder.
+                is_text = keys[0] == "model" and keys[-1] in ("source", "tokenizer", "revision") and value != "null"
+                self._block(keys[0], _nested(keys[1:], value if is_text else _load(value)))
+            elif option in ("--data", "--data.class_path"):
+                self._layer({"data": _load(value)})
+            else:
+                self.rest.append(f"{option}={value}")
+
+    def _layer(self, layer: Any) -> None:
+        if not isinstance(layer, dict):
+            raise ValueError("a layer is no mapping")
+        for name in ("trainer", "model"):
+            self._block(name, layer.pop(name, {}))
+        data = layer.get("data")
+        if isinstance(data, str):
+            layer["data"] = data = {"class_path": data}
+        if isinstance(data, dict) and "class_path" in data:
+            self.data_class, data["class_path"] = data["class_path"], f"{InstructionData.__module__}.InstructionData"
+        if layer:
+            self.rest.append(f"--config={yaml.safe_dump(layer)}")
+
+    def _block(self, name: str, value: Any) -> None:
+        if isinstance(value, str) and name == "model":
+            value = {"class_path": value}
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} is no mapping")
+        if name == "trainer":
+            self.trainer |= value
+            return
+        self.model_class = value.pop("class_path", self.model_class)
+        options = value.pop("init_args", {}) | value
+        if isinstance(options.get("config"), dict) and isinstance(self.model.get("config"), dict):
+            options["config"] = self.model["config"] | options["config"]
+        self.model |= options
+
+
+_load = get_loader("yaml")
+_MODEL, _DATA = "lit_curriculum.CausalLMModule", "lit_curriculum.InstructionDataModule"
+
+
+def _nested(keys: Sequence[str], value: Any) -> Any:
+    """``{"a": {"b": value}}`` for keys a and b."""
+    for key in reversed(keys):
+        value = {key: value}
+    return value
 
 
 def _lines(

@@ -11,17 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from lit_curriculum.data.template import ChatTemplate, Turn
-from lit_curriculum.data.tokenize import Boundary, Span, ViewText, tokenize, tokenizer_fingerprint
+from lit_curriculum.data.tokenize import Boundary, Span, Tokenizer, ViewText, tokenize, tokenizer_fingerprint
 from lit_curriculum.types import EncodedView, Message
 from lit_curriculum.utils.options import check_choice, check_range
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 VERSION = 2
 """Raised whenever the same options give other tokens, so that no older cache is used."""
@@ -61,7 +58,7 @@ class EncodeOptions:
             check_choice(f"data.{name}", getattr(self, name), get_args(kind))
 
 
-def choose_max_length(max_length: int | None, context_length: int | None, tokenizer: PreTrainedTokenizerBase) -> int:
+def choose_max_length(max_length: int | None, context_length: int | None, tokenizer: Tokenizer) -> int:
     """The first that is known of the option, the model's context and the tokenizer's limit.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lit_curriculum.data.cache import build_store, known_store, request_digest, requested_store
 from lit_curriculum.data.encode import (
@@ -26,14 +26,11 @@ from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
 from lit_curriculum.data.records import identify
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.data.template import resolve_template, template_key
-from lit_curriculum.data.tokenize import Boundary
+from lit_curriculum.data.tokenize import Boundary, Tokenizer
 from lit_curriculum.types import Example
 from lit_curriculum.utils import hub
 from lit_curriculum.utils.files import write_atomic
 from lit_curriculum.utils.options import check_range
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 class InstructionData:
@@ -118,14 +115,14 @@ class InstructionData:
             malformed=malformed, empty_response=empty_response, duplicate=duplicate, too_long=too_long
         )
         self.limit = limit
-        self.tokenizer: PreTrainedTokenizerBase | None = None
-        """The tokenizer, with the chat template in use; known from :meth:`read` on."""
+        self.tokenizer: Tokenizer | None = None
+        """The tokenizer with the chat template in use, once :meth:`encoder` has loaded it."""
         self.val_store: EncodedStore | None = None
         """The validation data; none where neither ``val_path`` nor ``val_fraction`` is given."""
         self.model: Any = None
         """What names tokenizer and context length where the options do not; in a run it is the trainer's module."""
 
-    def build_tokenizer(self) -> PreTrainedTokenizerBase:
+    def build_tokenizer(self) -> Tokenizer:
         """The tokenizer named by the option, else the model's own.
 
         Raises:

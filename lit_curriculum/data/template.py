@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import TemplateError
 
+from lit_curriculum.data.tokenize import Tokenizer
 from lit_curriculum.types import Message
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class ChatTemplate:
         text: The template.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, name: str, text: str) -> None:
+    def __init__(self, tokenizer: Tokenizer, name: str, text: str) -> None:
         self.tokenizer = tokenizer
         self.name = name
         self.text = text
@@ -148,7 +146,7 @@ class ChatTemplate:
         return max((end for _, end in offsets if end <= common), default=0)
 
 
-def resolve_template(tokenizer: PreTrainedTokenizerBase, template: str = "auto") -> ChatTemplate:
+def resolve_template(tokenizer: Tokenizer, template: str = "auto") -> ChatTemplate:
     """The chat template that an option names.
 
     Args:
@@ -202,5 +200,5 @@ def _packaged(name: str) -> str:
     return resources.files("lit_curriculum.data").joinpath("templates", f"{name}.jinja").read_text(encoding="utf-8")
 
 
-def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+def _adds_bos(tokenizer: Tokenizer) -> bool:
     return tokenizer.bos_token_id is not None and tokenizer("x")["input_ids"][:1] == [tokenizer.bos_token_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from lit_curriculum.types import EncodedView
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+Tokenizer: TypeAlias = "PreTrainedTokenizerBase"
+"""A tokenizer of transformers, which is imported only where one is loaded."""
 Boundary = Literal["whole", "split"]
 Span = tuple[int, int]
 
@@ -27,7 +29,7 @@ class ViewText(NamedTuple):
     """Character ranges whose tokens are scored, left to right."""
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, views: Sequence[ViewText], boundary: Boundary) -> list[EncodedView]:
+def tokenize(tokenizer: Tokenizer, views: Sequence[ViewText], boundary: Boundary) -> list[EncodedView]:
     """Tokens of each view; the texts bring their special tokens along, none is added.
 
     Args:
@@ -71,7 +73,7 @@ def tokens_in_spans(offsets: NDArray[np.int64], spans: Iterable[Span]) -> NDArra
     return scored
 
 
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
     """32 hexadecimal digits over a tokenizer's rules, vocabulary and special tokens."""
     content: dict[str, Any] = {"special": {k: str(v) for k, v in tokenizer.special_tokens_map.items()}}
     if tokenizer.is_fast:
@@ -84,7 +86,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _tokenize_pieces(tokenizer: PreTrainedTokenizerBase, views: Sequence[ViewText]) -> list[EncodedView]:
+def _tokenize_pieces(tokenizer: Tokenizer, views: Sequence[ViewText]) -> list[EncodedView]:
     pieces = [list(_pieces(view)) for view in views]
     flat = [text for row in pieces for text, _ in row]
     options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}

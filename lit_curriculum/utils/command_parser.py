@@ -122,9 +122,9 @@ def parser_refusal(message: str, known: Iterable[str], command: str = "fit") -> 
     if no_class is not None:
         module, name = no_class["module"] or "lit_curriculum", no_class["name"] or no_class["bare"]
         near_names = difflib.get_close_matches(name, dir(importlib.import_module(module)), n=1)
-        hint = (
-            f"did you mean {module}.{found[0]}?" if found else "give a class path, such as lit_curriculum.IterITPolicy."
-        )
+        hint = "give a class path, such as lit_curriculum.IterITPolicy."
+        if near_names:
+            hint = f"did you mean {module}.{near_names[0]}?"
         given = name if no_class["bare"] else f"{module}.{name}"
         return ValueError(f"{place}: there is no class {given}; {hint}")
     types, value = list(dict.fromkeys(_EXPECTED.findall(text))), _VALUE.search(message)
