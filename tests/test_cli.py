@@ -154,6 +154,83 @@ def test_a_run_is_continued_by_the_name_of_its_folder(source: Path, capsys: pyte
     assert "stage-0.jsonl" not in stages
 
 
+@pytest.mark.parametrize(
+    ("option", "place", "nearest"),
+    [
+        ("--curriculum.policy.fracton=0.2", "curriculum.policy", "fraction"),
+        ("--curriculum.polcy=x", "--curriculum.polcy", "--curriculum.policy"),
+        ("--curriculm.policy=x", "--curriculm.policy", "--curriculum.policy"),
+        ("--data.pth=x", "data", "path"),
+        ("--model.sorce=x", "model", "source"),
+        ("--model.lora.rnk=3", "model.lora", "rank"),
+        ("--model.optimizer.lrr=3", "model.optimizer", "lr"),
+        ("--trainer.max_epoch=3", "--trainer.max_epoch", "--trainer.max_epochs"),
+        ("--curriculum.policy=lit_curriculum.IterITPolic", "curriculum.policy", "lit_curriculum.IterITPolicy"),
+        ("--curriculum.policy=UniformPolic", "curriculum.policy", "lit_curriculum.UniformPolicy"),
+        ("--model=lit_curriculum.CausalModule", "model", "lit_curriculum.CausalLMModule"),
+        ("--curriculum.metrics={a: {class_path: lit_curriculum.Lenth}}", "curriculum.metrics", "lit_curriculum.Length"),
+        ("--trainer.callbacks+=lit_curriculum.LedgerWrter", "trainer.callbacks", "lit_curriculum.LedgerWriter"),
+    ],
+)
+def test_what_does_not_exist_gets_the_nearest_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, place: str, nearest: str
+) -> None:
+    error = refusal(capsys, tmp_path / "model", tmp_path / "data.jsonl", option)
+    assert place in error
+    assert f"did you mean {nearest}?" in error
+
+
+def test_a_wrong_name_in_a_layer_gets_the_nearest_name_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = tmp_path / "mine.yaml"
+    for text, nearest in (("trainr: {max_epochs: 3}", "--trainer.max_epochs"), ("data: {pth: x}", "path")):
+        layer.write_text(text)
+        error = refusal(capsys, tmp_path / "model", tmp_path / "data.jsonl", "--config", str(layer))
+        assert f"did you mean {nearest}?" in error
+
+
+@pytest.mark.parametrize(
+    ("args", "nearest"),
+    [
+        (["fitt"], "fit"),
+        (["explan", "runs"], "explain"),
+        (["merge", "a", "--out", "b", "--outt", "c"], "--out"),
+        (["select", "--out", "x", "--scroes", "y"], "--scores"),
+        (["plan", "--simulat", "y"], "--simulate"),
+    ],
+)
+def test_commands_and_their_own_options_get_the_nearest_name(
+    capsys: pytest.CaptureFixture[str], args: list[str], nearest: str
+) -> None:
+    assert main(args) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"did you mean {nearest}?" in line
+
+
+@pytest.mark.parametrize("option", ["--trainer.max_epochs=a", "--curriculum.policy.fraction=a", "--curriculum.seed=a"])
+def test_a_value_of_another_type_is_refused_with_place_and_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    error = refusal(capsys, tmp_path / "model", tmp_path / "data.jsonl", option)
+    assert option[2:].partition("=")[0] in error
+    assert "got a;" in error
+
+
+def test_an_error_points_to_a_help_that_has_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = refusal(capsys, tmp_path / "model", tmp_path / "data.jsonl", "--curriculum.policy.fracton=0.2")
+    command = error.rpartition("lit-curriculum ")[2].removesuffix(" lists its options.").split()
+    assert main(command) == 0
+    assert "--curriculum.policy.fraction" in capsys.readouterr().out
+
+
+def test_help_of_fit_lists_the_options_of_the_default_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--help"]) == 0
+    printed = capsys.readouterr().out
+    for option in ("--data.path ", "--model.source ", "--trainer.max_epochs ", "--curriculum.policy ", "--ckpt_path "):
+        assert option in printed
+    assert "--optimizer" not in printed
+    assert "--lr_scheduler" not in printed
+
+
 def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     printed = capsys.readouterr().out

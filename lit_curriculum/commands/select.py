@@ -190,7 +190,7 @@ class Layers:
         if isinstance(data, dict) and "class_path" in data:
             self.data_class, data["class_path"] = data["class_path"], f"{InstructionData.__module__}.InstructionData"
         if layer:
-            self.rest.append(f"--config={yaml.safe_dump(layer)}")
+            self.rest.append(f"--config={yaml.safe_dump(layer, sort_keys=False)}")
 
     def _block(self, name: str, value: Any) -> None:
         if isinstance(value, str) and name == "model":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from sklearn.cluster import KMeans
 from typing_extensions import override
 
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
@@ -52,6 +51,8 @@ class ClusterDraw(Diversity):
             )
         vectors = self.vectors.unit(pool.store, pool.indices)
         seed = int(generator.integers(2**31))
+        from sklearn.cluster import KMeans  # imported here, as it takes long
+
         cluster = KMeans(self.num_clusters, n_init=1, random_state=seed).fit(vectors).labels_.astype(np.int64)
         return draw(cluster, generator.permutation(len(pool)), self.share)[:size]
 

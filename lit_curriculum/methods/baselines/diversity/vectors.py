@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
 from typing_extensions import override
 
 from lit_curriculum.difficulty.words import TextField, field_text
@@ -90,6 +89,8 @@ class TfidfVectors(ExampleVectors):
         counts = ngram_counts([field_text(store[int(i)], self.text) for i in indices], 1)
         if min(counts.shape) < 2 or not counts.nnz:
             return np.zeros((len(indices), 1), dtype=np.float32)
+        from sklearn.decomposition import TruncatedSVD  # imported here, as it takes long
+
         reduce = TruncatedSVD(min(_TFIDF_DIMENSIONS, min(counts.shape) - 1), random_state=0)
         found: Vectors = reduce.fit_transform(tfidf(counts)).astype(np.float32)
         return found

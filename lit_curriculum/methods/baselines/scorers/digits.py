@@ -13,16 +13,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import ChatTemplate, resolve_template
+from lit_curriculum.data.tokenize import Tokenizer
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.batching import pack_by_tokens, pack_unknown, sequence_digest
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.shared_cache import open_cache
-from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype
-from lit_curriculum.models.causal_lm import CausalLMModule
+from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype, ScorerModel
 from lit_curriculum.models.execution.token_nll import check_headless, next_token_logits
 from lit_curriculum.types import Batch, EncodedView, Example, ExampleStore, FloatArray, IntArray, Message
 from lit_curriculum.utils.distributed import broadcast_object, rank_and_world, scatter
@@ -93,7 +92,7 @@ class DigitExpectation(TextMetric):
     def score(self, examples: ExampleStore) -> FloatArray:
         return self.score_by(None, examples)
 
-    def score_by(self, module: CausalLMModule | None, examples: ExampleStore) -> FloatArray:
+    def score_by(self, module: ScorerModel | None, examples: ExampleStore) -> FloatArray:
         """Scores [N] by the scorer's ``module``, or by one that is loaded where it is needed."""
         tokenizer = self.scorer.tokenizer
         template = None if self.template is None else resolve_template(tokenizer, self.template)
@@ -147,12 +146,12 @@ class DigitExpectation(TextMetric):
             return text
         return template.render((Message(role="user", content=text),), "option template", add_generation_prompt=True)
 
-    def _tokens(self, tokenizer: PreTrainedTokenizerBase, text: str) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    def _tokens(self, tokenizer: Tokenizer, text: str) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         # A rendered template brings its special tokens along; a bare prompt gets the tokenizer's own.
         ids = tokenizer(text, add_special_tokens=self.template is None, verbose=False)["input_ids"]
         return np.array(ids, dtype=np.int32)
 
-    def _digit_ids(self, tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None) -> list[int]:
+    def _digit_ids(self, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
         """The token that each digit is right behind the prompt.
 
         Raises:
@@ -194,7 +193,7 @@ def _read_prompt(prompt: str) -> str:
 
 def digit_answers(
     scorer: Scorer,
-    module: CausalLMModule | None,
+    module: ScorerModel | None,
     prompts: Sequence[EncodedView],
     digit_ids: Sequence[int],
     home: Path | None = None,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 
-from lit_curriculum.models.causal_lm import CausalLMModule
+from lit_curriculum.data.tokenize import Tokenizer
+from lit_curriculum.models.loading import ModelSource
 from lit_curriculum.utils import hub
 from lit_curriculum.utils.options import check_choice
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from lit_curriculum.models.causal_lm import CausalLMModule
 
 ScorerDtype = Literal["float32", "bfloat16"]
+ScorerModel: TypeAlias = "CausalLMModule"
+"""A loaded scorer; its class, which imports Lightning, is imported when one is loaded."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,15 @@ class Scorer:
         check_choice("dtype", self.dtype, get_args(ScorerDtype))
 
     @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> Tokenizer:
         """The scorer's own tokenizer."""
         return hub.load_tokenizer(self.source)
 
-    def load(self) -> CausalLMModule:
+    def load(self) -> ScorerModel:
         """The model in evaluation mode, on the GPU of this process if there is one."""
-        module = self._module()
+        from lit_curriculum.models.causal_lm import CausalLMModule  # imports Lightning
+
+        module = CausalLMModule(source=self.source, dtype=self.dtype)
         module.configure_model()
         return module.eval().to(self.device)
 
@@ -55,12 +60,9 @@ class Scorer:
     @property
     def context_length(self) -> int | None:
         """Tokens in the scorer's context; none where its configuration does not say."""
-        return self._module().context_length
+        return ModelSource(source=self.source).context_length
 
     @property
     def device(self) -> torch.device:
         """The current GPU if there is one, else the CPU."""
         return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-    def _module(self) -> CausalLMModule:
-        return CausalLMModule(source=self.source, dtype=self.dtype)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
 from typing_extensions import override
 
 from lit_curriculum.methods.campus.scorer.features import TextEncoder
@@ -57,6 +56,8 @@ class SentenceEncoder(TextEncoder):
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
+            from transformers import AutoModel, AutoTokenizer
+
             with progress_if_interactive():
                 tokenizer = AutoTokenizer.from_pretrained(self.source)
                 model = AutoModel.from_pretrained(self.source, dtype=torch.float32)
