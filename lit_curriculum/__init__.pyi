@@ -2,7 +2,6 @@
 
 from .callbacks.abilities import AbilityMonitor as AbilityMonitor
 from .callbacks.ledger import LedgerWriter as LedgerWriter
-from .callbacks.length_warmup import SequenceLengthWarmup as SequenceLengthWarmup
 from .callbacks.monitor import CurriculumMonitor as CurriculumMonitor
 from .callbacks.run_card import RunCard as RunCard
 from .callbacks.selection_log import SelectionLog as SelectionLog
@@ -54,6 +53,7 @@ from .methods.baselines.diversity.vectors import ExampleVectors as ExampleVector
 from .methods.baselines.diversity.vectors import NgramVectors as NgramVectors
 from .methods.baselines.diversity.vectors import TfidfVectors as TfidfVectors
 from .methods.baselines.interleaved import InterleavedPolicy as InterleavedPolicy
+from .methods.baselines.length_warmup import SequenceLengthWarmup as SequenceLengthWarmup
 from .methods.baselines.loss_sampling import LossSamplingPolicy as LossSamplingPolicy
 from .methods.baselines.loss_weighting import LossWeightingPolicy as LossWeightingPolicy
 from .methods.baselines.online_mixture import OnlineMixturePolicy as OnlineMixturePolicy

@@ -1,1 +1,1 @@
-"""Lightning callbacks: the curriculum loop, and what watches it."""
+"""Lightning callbacks that watch a curriculum: monitor, ledger, run card, abilities and logs."""

@@ -1,4 +1,4 @@
-"""What scoring costs beside training, and how near both come to what the machine can do."""
+"""Measures what scoring costs beside training, and how close both come to the machine's limit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _REPEATS = 3
 
 
 class CostMeter:
-    """Adds up seconds and tokens of training and of refreshes; kept in checkpoints.
+    """Sums of seconds and tokens of training and refreshes; kept in checkpoints.
 
-    The machine's limit is the rate of a product of square matrices in the type of the weights, timed once on the
-    model's device. Operations are counted as ``lit-curriculum plan`` counts them, so padding counts as idleness.
+    The machine's limit is the rate of a product of square matrices in the data type of the weights, timed once on the
+    model's device. Operations are counted as ``lit-curriculum plan`` counts them, so padding counts as idle time.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class CostMeter:
         self._ranks = 1
 
     def measure(self, module: LightningModule, ranks: int) -> None:
-        """Time the machine and look at the model, once."""
+        """Time the machine and count the model's parameters, once."""
         self._ranks = ranks
         weights = next(iter(module.parameters()), None)
         if weights is not None and isinstance(module, CausalLMModule) and not module.trust_remote_code:
@@ -56,7 +56,7 @@ class CostMeter:
             if seconds["training"] and tokens["training"]:
                 found["machine/training_share_of_limit"] = work / seconds["training"] / self._ranks / self._limit
             if seconds["scoring"] and tokens["scoring"]:
-                # The output head's part is left out: how many positions were scored is not known here.
+                # Without the output head, since the number of scored positions is not known here.
                 scored = self._footprint.forward_flops(tokens["scoring"], 0)
                 found["machine/scoring_share_of_limit"] = scored / seconds["scoring"] / self._ranks / self._limit
             found["machine/limit_flops"] = self._limit
@@ -72,7 +72,7 @@ class CostMeter:
 
 
 def machine_limit(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a product of two square matrices, the best of a few; larger ones on faster machines."""
+    """Operations per second of a matrix product, the best of a few; larger matrices on faster machines."""
     generator = torch.Generator().manual_seed(0)
     rate = 0.0
     for side in _SIDES:
@@ -85,7 +85,7 @@ def machine_limit(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def _seconds(one: Tensor) -> float:
-    """Of one product."""
+    """Time one product."""
     started = time.perf_counter()
     product = one @ one
     product[0, 0].item()  # waits for the device

@@ -1,4 +1,4 @@
-"""Writes the ledger of a run as it goes, whatever interrupts it."""
+"""Writes the ledger of a run during training, and continues it after a resume."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing_extensions import override
 from lit_curriculum.callbacks import ledger_tables as parts
 from lit_curriculum.difficulty.training_losses import TrainingLossCollector, has_losses
 from lit_curriculum.loop.checks import curriculum_data
-from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.hooks import CurriculumObserver, run_folder
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.loop.resume import batches_done
 from lit_curriculum.report.ledger import (
@@ -42,19 +42,17 @@ _PARENTS = 4  # how far above a checkpoint the folder of its run is looked for
 
 
 class LedgerWriter(Callback, CurriculumObserver):
-    """Writes a run's ledger: the examples that were scored, chosen and trained on, with the reasons.
+    """Writes the scores, choices, reasons and losses of all examples to ``ledger/`` in the run's folder.
 
-    It is the folder ``ledger/`` beside the run's log; :mod:`~lit_curriculum.report.ledger` describes the files.
-
-    A stage has two parts: what was decided, written before it, and what training showed, written when it has ended.
-    Each is whole or absent, so a run that is killed leaves a ledger of all that it finished. A continued run takes
-    the earlier parts over, links where the disk allows it, leaves out what comes after its checkpoint, and ends with
-    the ledger of the run that was never killed. Losses are those of the training steps, where the module returns
-    them (``index``, ``nll_sum``, ``num_scored``, each [B]); nothing is computed for the ledger. Rank zero writes.
+    :mod:`~lit_curriculum.report.ledger` describes the files. A stage has two: the decision, written before the stage,
+    and the losses of training, written after it. Each is written atomically, so a killed run leaves a ledger of all
+    that it finished. A resumed run takes over the files up to its checkpoint, as links where the disk allows it, and
+    ends with the ledger of an uninterrupted run. Losses come from the training steps, where the module returns
+    ``index``, ``nll_sum`` and ``num_scored``, each [B]; nothing is computed for the ledger. Rank zero writes.
 
     Args:
         dirpath: Folder to write to; by default the logger's folder, or the trainer's root folder without a logger.
-        text_chars: Characters of instruction and of response that are kept for people to read and search.
+        text_chars: Characters of instruction and response to keep for reading and searching.
 
     Raises:
         ValueError: an option is out of range.
@@ -78,10 +76,7 @@ class LedgerWriter(Callback, CurriculumObserver):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._reset()
-            # The log's folder is rank zero's, which all ranks have to ask for.
-            self._folder = Path(self.dirpath or trainer.log_dir or trainer.default_root_dir) / FOLDER
-
-    # -- what the run does -------------------------------------------------------------------------------------
+            self._folder = run_folder(trainer, self.dirpath) / FOLDER
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
@@ -93,11 +88,10 @@ class LedgerWriter(Callback, CurriculumObserver):
         self._stage, self._seconds, self._losses = report.stage, 0.0, TrainingLossCollector()
         if not trainer.is_global_zero:
             return
-        store = curriculum_data(trainer).train_store
         now = parts.state_of(report)
         start = 0 if self._before is None else len(self._before.times)
-        if len(store) > start or report.stage == 0:
-            batches = parts.example_tables(store, start, self.text_chars)
+        if len(report.store) > start or report.stage == 0:
+            batches = parts.example_tables(report.store, start, self.text_chars)
             parts.write_part(part(self._folder, EXAMPLES, report.stage), batches, parts.EXAMPLE)
         rows = parts.planned_table(now, self._before, report.plan)
         self._write(PLANNED, report.stage, rows, parts.planned_info(report, trainer.global_step))
@@ -122,7 +116,7 @@ class LedgerWriter(Callback, CurriculumObserver):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Where the curriculum's own hook was called before, the stage has been ended by the next one's plan.
+        # If the curriculum's hook ran first, the plan of the next stage has ended this one already.
         if self._folder is not None and self._stage == trainer.current_epoch:
             sampler = curriculum_data(trainer).sampler
             assert sampler.plan is not None
@@ -148,10 +142,8 @@ class LedgerWriter(Callback, CurriculumObserver):
         assert self._folder is not None
         parts.write_part(part(self._folder, kind, stage), rows.to_batches(1 << 17), rows.schema, info)
 
-    # -- where a ledger begins, or resumes -----------------------------------------------------------------------
-
     def _begin(self, trainer: Trainer, stage: int, report: StageReport | None) -> None:
-        """Make the folder ready for the parts from ``stage`` on, once in a run."""
+        """Prepare the folder for the files from ``stage`` on, once in a run."""
         if self._begun or self._folder is None:
             return
         self._begun = True
@@ -183,7 +175,7 @@ class LedgerWriter(Callback, CurriculumObserver):
         write_atomic(self._folder / INFO, json.dumps(info, indent=1) + "\n")
 
     def _take_over(self, trainer: Trainer, stage: int) -> bool:
-        """Have the parts before ``stage`` of the run that is continued; false where it has left none."""
+        """Take over the files before ``stage`` of the run that is resumed; false if it has left none."""
         assert self._folder is not None
         places = [] if trainer.ckpt_path is None else [p / FOLDER for p in Path(trainer.ckpt_path).parents][:_PARENTS]
         if self._continued is not None:
@@ -191,7 +183,7 @@ class LedgerWriter(Callback, CurriculumObserver):
         source = next((p for p in places if part(p, PLANNED, stage - 1).exists()), None)
         if source is None:
             rank_zero_warn(
-                f"the ledger begins with stage {stage}: the run that is continued has left none with its checkpoint "
+                f"the ledger begins with stage {stage}: the run that is resumed has left none beside its checkpoint "
                 f"{trainer.ckpt_path}."
             )
             return False
@@ -205,8 +197,6 @@ class LedgerWriter(Callback, CurriculumObserver):
                 if s > kept:
                     part(self._folder, kind, s).unlink()
         return True
-
-    # -- state -------------------------------------------------------------------------------------------------
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -225,7 +215,7 @@ class LedgerWriter(Callback, CurriculumObserver):
 
 
 def _free_name(folder: Path) -> Path:
-    """A name beside ``folder`` for the ledger of another run that is now in ``folder``."""
+    """A free name beside ``folder``, to move the ledger of another run to."""
     number = 1
     while (free := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1
@@ -233,7 +223,7 @@ def _free_name(folder: Path) -> Path:
 
 
 def _link(source: str, target: str) -> None:
-    """A second name for a file that is only ever replaced, never changed; a copy where the disk has no links."""
+    """Link a file that is only ever replaced, never changed; copy it where the disk has no links."""
     try:
         os.link(source, target)
     except OSError:

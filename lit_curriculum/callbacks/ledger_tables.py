@@ -1,7 +1,4 @@
-"""The tables of the ledger, made of what a stage decided and of what training showed.
-
-:mod:`lit_curriculum.report.ledger` says what they hold.
-"""
+"""Builds and writes the tables of the ledger; :mod:`lit_curriculum.report.ledger` describes them."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ IDENTITY = ("id", "content_hash", "source", "ability")
 
 
 def example_columns(store: ExampleStore, indices: IntArray) -> dict[str, list[str | None]]:
-    """:data:`IDENTITY` of some examples: name -> [K] values."""
+    """Columns :data:`IDENTITY` of the examples ``indices`` [K]: name -> [K] values."""
     if isinstance(store, EncodedStore):
         found: dict[str, list[str | None]] = store.columns(IDENTITY, indices).to_pydict()
         return found
@@ -34,7 +31,7 @@ def example_columns(store: ExampleStore, indices: IntArray) -> dict[str, list[st
 
 
 def texts(store: ExampleStore, start: int, stop: int) -> tuple[list[str], list[str]]:
-    """Instructions and responses of the examples from ``start`` up to ``stop``."""
+    """Instructions and responses of the examples from ``start`` to before ``stop``."""
     if not isinstance(store, EncodedStore):
         examples = [store[i] for i in range(start, stop)]
         return [e.instruction for e in examples], [e.response for e in examples]
@@ -55,7 +52,7 @@ PROBLEM = pa.schema([(name, pa.string()) for name in ("kind", "source", "id", "r
 
 
 def state_of(report: StageReport) -> StageState:
-    """All examples as of the decision for a stage."""
+    """State of all examples at the decision for a stage."""
     table, plan = report.table, report.plan
     n = table.num_examples
     candidate = np.zeros(n, np.bool_)
@@ -75,7 +72,7 @@ def state_of(report: StageReport) -> StageState:
 
 
 def moved(metric: str, now: StageState, before: StageState | None) -> BoolArray:
-    """[N] true where an example's score by ``metric``, or its age, is not what it was."""
+    """[N] true where an example's score by ``metric``, or the stage of the score, has changed."""
     differs = np.ones(len(now.times), np.bool_)
     if before is not None:
         new, old = now.scores[metric][: len(before.times)], before.scores[metric]
@@ -85,12 +82,12 @@ def moved(metric: str, now: StageState, before: StageState | None) -> BoolArray:
 
 
 def planned_table(now: StageState, before: StageState | None, plan: Plan) -> pa.Table:
-    """The columns of ``planned/stage-<s>.parquet``.
+    """Table of ``planned/stage-<s>.parquet``.
 
     Args:
-        now: As of this decision.
-        before: As of the one before; none at first.
-        plan: What was decided.
+        now: State at this decision.
+        before: State at the decision before; none at first.
+        plan: The plan of this decision.
     """
     differs = now.times > 0
     if before is None:
@@ -109,7 +106,7 @@ def planned_table(now: StageState, before: StageState | None, plan: Plan) -> pa.
         columns[f"score.{metric}"] = pa.array(scores, mask=np.isnan(scores))
         columns[f"scored_at.{metric}"] = pa.array(now.scored_at[metric][rows])
     columns["candidate"] = pa.array(now.candidate[rows])
-    # Sorted by example and then by place, the places of all rows lie one behind the other.
+    # Sorted by example and then by place, so that the places of each row are adjacent.
     by_example = np.argsort(plan.indices, kind="stable").astype(np.int32)
     ends = np.concatenate([[0], np.cumsum(now.times[rows])]).astype(np.int32)
     columns["places"] = pa.ListArray.from_arrays(pa.array(ends), pa.array(by_example))
@@ -122,7 +119,7 @@ def planned_table(now: StageState, before: StageState | None, plan: Plan) -> pa.
 
 
 def planned_info(report: StageReport, step: int) -> dict[str, Any]:
-    """What is kept of a decision as a whole."""
+    """Facts of the whole decision, stored beside the rows."""
     learning = report.learning
     return {
         "stage": report.stage, "step": step, "selected": len(report.plan), "candidates": len(report.candidates),
@@ -134,10 +131,10 @@ def planned_info(report: StageReport, step: int) -> dict[str, Any]:
 
 
 def trained_table(entries: IntArray, indices: IntArray, losses: FloatArray) -> pa.Table:
-    """The columns of ``trained/stage-<s>.parquet``.
+    """Table of ``trained/stage-<s>.parquet``.
 
     Args:
-        entries: What was trained on, with repeats.
+        entries: Indices of the entries that were trained on, with repeats.
         indices: [K] examples with a loss, rising.
         losses: [K] their last losses.
     """
@@ -156,7 +153,7 @@ def trained_table(entries: IntArray, indices: IntArray, losses: FloatArray) -> p
 
 
 def example_tables(store: ExampleStore, start: int, text_chars: int) -> Iterator[pa.RecordBatch]:
-    """The examples from index ``start`` on, a few at a time."""
+    """Yield the examples from index ``start`` on, in batches."""
     tokens, scored = store.lengths(CONDITIONED), store.num_scored(CONDITIONED)
     for low in range(start, len(store), _ROWS):
         high = min(low + _ROWS, len(store))
@@ -172,20 +169,20 @@ def example_tables(store: ExampleStore, start: int, text_chars: int) -> Iterator
 
 
 def problem_table(report: ProblemReport | None) -> pa.Table:
-    """The columns of ``dropped.parquet``; no rows where the data module keeps no account."""
+    """Table of ``dropped.parquet``; empty where the data module reports no problems."""
     problems = [] if report is None else report.problems
     return pa.table({name: [str(getattr(p, name)) for p in problems] for name in PROBLEM.names}, schema=PROBLEM)
 
 
 def write_part(path: Path, batches: Sequence[pa.RecordBatch] | Iterator[pa.RecordBatch], schema: pa.Schema,
                info: Mapping[str, Any] | None = None) -> None:  # fmt: skip
-    """Write a Parquet file that is whole or absent.
+    """Write a Parquet file atomically.
 
     Args:
         path: The file.
         batches: Its rows.
         schema: Its columns.
-        info: Kept beside them, as JSON.
+        info: Facts stored as JSON in the file's metadata.
     """
     schema = schema.with_metadata({} if info is None else {STAGE_META: json.dumps(dict(info)).encode()})
     words = {"ability", "candidate", "weight", "kind", "action", "reason", "times"}

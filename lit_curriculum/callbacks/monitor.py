@@ -1,10 +1,10 @@
-"""Everything about a curriculum that a log can show: scalars, histograms, figures and examples to read."""
+"""Log what the curriculum decides: scalars, histograms, figures and examples to read."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -15,64 +15,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from typing_extensions import override
 
-from lit_curriculum.callbacks import loggers as log_sinks
+from lit_curriculum.callbacks import loggers
 from lit_curriculum.callbacks.cost_meter import CostMeter
-from lit_curriculum.callbacks.loggers import Layout
-from lit_curriculum.callbacks.stage_history import StageHistory
+from lit_curriculum.callbacks.loggers import Layout, Options
+from lit_curriculum.callbacks.stage_history import StageHistory, example_rows, figures_of
 from lit_curriculum.difficulty.base import DifficultyMetric
-from lit_curriculum.loop.callback import CurriculumCallback
+from lit_curriculum.loop.callback import CurriculumCallback, find_curriculum
 from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
-from lit_curriculum.report.figures import correlation_matrix, share_matrix
-from lit_curriculum.report.ledger_views import drift, rank_correlations, shown_stages
-from lit_curriculum.types import CONDITIONED, IntArray
+from lit_curriculum.types import CONDITIONED
 from lit_curriculum.utils.options import check_range, flat_options
 
-_REACHED = ("train/loss", "val/loss", "val/accuracy")
+_FINAL_VALUES = ("train/loss", "val/loss", "val/accuracy")
+_FIGURE_SHARE = 0.005  # of the run's time so far that figures may take, with those at its end
+_FIRST_DRAWING = 0.5  # seconds, as long as no figures have been drawn
 
-Options = dict[str, str | int | float | bool]
-
-
-def options_of_run(trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> Options:
-    """Policy with its options, metrics, seed, stages, batch, data and model, under their names in yaml."""
-    data, policy = curriculum_data(trainer), curriculum.policy
-    given = flat_options("curriculum.policy", policy)
-    for name, metric in curriculum.metrics.items():
-        given |= flat_options(f"curriculum.metrics.{name}", metric)
-    return {
-        **{k: v if isinstance(v, (str, int, float)) else str(v) for k, v in given.items() if v is not None},
-        **{f"curriculum.metrics.{name}": m.formula for name, m in curriculum.metrics.items()},
-        "curriculum.seed": curriculum.seed, "data.batch_size": data.sampler.batch_size,
-        "data.examples": len(data.train_store), "trainer.max_epochs": trainer.max_epochs or 0,
-        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
-        "model.source": str(getattr(module, "source", None) or type(module).__name__),
-        "model.parameters": sum(p.numel() for p in module.parameters()),
-    }  # fmt: skip
-
-
-def log_options(trainer: Trainer, options: Options) -> None:
-    """To every logger but TensorBoard, whose table wants them with what the run has reached."""
-    for logger in trainer.loggers:
-        if trainer.is_global_zero and not isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(options)
-
-
-def log_reached(trainer: Trainer, options: Options) -> None:
-    """Log final values to TensorBoard's table of runs, which has one line for each run.
-
-    A callback with ``logs_final_values`` writes that line instead.
-    """
-    callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
-    if not trainer.is_global_zero or any(getattr(c, "logs_final_values", False) for c in callbacks):
-        return
-    reached = {name: float(trainer.callback_metrics[name]) for name in _REACHED if name in trainer.callback_metrics}
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger) and reached:
-            logger.log_hyperparams(dict(options), reached, step=trainer.global_step)
-
-
-_TEXT = 300
 LAYOUT: Layout = {
     "Learning": {
         "loss": ("Multiline", ["train/loss", "val/loss"]),
@@ -96,7 +54,7 @@ LAYOUT: Layout = {
 
 
 def layout_of(metrics: Iterable[str], tags: Set[str]) -> Layout:
-    """:data:`LAYOUT` and the charts of every metric, without those that none of ``tags`` would fill."""
+    """:data:`LAYOUT` and the charts of every metric, without charts that none of ``tags`` fills."""
     everything = {**LAYOUT, **_difficulty_layout(metrics)}
     found = {
         category: {
@@ -108,7 +66,7 @@ def layout_of(metrics: Iterable[str], tags: Set[str]) -> Layout:
 
 
 def _difficulty_layout(metrics: Iterable[str]) -> Layout:
-    """Quartiles by stage, difficulty of what is trained on, agreement."""
+    """Charts of quartiles by stage, difficulty of the batches, and agreement."""
     charts: dict[str, tuple[str, list[str]]] = {
         f"{m}: median and quartiles": ("Margin", [f"drift/{m}/{q}" for q in ("median", "lower", "upper")])
         for m in metrics
@@ -120,7 +78,7 @@ def _difficulty_layout(metrics: Iterable[str]) -> Layout:
 
 
 def plan_scalars(report: StageReport, history: StageHistory) -> dict[str, float]:
-    """All scalars of a decision, under the tags of the log; those that are not defined are left out."""
+    """All scalars of a decision by tag; undefined ones are left out."""
     learning = report.learning
     found = {
         **report.scalars,
@@ -154,72 +112,31 @@ def plan_scalars(report: StageReport, history: StageHistory) -> dict[str, float]
     return {tag: value for tag, value in found.items() if np.isfinite(value)}
 
 
-def example_rows(
-    report: StageReport, history: StageHistory, count: int
-) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Tables of examples to read by the first metric that the policy reads: tag, columns, rows."""
-    kinds: dict[str, IntArray] = {}
-    metric = next(iter(report.policy.required_metrics), None)
-    if metric is not None:
-        hardness = report.table.hardness(metric)
-        known = np.flatnonzero(np.isfinite(hardness))
-        ordered = known[np.argsort(-hardness[known], kind="stable")]
-        kinds["hardest"], kinds["easiest"] = ordered[:count], ordered[::-1][:count]
-        kinds["newly_hard"] = history.newly_hard(metric, report.metrics[metric].higher_is_harder)[0][:count]
-    kinds["most_often_chosen"] = np.argsort(-history.times, kind="stable")[:count]
-    columns = ["id", "instruction", "response", metric or "score", "stages"]
-    for kind, indices in kinds.items():
-        rows = []
-        for i in indices.tolist():
-            example = report.store[i]
-            score = "-" if metric is None else f"{report.table.scores[metric][i]:.5g}"
-            rows.append(
-                [example.id, example.instruction[:_TEXT], example.response[:_TEXT], score, str(history.times[i])]
-            )
-        if rows:
-            yield kind, columns, rows
-
-
-def figures_of(history: StageHistory, metrics: Mapping[str, DifficultyMetric]) -> dict[str, Callable[[Axes], None]]:
-    """Tag -> what draws it: drift and agreement of stages for each metric, agreement of views, shared examples."""
-    states = [history.state(s) for s in shown_stages(range(len(history)))]
-    names = [str(s.stage) for s in states]
-    found: dict[str, Callable[[Axes], None]] = {}
-    for metric in history.scores:
-        columns = [s.scores[metric] for s in states]
-        if len(states) > 1:
-            found[f"drift/{metric}"] = partial(drift, states=states, metric=metric, unit=metrics[metric].unit)
-            values = rank_correlations(columns)
-            title = f"rank correlation of {metric} between stages"
-            found[f"agreement_of_stages/{metric}"] = partial(
-                correlation_matrix, correlations=values, names=names, label="stage", title=title
-            )
-    views = list(history.scores)
-    if len(views) > 1:
-        values = rank_correlations([states[-1].scores[m] for m in views])
-        title = f"rank correlation of the metrics at stage {names[-1]}"
-        found["agreement_of_views"] = partial(
-            correlation_matrix, correlations=values, names=views, label="", title=title
-        )
-    if len(states) > 1:
-        shares = history.overlaps([s.stage for s in states])
-        title = "share of the row's examples that the column has too"
-        found["shared_examples"] = partial(share_matrix, shares=shares, names=names, label="stage", title=title)
-    return found
-
-
-_FIGURE_SHARE = 0.005  # of the run's time so far that figures may take, with those at its end
-_FIRST_DRAWING = 0.5  # seconds, as long as no figures have been drawn
+def options_of_run(trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> Options:
+    """Options of policy, metrics, trainer, data and model, under their names in yaml."""
+    data, policy = curriculum_data(trainer), curriculum.policy
+    given = flat_options("curriculum.policy", policy)
+    for name, metric in curriculum.metrics.items():
+        given |= flat_options(f"curriculum.metrics.{name}", metric)
+    return {
+        **{k: v if isinstance(v, (str, int, float)) else str(v) for k, v in given.items() if v is not None},
+        **{f"curriculum.metrics.{name}": m.formula for name, m in curriculum.metrics.items()},
+        "curriculum.seed": curriculum.seed, "data.batch_size": data.sampler.batch_size,
+        "data.examples": len(data.train_store), "trainer.max_epochs": trainer.max_epochs or 0,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "model.source": str(getattr(module, "source", None) or type(module).__name__),
+        "model.parameters": sum(p.numel() for p in module.parameters()),
+    }  # fmt: skip
 
 
 class CurriculumMonitor(Callback, CurriculumObserver):
-    """Logs every decision of the curriculum at the training step at which it was made.
+    """Logs every decision of the curriculum, at the training step of the decision.
 
     Scalars go to every logger:
 
     - ``curriculum/``: ``stage``, ``selected`` (entries of the plan), ``overlap`` (share of the distinct examples that
-      the stage before had too), ``candidates``, ``scored_tokens``, ``refresh_seconds`` and its parts, and whatever
-      policy and learned metrics report.
+      the stage before had too), ``candidates``, ``scored_tokens``, ``refresh_seconds`` and its parts, and the scalars
+      of policy and learned metrics.
     - ``turnover/``: ``new`` (share of the distinct examples that no stage before had), ``newly_hard/<metric>`` (share
       of those hard now that were not hard one stage before).
     - ``drift/<metric>/``: quartiles over all examples, ``selected_median``, and the rank correlation with the scores
@@ -251,13 +168,12 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         self._started = self._begun = 0.0
         self._drawing_seconds, self._one_drawing, self._drawn_at = 0.0, _FIRST_DRAWING, -1
         self._tags: set[str] = set()  # of what was logged here so far
-        self._layout: log_sinks.Layout = {}
+        self._layout: Layout = {}
         self._options: Options = {}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
-        self._curriculum = next((c for c in callbacks if isinstance(c, CurriculumCallback)), None)
+        self._curriculum = find_curriculum(trainer)
         self._begun = time.perf_counter()
 
     @override
@@ -267,18 +183,21 @@ class CurriculumMonitor(Callback, CurriculumObserver):
             module = trainer.lightning_module
             self.cost.measure(module, trainer.world_size)
             self._options = options_of_run(trainer, module, self._curriculum)
-            log_options(trainer, self._options)
+            for logger in trainer.loggers:
+                # TensorBoard's table of runs takes them with the final values.
+                if trainer.is_global_zero and not isinstance(logger, TensorBoardLogger):
+                    logger.log_hyperparams(self._options)
         self.cost.seconds["scoring"] += report.scoring_seconds
         self.cost.seconds["refresh"] += report.refresh_seconds
         self.cost.tokens["scoring"] += report.scored_tokens
         self._log(trainer, {**plan_scalars(report, self.history), **self.cost.scalars()})
         for name, scores in report.table.scores.items():
             chosen = scores[report.plan.indices]
-            log_sinks.log_histogram(trainer, f"difficulty/{name}", scores[np.isfinite(scores)], report.stage)
-            log_sinks.log_histogram(trainer, f"difficulty_selected/{name}", chosen[np.isfinite(chosen)], report.stage)
+            loggers.log_histogram(trainer, f"difficulty/{name}", scores[np.isfinite(scores)], report.stage)
+            loggers.log_histogram(trainer, f"difficulty_selected/{name}", chosen[np.isfinite(chosen)], report.stage)
         if self.examples and trainer.is_global_zero:
             for tag, columns, rows in example_rows(report, self.history, self.examples):
-                log_sinks.log_rows(trainer, f"examples/{tag}", columns, rows, report.stage)
+                loggers.log_rows(trainer, f"examples/{tag}", columns, rows, report.stage)
         self._lay_out(trainer, report.table.scores)
         most = _FIGURE_SHARE * (time.perf_counter() - self._begun)
         # Now, and once more at the end.
@@ -318,20 +237,28 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         if self._curriculum is not None and len(self.history):
             self._log(trainer, self.cost.scalars())
             self._lay_out(trainer, self._curriculum.metrics)
-            # A run that was continued within its last stage has planned none.
-            log_reached(trainer, self._options or options_of_run(trainer, pl_module, self._curriculum))
+            self._log_final_values(trainer, pl_module, self._curriculum)
             if self.figures and self._drawn_at < len(self.history) - 1:
                 self._draw(trainer, self._curriculum.metrics)
 
+    def _log_final_values(self, trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> None:
+        """Log to TensorBoard's table of runs, unless a callback with ``logs_final_values`` writes the run's line."""
+        callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
+        found = {n: float(trainer.callback_metrics[n]) for n in _FINAL_VALUES if n in trainer.callback_metrics}
+        if found and not any(getattr(c, "logs_final_values", False) for c in callbacks):
+            # A run that was resumed in its last stage has planned none.
+            options = self._options or options_of_run(trainer, module, curriculum)
+            loggers.log_final_values(trainer, options, found)
+
     def _log(self, trainer: Trainer, scalars: dict[str, float]) -> None:
         self._tags |= scalars.keys()
-        log_sinks.log_scalars(trainer, scalars)
+        loggers.log_scalars(trainer, scalars)
 
     def _lay_out(self, trainer: Trainer, metrics: Iterable[str]) -> None:
-        """Show a chart of everything that there is by now."""
+        """Lay out charts of all tags that have been logged so far."""
         layout = layout_of(metrics, self._tags | trainer.callback_metrics.keys())
         if layout != self._layout:
-            log_sinks.add_layout(trainer, layout)
+            loggers.add_layout(trainer, layout)
             self._layout = layout
 
     def _draw(self, trainer: Trainer, metrics: Mapping[str, DifficultyMetric]) -> None:
@@ -339,9 +266,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         self._drawn_at = len(self.history) - 1
         if trainer.is_global_zero:
             for tag, draw in figures_of(self.history, metrics).items():
-                figure = Figure(figsize=(7, 4.5), layout="constrained")
-                draw(figure.subplots())
-                log_sinks.log_figure(trainer, f"figures/{tag}", figure, self._drawn_at)
+                loggers.log_figure(trainer, f"figures/{tag}", partial(_figure, draw), self._drawn_at)
         self._one_drawing = time.perf_counter() - started
         self._drawing_seconds += self._one_drawing
 
@@ -354,3 +279,9 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         if "history" in state_dict:
             self.history.load_state_dict(state_dict["history"])
             self.cost.load_state_dict(state_dict["cost"])
+
+
+def _figure(draw: Callable[[Axes], None]) -> Figure:
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    draw(figure.subplots())
+    return figure

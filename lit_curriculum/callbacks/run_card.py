@@ -1,4 +1,4 @@
-"""What a run was, what it cost and what it reached, in one small file that a report reads without torch."""
+"""Writes the summary of a run, its cost and its validation results to one small file that reports read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from lit_curriculum.data.store import content_digest
-from lit_curriculum.loop.callback import CurriculumCallback
+from lit_curriculum.loop.callback import find_curriculum
 from lit_curriculum.loop.checks import curriculum_data
-from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.hooks import CurriculumObserver, run_folder
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.utils.files import write_atomic
 from lit_curriculum.utils.options import Configured, options_of
@@ -27,7 +27,7 @@ _PACKAGES = ("lit-curriculum", "torch", "lightning", "transformers")
 
 @dataclass(slots=True)
 class StageCost:
-    """One stage: what was planned, and what it took."""
+    """Size and cost of one stage."""
 
     stage: int
     step: int
@@ -46,16 +46,16 @@ class StageCost:
     selecting_seconds: float
     learning_seconds: float
     training_seconds: float = 0.0
-    """Wall time from the start of the first batch to the end of the last one, validation left out."""
+    """Wall time from the start of the first batch to the end of the last one, without validation."""
 
 
 class RunCard(Callback, CurriculumObserver):
-    """Writes ``run.json`` beside the run's log: data, model, policy, every stage's cost, every validation.
+    """Writes ``run.json`` to the run's folder: data, model, policy, the cost of every stage, and every validation.
 
-    The file is rewritten, whole or not at all, whenever a stage is planned or validated and when the run ends; its
-    ``status`` is ``running``, ``finished`` or says what stopped it. Validations list each scalar whose name starts
-    with ``val/``, with the training and refresh seconds that had been spent by then. The card goes with checkpoints, so
-    a continued run's card holds all its stages. Rank zero writes.
+    The file is replaced as a whole whenever a stage is planned or validated and when the run ends. Its ``status`` is
+    ``running``, ``finished`` or ``stopped by`` an exception. A validation lists each scalar whose name starts with
+    ``val/``, with the training and refresh seconds spent by then. The card is part of checkpoints, so that of a
+    resumed run holds all stages. Rank zero writes.
 
     Args:
         dirpath: Folder to write to; by default the logger's folder, or the trainer's root folder without a logger.
@@ -71,8 +71,7 @@ class RunCard(Callback, CurriculumObserver):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # The log's folder is rank zero's, which all ranks have to ask for.
-        self._folder = Path(self.dirpath or trainer.log_dir or trainer.default_root_dir)
+        self._folder = run_folder(trainer, self.dirpath)
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
@@ -92,7 +91,7 @@ class RunCard(Callback, CurriculumObserver):
                 learning_seconds=report.learning.seconds,
             )
         )
-        if not self._facts:  # of the data as they were at first; a stage says how many there are by then
+        if not self._facts:  # describes the data before stage 0; they may grow
             self._facts = describe_run(trainer)
         self._write(trainer, "running")
 
@@ -114,11 +113,11 @@ class RunCard(Callback, CurriculumObserver):
         if trainer.sanity_checking:
             return
         values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        spent = sum(s.scoring_seconds + s.selecting_seconds + s.learning_seconds for s in self.stages)
+        refreshes = sum(s.scoring_seconds + s.selecting_seconds + s.learning_seconds for s in self.stages)
         entry = {
             "step": trainer.global_step,
             "training_seconds": sum(s.training_seconds for s in self.stages),
-            "refresh_seconds": spent,
+            "refresh_seconds": refreshes,
             "metrics": values,
         }
         self.validations = [v for v in self.validations if v["step"] < trainer.global_step] + [entry]
@@ -146,7 +145,7 @@ class RunCard(Callback, CurriculumObserver):
         self.validations = list(state_dict["validations"])
 
     def _pause(self) -> None:
-        """Enter the seconds since training last began or resumed."""
+        """Add the seconds since training started or resumed."""
         if self._batch_started is not None and self.stages:
             self.stages[-1].training_seconds += time.perf_counter() - self._batch_started
         self._batch_started = None
@@ -167,7 +166,7 @@ class RunCard(Callback, CurriculumObserver):
 
 
 def describe_run(trainer: Trainer) -> dict[str, Any]:
-    """What is the same from the first stage to the last: data, model, curriculum, machine."""
+    """Describe what is the same in all stages: data, model, curriculum and machine."""
     data, module = curriculum_data(trainer), trainer.lightning_module
     store, val_store = data.train_store, getattr(data, "val_store", None)
     problems = getattr(data, "problems", None)
@@ -194,22 +193,22 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
             "packages": {name: installed_version(name) for name in _PACKAGES},
         },
     }
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, CurriculumCallback):
-            policy = callback.policy
-            facts["policy"] = {"class": type(policy).__name__, "options": options_of(policy)}
-            facts["metrics"] = {
-                name: {
-                    "formula": m.formula,
-                    "unit": m.unit,
-                    "higher_is_harder": m.higher_is_harder,
-                    "class": type(m).__name__,
-                    "options": options_of(m),
-                }
-                for name, m in callback.metrics.items()
+    curriculum = find_curriculum(trainer)
+    if curriculum is not None:
+        facts["policy"] = {"class": type(curriculum.policy).__name__, "options": options_of(curriculum.policy)}
+        facts["metrics"] = {
+            name: {
+                "formula": m.formula,
+                "unit": m.unit,
+                "higher_is_harder": m.higher_is_harder,
+                "class": type(m).__name__,
+                "options": options_of(m),
             }
-            facts["seed"] = callback.seed
-        elif isinstance(callback, Configured):
+            for name, m in curriculum.metrics.items()
+        }
+        facts["seed"] = curriculum.seed
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Configured):
             facts.setdefault("callbacks", {})[type(callback).__name__] = options_of(callback)
     return facts
 

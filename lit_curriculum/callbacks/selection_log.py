@@ -1,4 +1,4 @@
-"""What each stage was given to train on, in files that other programs read."""
+"""Writes the examples of each stage to files that other programs read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from lit_curriculum.callbacks.ledger_tables import example_columns
-from lit_curriculum.loop.hooks import CurriculumObserver
+from lit_curriculum.loop.hooks import CurriculumObserver, run_folder
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.utils.files import atomic_path
 
@@ -18,11 +18,11 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class SelectionLog(Callback, CurriculumObserver):
-    """Writes ``selection/stage-<s>.jsonl`` beside the run's log: one line an entry of the plan, in training order.
+    """Writes ``selection/stage-<s>.jsonl`` to the run's folder: one line per entry of the plan, in training order.
 
     A line holds the entry's place in the stage, the example's index, id, content hash, source and ability, its weight,
-    and the scores that the decision was made on (none where a metric has no score). Written by rank zero, whole or not
-    at all; a stage that is planned again after a resume is written again, the same.
+    and its scores at the time of the decision (null where a metric has none). Rank zero writes a file as a whole. A
+    stage that is planned again after a resume is written again, with the same content.
 
     Args:
         dirpath: Folder to write to; by default the logger's folder, or the trainer's root folder without a logger.
@@ -34,8 +34,7 @@ class SelectionLog(Callback, CurriculumObserver):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # The log's folder is rank zero's, which all ranks have to ask for.
-        self._folder = Path(self.dirpath or trainer.log_dir or trainer.default_root_dir) / "selection"
+        self._folder = run_folder(trainer, self.dirpath) / "selection"
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:

@@ -147,3 +147,9 @@ class CurriculumCallback(Callback):
         self._restored = None
         if self.progress.resume(trainer, state):
             self._plan(trainer, module, self.planner.stage + 1)
+
+
+def find_curriculum(trainer: Trainer) -> CurriculumCallback | None:
+    """The trainer's curriculum, if it has one."""
+    callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((c for c in callbacks if isinstance(c, CurriculumCallback)), None)

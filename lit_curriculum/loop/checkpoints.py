@@ -13,7 +13,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
-from lit_curriculum.loop.callback import CurriculumCallback
+from lit_curriculum.loop.callback import find_curriculum
+from lit_curriculum.loop.hooks import run_folder
 from lit_curriculum.loop.resume import RESUMABLE
 from lit_curriculum.utils.files import atomic_path
 
@@ -69,12 +70,12 @@ class ExceptionCheckpoint(Checkpoint):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.dirpath is None:
-            self.dirpath = str(Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints")
+            self.dirpath = str(run_folder(trainer) / "checkpoints")
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        curricula = [c for c in trainer.callbacks if isinstance(c, CurriculumCallback)]  # type: ignore[attr-defined]
-        if trainer.training and all(c.progress.is_resumable(trainer) for c in curricula):
+        curriculum = find_curriculum(trainer)
+        if trainer.training and (curriculum is None or curriculum.progress.is_resumable(trainer)):
             trainer.save_checkpoint(self.ckpt_path)
 
     @override

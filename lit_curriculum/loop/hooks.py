@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
 
@@ -63,3 +64,11 @@ def notify_observers(trainer: Trainer, report: StageReport) -> None:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, CurriculumObserver):
             callback.on_stage_planned(trainer, report)
+
+
+def run_folder(trainer: Trainer, dirpath: str | None = None) -> Path:
+    """The folder that a callback writes to: ``dirpath``, else the logger's folder, else the trainer's root folder.
+
+    All ranks have to call it, since Lightning broadcasts the logger's folder from rank zero.
+    """
+    return Path(dirpath or trainer.log_dir or trainer.default_root_dir)

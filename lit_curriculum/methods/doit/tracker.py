@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from lit_curriculum.callbacks.abilities import AbilityMeter, Outcomes
+from lit_curriculum.callbacks.loggers import Options, log_final_values, log_scalars
 from lit_curriculum.loop.checks import curriculum_data, validation_store
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
@@ -113,8 +114,8 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
         self._unique = _unique(report, store)
         self._shares = [*self._shares[: report.stage], report.ability_shares]
         mixed = {f"growth/{a}/p_mix": share for a, share in report.ability_shares.items()}
-        growth_log.log_scalars(trainer, mixed, trainer.global_step)
-        growth_log.log_scalars(trainer, growth_log.policy_scalars(report.plan.scalars), report.stage)
+        log_scalars(trainer, mixed)
+        log_scalars(trainer, growth_log.policy_scalars(report.plan.scalars), report.stage)
 
     @override
     def on_train_batch_end(
@@ -146,9 +147,9 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
         if not self.history:
             growth_log.write_layout(trainer, list(dict.fromkeys(r.ability for r in new)), "test")
         self.history += new
-        growth_log.log_scalars(trainer, growth_log.record_scalars(new), trainer.global_step)
+        log_scalars(trainer, growth_log.record_scalars(new))
         if self._shares:
-            growth_log.write_mixture(trainer, self._shares)
+            growth_log.log_mixture(trainer, self._shares)
         folder = trainer.log_dir  # all ranks have to ask: it is broadcast
         if trainer.is_global_zero and folder is not None:
             growth_log.append_records(Path(folder) / "growth.jsonl", new)
@@ -185,11 +186,11 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.history:
             last = [r for r in self.history if r.epoch == self.history[-1].epoch]
-            options: dict[str, str | float] = {
+            options: Options = {
                 "arm": self.arm, "size": self.size, "seed": self.seed, "total": sum(self._unique.values()),
                 "plan": self.cell,
             }  # fmt: skip
-            growth_log.write_hparams(trainer, options, growth_log.overall_scalars(last))
+            log_final_values(trainer, options, growth_log.overall_scalars(last))
 
     @override
     def state_dict(self) -> dict[str, Any]:

@@ -1,16 +1,15 @@
-"""Growth in TensorBoard and other loggers: the tags that a run writes while it trains."""
+"""Scalars, charts and lines that an ability growth tracker logs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 
-from lit_curriculum.callbacks.loggers import add_layout
+from lit_curriculum.callbacks.loggers import add_layout, log_figure, log_rows
 from lit_curriculum.methods.doit.study.records import GrowthRecord, overall
 from lit_curriculum.utils.jsonl_log import JsonlLog
 
@@ -19,7 +18,7 @@ _Z = 1.96
 
 
 def record_scalars(records: Sequence[GrowthRecord]) -> dict[str, float]:
-    """``growth/{split}/{ability}/...`` of one validation, the plain means, and what was trained on of each ability."""
+    """Scalars of the records of one validation: scores by ability, plain means, and rows trained on."""
     logged: dict[str, float] = {}
     for r in records:
         tag = f"growth/{r.split}/{r.ability}"
@@ -31,7 +30,7 @@ def record_scalars(records: Sequence[GrowthRecord]) -> dict[str, float]:
 
 
 def overall_scalars(records: Sequence[GrowthRecord]) -> dict[str, float]:
-    """``growth/{split}/overall_in_domain``, ``overall_ood`` and ``overall_all``, where there are such abilities."""
+    """Plain means over abilities: ``growth/{split}/overall_in_domain``, ``overall_ood`` and ``overall_all``."""
     logged = {}
     for split in ("valid", "test"):
         mine = [r for r in records if r.split == split]
@@ -43,7 +42,7 @@ def overall_scalars(records: Sequence[GrowthRecord]) -> dict[str, float]:
 
 
 def policy_scalars(scalars: Mapping[str, float]) -> dict[str, float]:
-    """``growth/{ability}/slope`` with its 95 % bounds and ``marginal_gain``, where the policy refits curves.
+    """Scalars of a policy that refits growth curves: ``growth/{ability}/slope``, its 95 % bounds, ``marginal_gain``.
 
     Args:
         scalars: What the policy reports of a plan: ``slope/{ability}``, ``slope_se/{ability}`` and so on.
@@ -61,52 +60,27 @@ def policy_scalars(scalars: Mapping[str, float]) -> dict[str, float]:
     return logged
 
 
-def log_scalars(trainer: Trainer, scalars: dict[str, float], step: int) -> None:
-    """To every logger."""
-    for logger in trainer.loggers:
-        logger.log_metrics(scalars, step=step)
-
-
-def tensorboard_writers(trainer: Trainer) -> list[Any]:
-    """The writers of the TensorBoard loggers, on rank zero."""
-    if not trainer.is_global_zero:
-        return []
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
 def write_layout(trainer: Trainer, abilities: Sequence[str], split: str) -> None:
-    """Custom scalars with a chart of all abilities, and one for each: its score and the level of guessing."""
+    """Lay out one chart of all abilities, and one for each: its score and the level of guessing."""
     charts = {"all abilities": ("Multiline", [f"growth/{split}/.*/score"])}
     charts |= {a: ("Multiline", [f"growth/{split}/{a}/score", f"growth/{split}/{a}/chance"]) for a in abilities}
     add_layout(trainer, {"growth": charts})
 
 
-def write_mixture(trainer: Trainer, shares: Sequence[Mapping[str, float]]) -> None:
-    """``growth/mixture``: the shares of all stages so far as a stacked area, and as a table; the step is the stage."""
-    # Only where there is a TensorBoard to draw for: it sets matplotlib's backend.
-    from lit_curriculum.report.figures import mixture_figure
+def log_mixture(trainer: Trainer, shares: Sequence[Mapping[str, float]]) -> None:
+    """Log the ability shares of all stages so far as a stacked area and as a table, under ``growth/mixture``."""
+    from lit_curriculum.report.figures import mixture_figure  # sets matplotlib's backend
 
-    for writer in tensorboard_writers(trainer):
-        writer.add_figure("growth/mixture", mixture_figure(shares), len(shares) - 1)
-        writer.add_text("growth/mixture", mixture_table(shares), len(shares) - 1)
-
-
-def mixture_table(shares: Sequence[Mapping[str, float]]) -> str:
-    """Shares of each ability, a line a stage, as a table in Markdown."""
-    names = sorted({a for stage in shares for a in stage})
-    lines = ["| stage | " + " | ".join(names) + " |", "| ---: |" + " ---: |" * len(names)]
-    for number, stage in enumerate(shares):
-        lines.append(f"| {number} | " + " | ".join(f"{stage.get(a, 0.0):.3f}" for a in names) + " |")
-    return "\n".join(lines) + "\n"
+    stage = len(shares) - 1
+    log_figure(trainer, "growth/mixture", partial(mixture_figure, shares), stage)
+    log_rows(trainer, "growth/mixture", *mixture_rows(shares), stage)
 
 
-def write_hparams(trainer: Trainer, options: dict[str, str | float], results: dict[str, float]) -> None:
-    """What the run was and what it reached, for TensorBoard's table of runs."""
-    if not trainer.is_global_zero:
-        return
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(options, results, step=trainer.global_step)
+def mixture_rows(shares: Sequence[Mapping[str, float]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a table with the share of each ability in each stage."""
+    names = sorted({ability for stage in shares for ability in stage})
+    rows = [[str(k), *(f"{stage.get(name, 0.0):.3f}" for name in names)] for k, stage in enumerate(shares)]
+    return ["stage", *names], rows
 
 
 def append_records(path: Path, records: Sequence[GrowthRecord]) -> None:

@@ -22,7 +22,7 @@ from lit_curriculum.data.append import append_examples, encode_examples
 from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.loop.callback import CurriculumCallback
+from lit_curriculum.loop.callback import find_curriculum
 from lit_curriculum.loop.hooks import CurriculumObserver, StagePreparer
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.loop.scoring import scoring_bar
@@ -289,7 +289,8 @@ def mfd_metric(trainer: Trainer) -> ModelFittingDifficulty:
     Raises:
         MisconfigurationException: it is another metric.
     """
-    curriculum = next(c for c in trainer.callbacks if isinstance(c, CurriculumCallback))  # type: ignore[attr-defined]
+    curriculum = find_curriculum(trainer)
+    assert curriculum is not None
     name = checked_parts(trainer, curriculum.policy)[1].metric
     metric = curriculum.metrics[name]
     if not isinstance(metric, ModelFittingDifficulty):

@@ -21,7 +21,7 @@ from lit_curriculum import AbilityGrowthTracker, AtomicCheckpointIO, CurriculumC
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.evaluation.tasks.from_examples import example_item
 from lit_curriculum.methods.doit.seen_rows import SeenRows
-from lit_curriculum.methods.doit.tracker_log import mixture_table, policy_scalars
+from lit_curriculum.methods.doit.tracker_log import mixture_rows, policy_scalars
 from lit_curriculum.methods.doit.validation_items import sample_items, split_items
 from lit_curriculum.types import Example, Message, Plan
 from tests.callbacks.scoring_toys import ScoringModule, ValidatedData
@@ -201,9 +201,9 @@ def test_policies_that_refit_are_logged_with_bounds_and_others_not() -> None:
     found = policy_scalars({"slope/a": 1.0, "slope_se/a": 0.5, "marginal_gain/a": 0.1})
     assert found == {"growth/a/slope": 1.0, "growth/a/slope_lo": pytest.approx(0.02),
                      "growth/a/slope_hi": pytest.approx(1.98), "growth/a/marginal_gain": 0.1}  # fmt: skip
-    assert mixture_table([{"a": 1.0}, {"a": 0.25, "b": 0.75}]).splitlines()[2:] == [
-        "| 0 | 1.000 | 0.000 |", "| 1 | 0.250 | 0.750 |"
-    ]  # fmt: skip
+    columns, rows = mixture_rows([{"a": 1.0}, {"a": 0.25, "b": 0.75}])
+    assert columns == ["stage", "a", "b"]
+    assert rows == [["0", "1.000", "0.000"], ["1", "0.250", "0.750"]]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Sequence-length warm-up: training rows are cut to a length that grows from the start of the run."""
+"""Sequence-length warm-up: training rows are truncated to a length that grows from the start of the run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Growth = Literal["linear", "doubling"]
 
 
 class SequenceLengthWarmup(Callback, Configured):
-    """Cuts the rows of training batches after L tokens, where L grows until ``duration`` of the run is over.
+    """Truncates the rows of training batches to L tokens, where L grows until ``duration`` of the run is over.
 
     With u in [0, 1) the share of the warm-up that is over, and D doublings from the initial to the final length,
 
         linear:    L = initial + u (final - initial), rounded down to a multiple of ``multiple_of``
         doubling:  L = min(final, initial 2^floor(u (D + 1)))
 
-    From u = 1 on rows are whole. A row that is cut before its response trains on nothing. The progress is that of
-    stages and their batches, so a resumed run cuts as the run that was never stopped. Losses that training leaves in
-    the table (``curriculum.training_loss_metric``) are of what was left of the responses. To leave long examples out instead of
-    cutting them, use :class:`~lit_curriculum.BabyStepsPolicy` in mode ``baby_steps``, by length.
+    From u = 1 on rows are whole. A row that is cut before its response has no loss. The progress counts stages and
+    their batches, so a resumed run truncates as an uninterrupted one. Losses that training leaves in the table
+    (``curriculum.training_loss_metric``) are over the tokens that were kept. To leave long examples out instead, use
+    :class:`~lit_curriculum.BabyStepsPolicy` in mode ``baby_steps``, by length.
 
     Args:
         initial_length: Tokens of a row at the start.
         final_length: Tokens of a row at the end of the warm-up.
-        duration: Share of the run that is warm-up, in (0, 1].
+        duration: Share of the run that the warm-up takes, in (0, 1].
         growth: ``linear`` (as Composer does) or ``doubling`` (as in GrowLength).
         multiple_of: Tokens by which a linear length grows at least.
 
@@ -62,7 +62,7 @@ class SequenceLengthWarmup(Callback, Configured):
         self.multiple_of = multiple_of
 
     def length(self, progress: float) -> int | None:
-        """Tokens that a row keeps when the share ``progress`` of the run is over; none for all of them."""
+        """Tokens that a row keeps at the share ``progress`` of the run; none to keep all."""
         done = progress / self.duration
         if done >= 1.0:
             return None
