@@ -42,9 +42,7 @@ class Mixtures(Callback, CurriculumObserver):
         self.scored_tokens = 0
 
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:
-        store = trainer.datamodule.train_store  # type: ignore[attr-defined]
-        names, counts = np.unique([store.abilities[int(i)] for i in report.plan.indices], return_counts=True)
-        self.shares.append({str(n): float(c) / len(report.plan) for n, c in zip(names, counts, strict=True)})
+        self.shares.append(report.ability_shares)
         self.rows += len(report.plan)
         self.scored_tokens += report.scored_tokens
 

@@ -1,4 +1,4 @@
-"""Accuracy and loss of every ability on the validation data, as training goes on."""
+"""Accuracy and loss of every ability on the validation data during training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress of training and validation, in the form in which scoring and generation show theirs."""
+"""Progress of training and validation, shown like that of scoring and generation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lit_curriculum.utils.progress import LOG_SECONDS, Display
 
 
 class StageProgressBar(ProgressBar):
-    """One display at a time: the stage that is trained, or the validation, with rate, time left and what is logged.
+    """Shows the stage in training or the validation, with rate, time left and logged values.
 
     Args:
-        log_seconds: Between two lines where output goes into a file.
+        log_seconds: Seconds between two lines where output goes into a file.
 
     Raises:
         ValueError: ``log_seconds`` is negative.
@@ -46,7 +46,7 @@ class StageProgressBar(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._shown is None:  # after a validation, or continued inside a stage
+        if self._shown is None:  # after a validation, or resumed inside a stage
             self.on_train_epoch_start(trainer, pl_module)
         self._advance(batch_idx + 1, self.total_train_batches, self._note(trainer, pl_module))
 
@@ -82,7 +82,7 @@ class StageProgressBar(ProgressBar):
     def _advance(self, done: int, total: float, note: str) -> None:
         if self._shown is not None and total < float("inf"):
             self._shown.advance(done, int(total), note)
-            if done >= total:  # so that what is scored at the end of a stage has the line to itself
+            if done >= total:  # scoring at the end of a stage has the line to itself
                 self._close()
 
     def _close(self) -> None:
@@ -96,7 +96,7 @@ class StageProgressBar(ProgressBar):
 
 
 def install_progress_bar(trainer: Trainer) -> None:
-    """Put a :class:`StageProgressBar` in the place of the trainer's bar, where it has one."""
+    """Replace the trainer's progress bar, if it has one, by a :class:`StageProgressBar`."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for place, callback in enumerate(callbacks):
         if isinstance(callback, ProgressBar):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lit_curriculum.utils.float64 import has_doubles
+from lit_curriculum.utils.float64 import has_float64
 
 # What a processor's cache holds, and what keeps a GPU busy.
 _CHUNK, _DEVICE_CHUNK = 1 << 15, 1 << 24
@@ -75,7 +75,7 @@ def _options(module: nn.Module) -> Iterator[list[Any]]:
 
 def _checksums(tensor: Tensor) -> Tensor:
     """Two sums [2] int64 over the mixed bits of all elements; a single changed element always changes the first."""
-    if not has_doubles(tensor.device.type):
+    if not has_float64(tensor.device.type):
         tensor = tensor.cpu()  # 64-bit integers are as doubtful there
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)

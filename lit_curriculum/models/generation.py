@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lit_curriculum.models.execution.token_nll import causal_lm
 from lit_curriculum.types import IntArray
 from lit_curriculum.utils.eval_mode import evaluation_mode
-from lit_curriculum.utils.float64 import has_doubles, to_float64
+from lit_curriculum.utils.float64 import has_float64, to_float64
 from lit_curriculum.utils.options import check_range
 
 TokenIds = NDArray[np.int32]
@@ -142,7 +142,7 @@ def _batch(model: nn.Module, prompts: Sequence[TokenIds], decoding: Decoding, de
     draws = None
     if decoding.temperature > 0.0:
         numbers = [uniforms(p, decoding.seed, decoding.max_new_tokens) for p in prompts]
-        draws = torch.from_numpy(np.stack(numbers)).to(device if has_doubles(device.type) else "cpu")
+        draws = torch.from_numpy(np.stack(numbers)).to(device if has_float64(device.type) else "cpu")
     ids, mask = ids.to(device), mask.to(device)
     written = torch.zeros(len(prompts), decoding.max_new_tokens, dtype=torch.int64, device=device)
     sizes = torch.zeros(len(prompts), dtype=torch.int64, device=device)

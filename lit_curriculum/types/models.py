@@ -1,4 +1,4 @@
-"""What a model is asked, and what it answers: all that the curriculum knows of it."""
+"""Batches, and the protocols of the models that the curriculum uses."""
 
 from __future__ import annotations
 
@@ -29,12 +29,11 @@ class Batch:
     weight: Tensor
     """[B] float32, weight of each example in the loss."""
     host: Batch | None = None
-    """The same rows on the processor, where whoever moved them there vouches that neither is changed: the shape of the
-    work is read from it, and nobody waits for the device to tell."""
+    """The same rows on the CPU, set only where neither copy is ever changed; read it to avoid waiting for the device."""
 
     @property
     def cpu_copy(self) -> Batch:
-        """Rows whose contents can be looked at, at once where :attr:`host` is given."""
+        """The rows to read values from: :attr:`host`, else the batch itself."""
         return self if self.host is None else self.host
 
     @classmethod
@@ -93,15 +92,15 @@ class TokenNLL(NamedTuple):
     nll: Tensor
     """[S] float32, nats."""
     row: Tensor
-    """[S] int64, the row of the batch that each token stands in."""
+    """[S] int64, the row of the batch that each token is in."""
     hit: Tensor
     """[S] bool, true where the model's most likely token is the target."""
 
 
 class LanguageModel(Protocol):
-    """All that the curriculum knows of a model: a function from token batches to token losses.
+    """A function from token batches to token losses, all that the curriculum needs of a model.
 
-    A model on which padding costs nothing says so by ``runs_padding = False``; batches are then made up for that.
+    A model on which padding costs nothing declares ``runs_padding = False``; batches are then built for that.
     """
 
     def token_nll(self, batch: Batch, /) -> TokenNLL:
@@ -110,7 +109,7 @@ class LanguageModel(Protocol):
 
 
 class GenerativeModel(LanguageModel, Protocol):
-    """A language model that can also answer; what needs answers asks for it, and nothing else does."""
+    """A language model that can also generate answers."""
 
     def generate(
         self, prompts: Sequence[NDArray[np.int32]], /, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
@@ -120,14 +119,14 @@ class GenerativeModel(LanguageModel, Protocol):
         Args:
             prompts: Token ids of each prompt, ending where the answer starts.
             max_new_tokens: Tokens at most of one answer.
-            temperature: 0 takes the most likely token each time; above, answers are drawn.
-            seed: What the draw of an answer depends on, beside its prompt: not on batch, order or rank.
+            temperature: 0 takes the most likely token each time; above 0 answers are drawn.
+            seed: Seed of the draw; an answer depends on seed and prompt, not on batch, order or rank.
         """
         ...
 
 
 class PooledModel(LanguageModel, Protocol):
-    """A language model that also shows its hidden states; only features made of them ask for it."""
+    """A language model that also returns pooled hidden states."""
 
     def pooled_hidden(self, batch: Batch, /, weights: Tensor | None = None) -> Tensor:
         """[B, H] last hidden states of each row, averaged by ``weights`` [B, L], or over its scored positions."""
@@ -135,19 +134,19 @@ class PooledModel(LanguageModel, Protocol):
 
 
 class GradientModel(LanguageModel, Protocol):
-    """A language model that also gives the gradients of single examples; only gradient-based selection asks for it."""
+    """A language model that also returns projected gradients of single examples."""
 
     def gradient_sketch(
         self, dimensions: int, layers: str, /, adam: bool, seed: int
     ) -> tuple[Callable[[Batch], Tensor], str]:
-        """A function from a batch to projected gradients [B, dimensions] of each row's mean token loss.
+        """Return a function from a batch to projected gradients [B, dimensions] of each row's mean token loss.
 
-        With it comes a name for what beside the weights it depends on: the optimizer's state.
+        The second value is an id of the optimizer's state, which the gradients depend on beside the weights.
 
         Args:
             dimensions: Numbers of the projection.
             layers: ``trainable`` or ``last_block``.
-            adam: Give the step that Adam would take instead of the gradient.
-            seed: Of the projection.
+            adam: Return the step that Adam would take instead of the gradient.
+            seed: Seed of the projection.
         """
         ...

@@ -1,4 +1,4 @@
-"""What the processes of a run tell each other while they score."""
+"""Collective operations over the ranks of a run; in a single process they do nothing."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ S = TypeVar("S")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are."""
+    """Rank of this process and number of ranks; 0 and 1 without ``torch.distributed``."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def all_reduce_min(value: float, device: torch.device) -> float:
-    """The smallest of all ranks' values."""
+    """Minimum of all ranks' values."""
     return -all_reduce_max(-value, device)
 
 
 def all_reduce_max(value: float, device: torch.device) -> float:
-    """The largest of all ranks' values."""
+    """Maximum of all ranks' values."""
     if rank_and_world()[1] == 1:
         return value
     box = torch.tensor([value], dtype=torch.float64, device=device)
@@ -37,7 +37,7 @@ def all_reduce_max(value: float, device: torch.device) -> float:
 
 
 def broadcast_object(value: T, device: torch.device) -> T:
-    """Rank zero's value, on every rank."""
+    """Send rank zero's value to every rank."""
     if rank_and_world()[1] == 1:
         return value
     box = [value]
@@ -46,12 +46,12 @@ def broadcast_object(value: T, device: torch.device) -> T:
 
 
 def scatter(items: Sequence[S], run: Callable[[list[S]], list[T]], together: bool) -> list[T]:
-    """What ``run`` makes of ``items``, one result each: every rank runs its share, and all ranks get all results.
+    """Run ``items`` in shares, one per rank, and return the results of all items on every rank.
 
     Args:
-        items: The same on all ranks.
-        run: Makes a list of results from a list of items.
-        together: Every rank runs everything, as weights that are split over the ranks demand.
+        items: Items, the same on all ranks.
+        run: Makes one result for each item of a list.
+        together: Run all items on every rank, as weights that are sharded over the ranks require.
     """
     rank, world_size = rank_and_world()
     if world_size == 1 or together:
@@ -72,7 +72,7 @@ def all_gather_columns(table: NDArray[Any]) -> NDArray[Any]:
 
 
 def all_reduce_sum(table: Tensor) -> Tensor:
-    """Sum of all ranks' tables; exact where every element is zero on all ranks but one."""
+    """Sum of all ranks' tables; exact if every element is zero on all ranks but one."""
     if rank_and_world()[1] > 1:
         dist.all_reduce(table)
     return table

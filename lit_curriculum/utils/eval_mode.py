@@ -1,4 +1,4 @@
-"""Look at a model without leaving a trace on it."""
+"""Evaluation mode that leaves no trace on a model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every flag and the random state are as they were.
+    """Set evaluation mode without gradients; restore every training flag and the random state at the end.
 
-    A model may hold submodules in evaluation mode on purpose (frozen batch norms, say), so each flag is kept by
-    itself instead of calling ``train()`` at the end.
+    A model may hold submodules in evaluation mode on purpose, such as frozen batch norms. So each flag is restored
+    instead of calling ``train()``.
     """
     flags = [(m, m.training) for m in module.modules()]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

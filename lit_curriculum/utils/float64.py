@@ -1,4 +1,4 @@
-"""Numbers of double precision, for tensors of devices that have none too: Apple's GPUs."""
+"""Double precision for tensors of any device; Apple's GPUs have none."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 def to_float64(tensor: Tensor) -> Tensor:
-    """``tensor`` in float64: where it is, or on the processor where its device has no such numbers."""
-    return (tensor if has_doubles(tensor.device.type) else tensor.cpu()).to(torch.float64)
+    """Convert ``tensor`` to float64 on its device, or on the CPU if the device has no float64."""
+    return (tensor if has_float64(tensor.device.type) else tensor.cpu()).to(torch.float64)
 
 
 @cache
-def has_doubles(kind: str) -> bool:
-    """Whether devices of this kind, such as ``cuda``, hold float64."""
+def has_float64(kind: str) -> bool:
+    """Whether devices of this kind, such as ``cuda``, have float64."""
     try:
         torch.zeros(1, dtype=torch.float64, device=kind)
     except (TypeError, RuntimeError):

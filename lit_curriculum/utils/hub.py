@@ -1,7 +1,6 @@
-"""Where models and tokenizers come from: a folder, a hub id, or a GGUF file that is converted once and kept.
+"""Sources of models and tokenizers: a folder, a hub id, or a GGUF file that is converted once and cached.
 
-A leaf of the package, so that data (tokenizer) and models (weights) agree on what a source means. transformers is
-imported only where something is loaded.
+transformers is imported only where something is loaded.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ _log = logging.getLogger(__name__)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _PACKAGED = re.compile(r"package:(?P<module>[A-Za-z_]\w*)/(?P<file>.+\.gguf)")
 _CONVERSION = 1
-"""Version of the conversion below; raise it when converted folders made before must not be used any more."""
+"""Version of the conversion below; raise it to stop using the folders that earlier versions made."""
 
 
 def cache_dir() -> Path:
-    """The folder that holds what is made once: ``$LIT_CURRICULUM_CACHE``, else a folder of its own in the user's cache.
+    """The package's cache folder: ``$LIT_CURRICULUM_CACHE``, else ``lit_curriculum`` in the user's cache.
 
     The user's cache is ``$XDG_CACHE_HOME`` or ``~/.cache``. The folder need not exist yet.
     """
@@ -46,15 +45,15 @@ def cache_dir() -> Path:
 
 
 def resolve_source(source: str) -> str:
-    """What ``from_pretrained`` can open for ``source``: a folder or a hub id.
+    """Resolve ``source`` to a folder or a hub id that ``from_pretrained`` can open.
 
     Args:
         source: A local folder; a hub id ``owner/name``; a ``.gguf`` file; or ``package:MODULE/FILE.gguf``, a file
-            shipped inside an installed Python package, which is looked up without importing the package.
-            GGUF weights are de-quantised to fp32 and kept, with their tokenizer, under :func:`cache_dir`.
+            inside an installed Python package, which is found without importing the package. GGUF weights are
+            dequantized to fp32 and cached, with their tokenizer, under :func:`cache_dir`.
 
     Raises:
-        ValueError: nothing is there, or a package that is needed is not installed.
+        ValueError: the source does not exist, or a required package is not installed.
     """
     if source.startswith("package:"):
         return str(_converted(_packaged_file(source)))
@@ -75,14 +74,14 @@ def resolve_source(source: str) -> str:
 
 
 def source_key(source: str, revision: str | None = None) -> list[Any] | None:
-    """What changes whenever the files of a source do, known without reading them; none where that is not known.
+    """A key that changes when the files of a source change, found without reading them; none if it is unknown.
 
     Args:
         source: Folder, hub id or GGUF file, see :func:`resolve_source`.
-        revision: Branch, tag or commit of a hub id, which the commit that the hub names for it is found for.
+        revision: Branch, tag or commit of a hub id; the key holds its commit.
 
     Raises:
-        ValueError: nothing is there.
+        ValueError: the source does not exist.
     """
     folder = Path(resolve_source(source))
     if folder.is_dir():
@@ -99,7 +98,7 @@ def source_key(source: str, revision: str | None = None) -> list[Any] | None:
 
 @contextmanager
 def progress_if_interactive() -> Iterator[None]:
-    """Progress of loading and downloading by transformers for those who watch it, and none in a file."""
+    """Show the progress bars of transformers in a terminal or notebook, and hide them in a file."""
     from transformers.utils import logging as transformers_logging
 
     hidden = transformers_logging.is_progress_bar_enabled() and not is_interactive(sys.stderr)
@@ -115,7 +114,7 @@ def progress_if_interactive() -> Iterator[None]:
 def load_tokenizer(
     source: str, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer, chat template included, of a source that :func:`resolve_source` understands.
+    """Load the tokenizer, with its chat template, of a source that :func:`resolve_source` accepts.
 
     Args:
         source: Folder, hub id or GGUF file.
@@ -162,14 +161,14 @@ def _packaged_file(source: str) -> Path:
 
 @functools.lru_cache(maxsize=8)
 def _content_digest(file: Path, size: int, mtime_ns: int) -> str:
-    """Of the whole file, read once while its size and time stay: tokenizer, configuration and weights all ask."""
+    """Digest of a whole file; it is read again only when its size or time changes."""
     del size, mtime_ns
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "blake2b").hexdigest()
 
 
 def _converted(file: Path) -> Path:
-    """The folder of safetensors and tokenizer made from a GGUF file, made now unless it is in the cache."""
+    """The folder of safetensors and tokenizer converted from a GGUF file; converted now unless it is cached."""
     stat = file.stat()
     # Of the content, so that a package that is installed again is not converted again.
     content = _content_digest(file, stat.st_size, stat.st_mtime_ns)

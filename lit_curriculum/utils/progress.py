@@ -1,4 +1,4 @@
-"""One display of progress for all that takes long: a bar where somebody watches, and a line now and then where not."""
+"""Progress of long work: a bar in a terminal or notebook, and a line now and then in a file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from tqdm.auto import tqdm
 
 Advance = Callable[[int, int], None]
-"""Called with (done, in all)."""
+"""Called with (done, total)."""
 Show = Callable[[str, str], AbstractContextManager[Advance | None]]
-"""Opens a display of (title, unit) for the length of a block; none where nothing is to be shown."""
+"""Opens a display of (title, unit) for the length of a block; it yields none where nothing is shown."""
 LOG_SECONDS = 30.0
-"""Between two lines in a file."""
+"""Seconds between two lines in a file."""
 _MANY = 10_000  # counts from here on are written as 12.3k
 _LINE = (
     "{desc}: {percentage:.0f} %, {n_fmt} of {total_fmt}{unit}, {rate_fmt}{postfix}, {elapsed} gone, {remaining} left"
@@ -25,17 +25,16 @@ _LINE = (
 
 
 class Display:
-    """Shows how far a piece of work has come, with its rate and the time left.
+    """Progress of a piece of work, with its rate and the time left.
 
-    In a terminal or a notebook it is a bar that vanishes when the work is done. Where output goes into a file or a
-    pipe, it is a line every ``log_seconds``, and one at the end of work that took longer than that; nothing is ever
-    written over. Of several processes the first one alone shows anything, and of displays within one another the
-    outer one.
+    In a terminal or a notebook it is a bar that disappears when the work is done. In a file or a pipe it is a line
+    every ``log_seconds``, and one at the end of work that took longer than that. Only rank zero shows anything, and of
+    nested displays only the outer one.
 
     Args:
-        title: What is done.
+        title: Name of the work.
         unit: What is counted, with a blank before it where it is a word.
-        log_seconds: Between two lines.
+        log_seconds: Seconds between two lines.
         stream: Where to write; standard error by default.
     """
 
@@ -56,12 +55,12 @@ class Display:
             self._bar = tqdm(desc=title, unit=unit, leave=False, dynamic_ncols=True, mininterval=0.5, file=stream)
 
     def advance(self, done: int, total: int, note: str = "") -> None:
-        """Say that ``done`` of ``total`` are done.
+        """Show that ``done`` of ``total`` are done.
 
         Args:
-            done: So far.
-            total: In all; it may change.
-            note: Shown beside them, such as the loss.
+            done: Count so far.
+            total: Count of the whole work; it may change.
+            note: Text beside them, such as the loss.
         """
         self._done, self._total, self._note = done, total, note
         if self._bar is not None:
@@ -73,7 +72,7 @@ class Display:
             self._line()
 
     def close(self) -> None:
-        """The work is over, or was given up."""
+        """End the display, whether or not the work is done."""
         if Display._outer is not None and Display._outer() is self:
             Display._outer = None
         if self._bar is not None:
@@ -89,13 +88,13 @@ class Display:
             self._done, self._total, self._shown - self._started, prefix=self.title, unit=self.unit,
             unit_scale=self._total >= _MANY, bar_format=_LINE, postfix=self._note or None,
         )  # fmt: skip
-        # Slow work is counted in seconds a unit, and the blank before the unit is then one too many.
+        # Slow work is shown in seconds per unit, where the blank before the unit is one too many.
         print(" ".join(text.replace("s/ ", "s/").split()), file=self._stream, flush=True)
 
 
 @contextmanager
 def display(title: str, unit: str) -> Iterator[Advance]:
-    """A :class:`Display` for the length of a block."""
+    """Open a :class:`Display` for the length of a block."""
     shown = Display(title, unit)
     try:
         yield shown.advance
@@ -104,19 +103,19 @@ def display(title: str, unit: str) -> Iterator[Advance]:
 
 
 def no_display(title: str, unit: str) -> AbstractContextManager[Advance | None]:
-    """A :data:`Show` that shows nothing."""
+    """Show nothing; a :data:`Show`."""
     del title, unit
     return nullcontext()
 
 
 def is_interactive(stream: TextIO) -> bool:
-    """Whether somebody sees the stream as it is written: in a terminal, or in a notebook's cell."""
+    """Whether the stream is a terminal or the output of a notebook."""
     return stream.isatty() or "ipykernel" in sys.modules
 
 
 @contextmanager
 def disable_dataset_progress() -> Iterator[None]:
-    """None of them."""
+    """Hide the progress bars of ``datasets`` for the length of a block."""
     import datasets  # costs a second
 
     shown = not datasets.are_progress_bars_disabled()
