@@ -129,7 +129,7 @@ def shape_of(config: PretrainedConfig) -> nn.Module:
 def optimizer_moments(module: CausalLMModule) -> float:
     """Numbers that the module's optimizer keeps for each trained one, found by one step on a small weight."""
     weight = nn.Linear(_PROBE, _PROBE, bias=False)
-    optimizer = module.optimizer(parameter_groups(weight, module.decay_norm_and_bias))
+    optimizer = module.optimizer(parameter_groups(weight))
     weight.weight.grad = torch.zeros_like(weight.weight)
     optimizer.step()
     kept = [v for state in optimizer.state.values() for v in state.values() if isinstance(v, torch.Tensor)]

@@ -56,21 +56,21 @@ def test_stages_are_epochs_in_order_of_their_number_or_joined(tmp_path: Path) ->
         sampler.set_epoch(epoch)
         assert list(sampler) == order
     sampler.set_epoch(11)
-    with pytest.raises(ValueError, match=r"epoch 11 \(from 0\) is not in a selection of 11 stages; train for 11"):
+    with pytest.raises(ValueError, match=r"epoch 11 \(from 0\) is not in a selection of 11 stages"):
         iter(sampler)
     uneven = _run(tmp_path / "b", [5, 4, 3], [0])
     joined = SelectionSampler(uneven, IDS, joined=True)
     assert list(joined) == [5, 4, 3, 0]
     assert len(joined) == 4
     assert list(SelectionSampler([uneven / "stage-1.jsonl"], IDS)) == [0]
-    with pytest.raises(ValueError, match=r"the stages hold from 1 to 3 entries, .* give SelectionSampler joined=True"):
+    with pytest.raises(ValueError, match=r"the stages hold from 1 to 3 entries"):
         SelectionSampler(uneven, IDS)
 
 
 def test_rows_of_equal_content_are_one_and_the_same(tmp_path: Path) -> None:
     file = _file(tmp_path / "s.jsonl", [2])
     assert list(SelectionSampler(file, content_hashes([*RECORDS, RECORDS[2]]), by="content_hash")) == [2]
-    with pytest.raises(ValueError, match=r"rows 2 and 6 of the data set have the same id 'r2'; make ids unique, or"):
+    with pytest.raises(ValueError, match=r"rows 2 and 6 of the data set have the same id 'r2'"):
         SelectionSampler(file, [*IDS, "r2"])
 
 
@@ -78,27 +78,27 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
     file = _file(tmp_path / "s.jsonl", [2])
     with pytest.raises(ValueError, match=r"s.jsonl:1 names id 'r2', which none of the 2 rows of the data set has"):
         SelectionSampler(file, ["r0", "r1"])
-    with pytest.raises(ValueError, match=r"SelectionSampler.by must be one of id, content_hash, got 'index'"):
+    with pytest.raises(ValueError, match=r"SelectionSampler.by must be one of id"):
         SelectionSampler(file, IDS, by="index")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"there is no selection file .*none.jsonl; write one with lit-curriculum sel"):
+    with pytest.raises(ValueError, match=r"there is no selection file .*none.jsonl"):
         SelectionSampler(tmp_path / "none.jsonl", IDS)
     weighted = _file(tmp_path / "w.jsonl", [1], weight=2.0)
-    with pytest.raises(ValueError, match=r"w.jsonl:1 has weight 2.0, and a sampler cannot weigh; train with Lightning"):
+    with pytest.raises(ValueError, match=r"w.jsonl:1 has weight 2.0, and a sampler cannot weigh"):
         SelectionSampler(weighted, IDS)
     assert list(SelectionSampler(weighted, IDS, ignore_weights=True)) == [1]
     other = tmp_path / "other.jsonl"
     other.write_text('{"name": "r1"}\n')
-    with pytest.raises(ValueError, match=r"other.jsonl:1 has no field id; it is not a line of a selection"):
+    with pytest.raises(ValueError, match=r"other.jsonl:1 has no field id"):
         SelectionSampler(other, IDS)
     other.write_text("")
     with pytest.raises(ValueError, match=r"other.jsonl is empty; there is nothing to train on"):
         SelectionSampler(other, IDS)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty holds no stage-<s>.jsonl; name the folder selection of a run"):
+    with pytest.raises(ValueError, match=r"empty holds no stage-<s>.jsonl"):
         SelectionSampler(tmp_path / "empty", IDS)
     gap = _run(tmp_path / "gap", [0], [1], [2])
     (gap / "stage-1.jsonl").unlink()
-    with pytest.raises(ValueError, match=r"gap holds stage 2 but not stage 1; copy all files of the run"):
+    with pytest.raises(ValueError, match=r"gap holds stage 2 but not stage 1"):
         SelectionSampler(gap, IDS)
     with pytest.raises(ValueError, match=r"record 1 .*; SelectionSampler cannot match it"):
         content_hashes([RECORDS[0], {"text": "no instruction"}])

@@ -41,7 +41,7 @@ def test_wrong_index_and_view(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         store.encoded(1.5, CONDITIONED)  # type: ignore[arg-type]
     for ask in (store.lengths, store.num_scored, lambda view: store.encoded(0, view)):
-        with pytest.raises(ValueError, match="there is no view 'other' of the data; there are conditioned and uncond"):
+        with pytest.raises(ValueError, match="there is no view 'other' of the data"):
             ask("other")
     assert store.encoded(np.int64(2), CONDITIONED).input_ids.size > 0  # type: ignore[arg-type]
     assert [e.index for e in store] == [0, 1, 2]
@@ -64,7 +64,7 @@ def test_parts_continue_the_indices(tmp_path: Path) -> None:
 
 def test_parts_must_be_encoded_alike(tmp_path: Path) -> None:
     store, other = build(tmp_path, make_examples(2)), build(tmp_path, make_examples(2), make_encoder(max_length=100))
-    with pytest.raises(ValueError, match="were encoded with another tokenizer, template or option than those in"):
+    with pytest.raises(ValueError, match="were encoded with another tokenizer"):
         store.append(other)
     assert len(store) == 2
 

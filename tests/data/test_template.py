@@ -162,7 +162,7 @@ def test_which_template_an_option_names(tmp_path: Path, caplog: pytest.LogCaptur
     tokenizer = metaspace()
     assert resolve_template(tokenizer, "auto").name == "headings"
     assert "chat template headings is used, as the tokenizer has none" in caplog.text
-    with pytest.raises(ValueError, match=r"data\.template: the tokenizer .* has no chat template; set auto"):
+    with pytest.raises(ValueError, match=r"data\.template: the tokenizer .* has no chat template"):
         resolve_template(tokenizer, "tokenizer")
     tokenizer.chat_template = TRIMMING
     for option in ("auto", "tokenizer"):
@@ -173,5 +173,5 @@ def test_which_template_an_option_names(tmp_path: Path, caplog: pytest.LogCaptur
     file.write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}")
     assert resolve_template(tokenizer, str(file)).render(talk("u:Q", "a:A")) == "QA"
     for wrong in ("llama", str(tmp_path / "other.jinja")):
-        with pytest.raises(ValueError, match=r"data\.template: .* is none of auto, tokenizer, chatml, headings, plain"):
+        with pytest.raises(ValueError, match=r"data\.template: .* is none of auto"):
             resolve_template(tokenizer, wrong)

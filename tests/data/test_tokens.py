@@ -49,7 +49,7 @@ def test_text_comes_from_the_tokens() -> None:
 def test_rows_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(ValueError, match="TokenStore was given no rows"):
         TokenStore([])
-    with pytest.raises(ValueError, match="row 0 has 2 tokens and 1 labels; give every token a label, -100 where"):
+    with pytest.raises(ValueError, match="row 0 has 2 tokens and 1 labels"):
         TokenStore([{"input_ids": [1, 2], "labels": [1]}])
 
 
@@ -59,5 +59,5 @@ def test_a_sampler_of_plain_indices() -> None:
         part.set_plan(Plan(indices=np.array([8, 1, 3, 5, 0])), 0)
     assert [list(part) for part in parts] == [[8, 3, 0], [1, 5, 0]]
     parts[0].set_plan(Plan(indices=np.array([2]), weights=np.ones(1, dtype=np.float32)), 0)
-    with pytest.raises(ValueError, match="the plan of stage 3 weighs examples, but the sampler yields plain indices"):
+    with pytest.raises(ValueError, match="the plan of stage 3 weighs examples"):
         parts[0].set_plan(Plan(indices=np.array([2]), weights=np.full(1, 2.0, dtype=np.float32)), 3)

@@ -31,7 +31,7 @@ def test_scores_and_unscorable_examples_enter_together() -> None:
 
 def test_infinite_scores_are_refused_and_nothing_enters() -> None:
     table = filled()
-    with pytest.raises(ValueError, match=r"metric 'loss': 1 of 2 scores are infinite, .* index 2 \(stage 6\)"):
+    with pytest.raises(ValueError, match=r"metric 'loss': 1 of 2 scores are infinite"):
         table.enter("loss", np.array([1, 2]), np.array([9.0, -np.inf]), stage=6)
     assert table.scores["loss"][1] == 0.5
     assert table.scored_at["loss"].max() == 4
@@ -60,7 +60,7 @@ def test_state_round_trips_and_foreign_state_is_refused() -> None:
     for name in ("loss", "ease"):
         np.testing.assert_array_equal(again.scores[name], filled().scores[name])
         np.testing.assert_array_equal(again.scored_at[name], filled().scored_at[name])
-    with pytest.raises(ValueError, match=r"holds metrics \['ease', 'loss'\], this run asks for \['loss'\]"):
+    with pytest.raises(ValueError, match=r"holds metrics \['ease', 'loss'\]"):
         DifficultyTable(5, ["loss"]).load_state_dict(state)
     with pytest.raises(ValueError, match="has 5 examples, the data have 6"):
         DifficultyTable(6, ["loss", "ease"]).load_state_dict(state)

@@ -116,7 +116,7 @@ def test_a_context_that_leaves_no_room_for_the_gold_answer_loses_and_says_so() -
 def test_code_runs_only_where_that_was_asked_for() -> None:
     item = EvalItem(id="f", task="code", kind="code", prompt="def f():\n", meta={"tests": "assert f() == 1"})
     right = Parrot({"def f": "    return 1\nprint('more')"})
-    with pytest.raises(ValueError, match=r"code: item f is judged by running the generated program; set run_code"):
+    with pytest.raises(ValueError, match=r"code: item f is judged by running the generated program"):
         evaluator().evaluate(right, [item])
     found = evaluator(run_code=True).evaluate(right, [item])[0]
     assert (found.score, found.reason) == (1.0, "1 of 1 pass; passed")

@@ -143,7 +143,7 @@ def test_run_folder(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     export_run(CausalLMModule(config=CONFIG), datamodule, tmp_path, str(checkpoint), tmp_path / "named")
     for name in ("out", "named"):
         assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path / name)), logits(module.model))
-    with pytest.raises(ValueError, match=r"export writes models of CausalLMModule, but .* trained a LightningModule"):
+    with pytest.raises(ValueError, match=r"export writes models of CausalLMModule"):
         export_run(LightningModule(), None, tmp_path, None, tmp_path / "out")
 
 

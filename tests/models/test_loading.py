@@ -59,7 +59,7 @@ def test_saved_model_is_read_and_ready_to_train(folder: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_broken_weights_are_refused(folder: Path, value: float) -> None:
     rewrite(folder, lambda weights: weights["model.norm.weight"].fill_(value))
-    with pytest.raises(ValueError, match=r"model holds 16 NaN or infinite numbers in model.norm.weight; training"):
+    with pytest.raises(ValueError, match=r"model holds 16 NaN or infinite numbers in model.norm.weight"):
         load(folder)
 
 

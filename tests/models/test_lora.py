@@ -41,7 +41,7 @@ def test_named_layers_only() -> None:
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert len(trained) == 4
     assert all("q_proj" in name or "v_proj" in name for name in trained)
-    with pytest.raises(ValueError, match=r"model.lora.target_modules: no layer is called c_attn; .*'q_proj'"):
+    with pytest.raises(ValueError, match=r"model.lora.target_modules: no layer is called c_attn"):
         add_lora(tiny(LLAMA), LoRA(target_modules=["q_proj", "c_attn"]))
 
 

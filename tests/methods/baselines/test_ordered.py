@@ -80,7 +80,7 @@ def test_step_before_scoring_is_a_bug_of_the_loop() -> None:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"curriculum.policy.direction must be one of easy_to_hard, hard_to"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.direction must be one of easy_to_hard"):
         OrderedPolicy("nll", direction="up")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"curriculum.policy.rescore must be one of never, each_stage"):
         OrderedPolicy("nll", rescore="always")  # type: ignore[arg-type]
@@ -91,5 +91,5 @@ def test_options_out_of_range_are_refused() -> None:
 def test_a_stateless_policy_refuses_state() -> None:
     policy = OrderedPolicy("nll")
     assert policy.state_dict() == {}
-    with pytest.raises(ValueError, match=r"OrderedPolicy keeps no state, but the checkpoint holds \['x'\]"):
+    with pytest.raises(ValueError, match=r"OrderedPolicy keeps no state"):
         policy.load_state_dict({"x": 1})

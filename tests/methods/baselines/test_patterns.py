@@ -137,15 +137,15 @@ def test_the_window_slides_as_a_sigmoid() -> None:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"curriculum.policy.pattern must be one of shuffle, sorting, folding"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.pattern must be one of shuffle"):
         PatternPolicy("nll", "random")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"curriculum.policy.layers must be at least 1, got 0"):
         PatternPolicy("nll", "folding", layers=0)
-    with pytest.raises(ValueError, match=r"head and tail must be at least 0 and sum to at most 1, got 0.6 and 0.5"):
+    with pytest.raises(ValueError, match=r"head and tail must be at least 0 and sum to at most 1"):
         PatternPolicy("nll", "segment", head=0.6, tail=0.5)
-    with pytest.raises(ValueError, match=r"transition=0.2 must be in \[0, 0.166667\) with sections=3, so that transit"):
+    with pytest.raises(ValueError, match=r"transition=0.2 must be in \[0, 0.166667\) with sections=3"):
         PatternPolicy("nll", "saw", sections=3, transition=0.2)
-    with pytest.raises(ValueError, match=r"curriculum.policy.grouping must be one of interleaved, blocked"):
+    with pytest.raises(ValueError, match=r"curriculum.policy.grouping must be one of interleaved"):
         InterleavedPolicy("nll", grouping="both")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"curriculum.policy.steepness must be above 0"):
         WindowPolicy("nll", steepness=0.0)

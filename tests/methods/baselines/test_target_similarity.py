@@ -125,7 +125,7 @@ def test_target_rows_are_named_by_file_or_taken_of_each_group() -> None:
         assert group.tolist() == [min(members, key=lambda i: store[i].content_hash)]
     everything = TargetRows("toy.jsonl").groups(store)
     assert sorted(np.concatenate(everything).tolist()) == list(range(9))
-    with pytest.raises(ValueError, match=r"option targets: name the file of the target rows, or set per_group"):
+    with pytest.raises(ValueError, match=r"option targets: name the file of the target rows"):
         TargetRows()
     with pytest.raises(ValueError, match=r"targets.per_group must be at least 1, got 0"):
         TargetRows(per_group=0)
@@ -183,7 +183,7 @@ def test_what_cannot_be_done_is_refused() -> None:
         TargetSimilarity(HiddenStateVectors(), rows, aggregate="sum")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"vectors.dimensions must be at least 1, got 0"):
         GradientVectors(0)
-    with pytest.raises(ValueError, match=r"vectors.layers must be one of trainable, last_block, got 'all'"):
+    with pytest.raises(ValueError, match=r"vectors.layers must be one of trainable"):
         GradientVectors(layers="all")  # type: ignore[arg-type]
 
 
@@ -191,5 +191,5 @@ def test_gradients_of_a_sharded_model_are_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("lit_curriculum.methods.baselines.target.metric.is_sharded", lambda model: True)
     metric = TargetSimilarity(GradientVectors(8), TargetRows(per_group=1))
     assert metric.model_methods == ("gradient_sketch",)
-    with pytest.raises(ValueError, match=r"gradient-sketch/1\(8,trainable,adam,0\) needs whole weights, but this"):
+    with pytest.raises(ValueError, match=r"gradient-sketch/1\(8,trainable,adam,0\) needs whole weights"):
         metric.update(context(words_store(), Letters()))

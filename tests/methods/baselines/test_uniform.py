@@ -83,7 +83,7 @@ def test_options_out_of_range_are_refused(toy_store: ListStore) -> None:
         UniformPolicy(count=5)
     with pytest.raises(ValueError, match=r"curriculum.policy.fresh must be one of each_stage, once"):
         UniformPolicy(fresh="always")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="count must be between 1 and the 40 examples of the data, got 41"):
+    with pytest.raises(ValueError, match="count must be between 1 and the 40 examples of the data"):
         UniformPolicy(fraction=None, count=41).setup(toy_store, 1)
 
 

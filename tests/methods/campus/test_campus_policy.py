@@ -272,7 +272,7 @@ def test_foreign_states_and_grown_data_are_refused() -> None:
     run.stage(0)
     state = run.policy.state_dict()
     other = ScriptedRun(CampusPolicy(THREE, num_bands=4), num=30)
-    with pytest.raises(ValueError, match=r"schedules are \(3, 60\) \(metrics, examples\), this run's are \(3, 30\)"):
+    with pytest.raises(ValueError, match=r"schedules are \(3, 60\) \(metrics"):
         other.policy.load_state_dict(state)
     with pytest.raises(ValueError, match="policy state of version 9 cannot be read"):
         other.policy.load_state_dict({**state, "version": 9})

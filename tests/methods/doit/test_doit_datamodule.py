@@ -95,7 +95,7 @@ def test_the_published_counts_give_the_papers_sets_to_the_row() -> None:
 
 
 def test_a_missing_folder_is_named(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"data.root=.* has no folder curated/full; give the folder of the DoIT data"):
+    with pytest.raises(ValueError, match=r"data.root=.* has no folder curated/full"):
         DoITDataModule(str(root / "curated"))
 
 

@@ -102,9 +102,9 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         study(match="updates")
     with pytest.raises(ValueError, match=r"study\.updates=5 is no multiple"):
         study(match="updates", updates=5)
-    with pytest.raises(ValueError, match=r"study\.answers must be one of teacher_forced, generated, got 'guess'"):
+    with pytest.raises(ValueError, match=r"study\.answers must be one of teacher_forced"):
         study(answers="guess")
-    with pytest.raises(ValueError, match=r"study\.select must be one of nested, independent, prefix, got 'best'"):
+    with pytest.raises(ValueError, match=r"study\.select must be one of nested"):
         study(select="best")
     path = tmp_path / "s.yaml"
     path.write_text("configs: []\nabilities: {a: 1}\nrung: [1]\n")

@@ -137,7 +137,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 
 
 def test_a_count_beyond_the_data_is_refused() -> None:
-    with pytest.raises(ValueError, match="count must be between 1 and the 2 examples of the data, got 3"):
+    with pytest.raises(ValueError, match="count must be between 1 and the 2 examples of the data"):
         IterITPolicy(fraction=None, count=3).setup(make_store(["red", "blue"]), 1)
     with pytest.raises(ValueError, match=r"fraction=0.05 of 2 examples is less than one example"):
         IterITPolicy().setup(make_store(["red", "blue"]), 1)

@@ -67,7 +67,7 @@ def test_none_eligible_is_refused() -> None:
 
 def test_negative_complexity_cannot_be_multiplied() -> None:
     policy, table = started(["red", "blue"], [-0.5, 0.5], fraction=None, count=1)
-    with pytest.raises(ValueError, match=r"score=both multiplies by complexity, .*-0.5 at example 'toy-0'"):
+    with pytest.raises(ValueError, match=r"score=both multiplies by complexity"):
         step(policy, table, 0)
     policy, table = started(["red", "blue"], [-0.5, 0.5], fraction=None, count=1, score="complexity")
     assert step(policy, table, 0) == [1]

@@ -314,7 +314,7 @@ def test_the_teacher_may_answer_the_raw_instructions(tmp_path: Path) -> None:
 
 def test_options_are_checked(tmp_path: Path) -> None:
     judge, teacher = ProceduralJudge(), ProceduralTeacher()
-    with pytest.raises(ValueError, match=r"TapirRounds.pool_sizes must be positive and never fall, got \[5, 3\]"):
+    with pytest.raises(ValueError, match=r"TapirRounds.pool_sizes must be positive and never fall"):
         TapirRounds(judge, teacher, ProceduralExpander(), pool_sizes=[5, 3])
     with pytest.raises(ValueError, match=r"TapirRounds.pool_sizes=\[5\] asks for new instructions, but"):
         TapirRounds(judge, teacher, pool_sizes=[5])
@@ -334,7 +334,7 @@ def test_other_data_or_policies_are_refused(tmp_path: Path, toy_examples: list[A
 
 
 def test_a_classifier_that_was_never_trained_is_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the linear classifier is not trained; call fit or name a saved one"):
+    with pytest.raises(ValueError, match="the linear classifier is not trained"):
         Run(tmp_path, classifier=LinearTaskClassifier())
     assert not (tmp_path / "checkpoints").exists()
 
@@ -348,7 +348,7 @@ def test_sharded_weights_cannot_be_started_from_again() -> None:
 def test_answers_of_a_server_that_nobody_keeps_are_warned_of(tmp_path: Path) -> None:
     remote = OpenAIClient("m", "http://127.0.0.1:1/v1")
     kept = CachedClient(remote, str(tmp_path / "replies.jsonl"))
-    with pytest.warns(UserWarning, match=r"TapirRounds.refiner: its answers are kept nowhere, .* put a CachedClient"):
+    with pytest.warns(UserWarning, match=r"TapirRounds.refiner: its answers are kept nowhere"):
         warn_of_lost_answers(Roles(judge=ProceduralJudge(), teacher=PromptTeacher(kept), refiner=PromptRefiner(remote)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

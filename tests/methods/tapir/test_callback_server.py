@@ -127,7 +127,7 @@ def test_a_judge_that_cannot_be_read_ends_in_a_clear_sentence(tmp_path: Path) ->
     with (
         serving() as server,
         pytest.raises(
-            ValueError, match="no instruction has a mfd above 0, so there is nothing hard to train on; lower"
+            ValueError, match="no instruction has a mfd above 0, so there is nothing hard to train on"
         ),
     ):
         Run(tmp_path, server, tmp_path / "replies.jsonl")

@@ -122,7 +122,7 @@ def test_the_state_goes_on_alike() -> None:
     assert left.scalars == right.scalars
     foreign = BudgetedRefresh(ordered(), "ifd")
     foreign.setup(store_of(10), 6)
-    with pytest.raises(ValueError, match="the checkpoint's refresh is of 1000 examples, the data have 10"):
+    with pytest.raises(ValueError, match="the checkpoint's refresh is of 1000 examples"):
         foreign.load_state_dict(one.state_dict())
     with pytest.raises(ValueError, match="policy state of version 9 cannot be read"):
         two.load_state_dict({**one.state_dict(), "version": 9})

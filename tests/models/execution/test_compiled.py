@@ -129,7 +129,7 @@ def test_what_it_does_not_go_with_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match=r"model.packing and model.torch_compile exclude each other"):
         ExecutionOptions(packing=True, torch_compile=True)
     monkeypatch.setattr("lit_curriculum.models.execution.modes.check_headless", lambda model: False)
-    with pytest.raises(ValueError, match=r"model.torch_compile needs decoder and output head apart, which LlamaFor"):
+    with pytest.raises(ValueError, match=r"model.torch_compile needs decoder and output head apart"):
         module_with(torch_compile=True)
 
 
@@ -141,5 +141,5 @@ def test_a_machine_without_a_compiler_is_told_so(monkeypatch: pytest.MonkeyPatch
         return fail
 
     monkeypatch.setattr(torch, "compile", no_compiler)
-    with pytest.raises(ValueError, match=r"^model.torch_compile: this machine compiles nothing \(no g\+\+\); install"):
+    with pytest.raises(ValueError, match=r"^model.torch_compile: this machine compiles nothing \(no g\+\+\)"):
         module_with(torch_compile=True)
