@@ -167,9 +167,7 @@ def test_an_update_leaves_no_trace_on_the_model(tmp_path: Path) -> None:
 
 
 def test_a_missing_column_is_named() -> None:
-    with pytest.raises(
-        ValueError, match=r"curriculum\.metrics\.learned reads the metric 'loss'"
-    ):
+    with pytest.raises(ValueError, match=r"curriculum\.metrics\.learned reads the metric 'loss'"):
         CurriculumCallback(OrderedPolicy("learned"), {"learned": LearnedScorer()})
 
 

@@ -151,9 +151,7 @@ def test_where_losses_come_from() -> None:
     fresh = DifficultyTable(4, ["loss"])
     assert trained.candidates(fresh, 0).tolist() == []
     assert asked.candidates(fresh, 0).tolist() == [0, 1, 2, 3]
-    with pytest.raises(
-        ValueError, match=r"left no loss under 'loss'; set curriculum.training_loss_metric to loss"
-    ):
+    with pytest.raises(ValueError, match=r"left no loss under 'loss'; set curriculum.training_loss_metric to loss"):
         trained.step(fresh, 1, make_generator(0, 1, "policy"))
 
 

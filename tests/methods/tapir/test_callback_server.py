@@ -126,9 +126,7 @@ def test_a_server_that_dies_stops_the_run_and_nothing_is_paid_twice(
 def test_a_judge_that_cannot_be_read_ends_in_a_clear_sentence(tmp_path: Path) -> None:
     with (
         serving() as server,
-        pytest.raises(
-            ValueError, match="no instruction has a mfd above 0, so there is nothing hard to train on"
-        ),
+        pytest.raises(ValueError, match="no instruction has a mfd above 0, so there is nothing hard to train on"),
     ):
         Run(tmp_path, server, tmp_path / "replies.jsonl")
     assert (tmp_path / "tapir" / "mfd-stage-1.txt").read_text() == "MFD: no instruction has been judged.\n"

@@ -108,9 +108,7 @@ def test_data_that_grow_keep_what_each_ability_had(toy_store: ListStore) -> None
 
 
 def test_one_ability_a_small_one_and_other_abilities_are_refused(toy_store: ListStore) -> None:
-    with pytest.raises(
-        ValueError, match=r"all 40 examples are of x; give the rows a field 'ability'"
-    ):
+    with pytest.raises(ValueError, match=r"all 40 examples are of x; give the rows a field 'ability'"):
         WithinAbilitiesPolicy(UniformPolicy()).setup(_mixture(toy_store, {"x": 40}), 1)
     with pytest.raises(ValueError, match=r"ability 'b', 4 examples: .*fraction=0.1 of 4 examples is less than one"):
         WithinAbilitiesPolicy(UniformPolicy(0.1)).setup(_mixture(toy_store, {"a": 36, "b": 4}), 1)
