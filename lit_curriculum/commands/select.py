@@ -14,8 +14,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, get_loader  # type: ignore[attr-defined]
 
 from lit_curriculum.commands.configured import check_scores, refuse_learned
-from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.reasons import entry_reasons
+from lit_curriculum.curriculum.base import CurriculumPolicy, entry_reasons
 from lit_curriculum.data.instruction_data import InstructionData
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.engine import Autocast, TokenBudget

@@ -1,18 +1,22 @@
-"""What a curriculum policy is: the only place that decides what a stage trains on."""
+"""Base class of policies, which alone decide what a stage trains on, and reasons for their choices."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 from lit_curriculum.utils.options import Configured, check_exactly_one, check_range
 
 _OWNER = "curriculum.policy"
+PREFERRED = "others were preferred"
+NOT_DRAWN = "not drawn"
 
 
 class CurriculumPolicy(Configured, ABC):
@@ -118,3 +122,57 @@ def check_size(*, fraction: float | None, count: int | None) -> None:
     check_exactly_one(_OWNER, fraction=fraction, count=count)
     check_range(_OWNER, "(0, 1]", fraction=fraction)
     check_range(_OWNER, "[1, inf)", count=count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StageReasons:
+    """One reason for each example, chosen or not."""
+
+    codes: NDArray[np.int32]
+    """[N] position of the example's reason in :attr:`texts`."""
+    texts: list[str]
+
+
+def stage_reasons(policy: CurriculumPolicy, table: DifficultyTable, plan: Plan) -> StageReasons:
+    """Explain for all examples why they are in the plan that ``policy`` has just made, or why they are not.
+
+    The first that holds counts: chosen, one of the policy's exclusion reasons, no score, others were preferred.
+
+    Args:
+        policy: The policy, right after its :meth:`~lit_curriculum.CurriculumPolicy.step`.
+        table: Scores of N examples.
+        plan: What it returned.
+    """
+    metrics = policy.required_metrics
+    chosen = np.zeros(table.num_examples, dtype=np.bool_)
+    chosen[plan.indices] = True
+    found = {f"chosen by {policy.selection_note()}": chosen, **policy.exclusion_reasons(table)}
+    found |= {f"no score by {metric}": table.unscorable(metric) for metric in metrics}
+    found[PREFERRED if metrics else NOT_DRAWN] = np.ones_like(chosen)
+    return StageReasons(codes=np.argmax(np.stack(list(found.values())), axis=0).astype(np.int32), texts=list(found))
+
+
+def entry_reasons(policy: CurriculumPolicy, table: DifficultyTable, plan: Plan) -> list[str]:
+    """Explain each entry of ``plan``: its place, and its score and rank by hardness for every required metric.
+
+    Args:
+        policy: The policy, right after its :meth:`~lit_curriculum.CurriculumPolicy.step`.
+        table: Scores of N examples.
+        plan: What it returned, M entries.
+
+    Returns:
+        M sentences.
+    """
+    note = policy.selection_note()
+    reasons = [f"{note}: place {place} of {len(plan)}" for place in range(1, len(plan) + 1)]
+    for metric in policy.required_metrics:
+        hardness = table.hardness(metric)
+        order = np.argsort(-hardness, kind="stable")  # NaN last
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(1, len(order) + 1)
+        num_scored = int(np.isfinite(hardness).sum())
+        for place, index in enumerate(plan.indices.tolist()):
+            score = table.scores[metric][index]
+            text = f"{score:.6g}, hardest {rank[index]} of {num_scored}" if np.isfinite(score) else "no score"
+            reasons[place] += f"; {metric} {text}"
+    return reasons

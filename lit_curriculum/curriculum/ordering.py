@@ -1,11 +1,15 @@
-"""Orders with a stated rule for ties, so that a choice does not depend on file order, batch size or ranks."""
+"""Orders with a stated rule for ties, and the front of an order that fits the size of a stage."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_curriculum.types import FloatArray, IntArray
+from lit_curriculum.curriculum.base import resolve_count
+from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray
+from lit_curriculum.utils.options import check_exactly_one, check_range
+
+_OWNER = "curriculum.policy"
 
 
 def content_ranks(content_hashes: NDArray[np.bytes_]) -> IntArray:
@@ -20,49 +24,55 @@ def highest_first(values: FloatArray, tie_rank: IntArray) -> IntArray:
     return np.lexsort((tie_rank, -values)).astype(np.int64)
 
 
-def reference_order(
-    order: IntArray, num_scored: int, chosen: IntArray, complexity: FloatArray, limit: float, tie_rank: IntArray
-) -> IntArray:
-    """IterIT's order after a choice: chosen, too hard, rest of the eligible by complexity, unscorable, untouched.
+class StageSize:
+    """Exactly one of three budgets, and the front of an order that fits into it.
 
-    Since only the first ``num_scored`` places ever change, the same examples are on every later short list.
-
-    Args:
-        order: [N] the order so far; its first ``num_scored`` examples are the ones just scored.
-        num_scored: Length of the short list that the choice was made from.
-        chosen: The examples chosen, in order of choice.
-        complexity: [N] complexity; NaN where there is none.
-        limit: Complexities from here on are too hard to be eligible; these keep their previous order.
-        tie_rank: [N] ranks that break ties.
-    """
-    others = order[:num_scored][~np.isin(order[:num_scored], chosen)]
-    values = complexity[others]
-    rest = others[values < limit]
-    rest = rest[highest_first(complexity[rest], tie_rank[rest])]
-    parts = (chosen, others[values >= limit], rest, others[np.isnan(values)], order[num_scored:])
-    return np.concatenate(parts)
-
-
-def refreshed_order(
-    order: IntArray,
-    chosen: IntArray,
-    complexity: FloatArray,
-    limit: float,
-    tie_rank: IntArray,
-    new: NDArray[np.bool_],
-) -> IntArray:
-    """An order over all data: chosen, never scored, eligible by latest complexity, too hard, unscorable.
+    Tokens are those of the conditioned view, prompt included, as they are trained on. The front of an order is the
+    longest one that does not exceed them; the learning-rate horizon plans with examples of mean length.
 
     Args:
-        order: [N] the order so far.
-        chosen: The examples chosen, in order of choice.
-        complexity: [N] latest complexity, however old; NaN where there is none.
-        limit: Complexities from here on are too hard to be eligible.
-        tie_rank: [N] ranks that break ties.
-        new: [N] true where an example has not been scored yet.
+        fraction: Share of the data, in (0, 1].
+        count: Number of examples.
+        tokens: Number of tokens.
+
+    Raises:
+        ValueError: none or several are given, or (in ``setup``) the value does not fit the data.
     """
-    others = order[~np.isin(order, chosen)]
-    others = others[highest_first(complexity[others], tie_rank[others])]
-    values = complexity[others]
-    group = np.select([new[others], values < limit, values >= limit], [0, 1, 2], 3)
-    return np.concatenate([chosen, others[np.argsort(group, kind="stable")]])
+
+    def __init__(self, fraction: float | None, count: int | None, tokens: int | None) -> None:
+        check_exactly_one(_OWNER, fraction=fraction, count=count, tokens=tokens)
+        check_range(_OWNER, "(0, 1]", fraction=fraction)
+        check_range(_OWNER, "[1, inf)", count=count, tokens=tokens)
+        self.fraction, self.count, self.tokens = fraction, count, tokens
+        self._lengths: IntArray = np.empty(0, dtype=np.int64)
+
+    def setup(self, examples: ExampleStore) -> None:
+        """Check the budget against the data."""
+        self._lengths = examples.lengths(CONDITIONED) if self.tokens is not None else np.empty(0, dtype=np.int64)
+        if self.tokens is not None and self.tokens < self._lengths.max():
+            longest = examples[int(self._lengths.argmax())]
+            raise ValueError(
+                f"{_OWNER}.tokens={self.tokens} is less than the {self._lengths.max()} tokens of example {longest.id} "
+                f"({longest.source}), so a stage might be empty; raise it, or lower data.max_length."
+            )
+        self.planned(len(examples))
+
+    def planned(self, num_examples: int) -> int:
+        """Number of examples of a stage, known before any choice; for tokens, of examples of mean length."""
+        if self.tokens is None:
+            return resolve_count(num_examples, fraction=self.fraction, count=self.count)
+        assert len(self._lengths), "setup comes before a budget of tokens is planned with"
+        return min(num_examples, max(1, round(self.tokens / float(self._lengths.mean()))))
+
+    def most(self, candidates: IntArray, num_examples: int) -> int:
+        """Largest number of ``candidates`` [K] that could ever fit, whatever the order."""
+        if self.tokens is None:
+            return min(len(candidates), self.planned(num_examples))
+        shortest_first = np.sort(self._lengths[candidates])
+        return int(np.searchsorted(shortest_first.cumsum(), self.tokens, side="right"))
+
+    def cut(self, order: IntArray, num_examples: int) -> IntArray:
+        """The front of ``order`` ([K] indices, without repeats) that fits."""
+        if self.tokens is None:
+            return order[: self.planned(num_examples)]
+        return order[: int(np.searchsorted(self._lengths[order].cumsum(), self.tokens, side="right"))]

@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, TokenNLL
+from lit_curriculum.types import CONDITIONED, WHOLE, EncodedView, ExampleStore, FloatArray, IntArray, TokenNLL
 from lit_curriculum.utils.float64 import to_float64
 from lit_curriculum.utils.options import Configured
 
@@ -86,3 +87,16 @@ def sum_and_count(tokens: TokenNLL, num_rows: int) -> Tensor:
     out = torch.zeros(num_rows, 2, dtype=torch.float64, device=nll.device)
     out.index_add_(0, tokens.row.to(nll.device), torch.stack((nll, torch.ones_like(nll)), dim=1))
     return out
+
+
+def encoded_view(store: ExampleStore, index: int, view: str) -> EncodedView:
+    """The tokens of one view of one example."""
+    if view != WHOLE:
+        return store.encoded(index, view)
+    ids = store.encoded(index, CONDITIONED).input_ids
+    return EncodedView(ids, np.arange(len(ids)) > 0)
+
+
+def num_scored(store: ExampleStore, view: str) -> IntArray:
+    """[N] number of scored tokens of ``view``."""
+    return store.num_scored(view) if view != WHOLE else np.maximum(store.lengths(CONDITIONED) - 1, 0)

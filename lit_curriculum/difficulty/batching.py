@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_curriculum.difficulty.views import encoded_view, num_scored
+from lit_curriculum.difficulty.base import encoded_view, num_scored
 from lit_curriculum.types import BoolArray, EncodedView, ExampleStore, IntArray
 
 Digests = NDArray[np.uint64]

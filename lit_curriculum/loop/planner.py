@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.reasons import StageReasons, stage_reasons
+from lit_curriculum.curriculum.base import CurriculumPolicy, StageReasons, stage_reasons
 from lit_curriculum.data.sampler import CurriculumSampler
 from lit_curriculum.difficulty.base import DifficultyMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, Scores, formula_ids

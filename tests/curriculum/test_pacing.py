@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lit_curriculum import CompetencePolicy
-from lit_curriculum.curriculum.pacing import cut_bands, root_competence, scopes
+from lit_curriculum.curriculum.pacing import cut_bands, root_competence
+from lit_curriculum.methods.campus.schedules import scopes
 
 GOLDEN = {
     5: [0.01, 0.6325, 0.7746, 0.8944, 1.0],

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lit_curriculum import BudgetedRefresh, CampusPolicy, GrowthPacePolicy, IterITPolicy, SelfPacedPolicy, UniformPolicy
-from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.reasons import entry_reasons, stage_reasons
+from lit_curriculum.curriculum.base import CurriculumPolicy, entry_reasons, stage_reasons
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import make_generator
 from tests.conftest import ListStore

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lit_curriculum import OrderedPolicy, UniformPolicy
-from lit_curriculum.curriculum.size import StageSize
+from lit_curriculum.curriculum.ordering import StageSize
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import CONDITIONED, make_generator
 from tests.conftest import ListStore, make_example

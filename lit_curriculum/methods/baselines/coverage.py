@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.ordering import content_ranks, highest_first
-from lit_curriculum.curriculum.size import StageSize
+from lit_curriculum.curriculum.ordering import StageSize, content_ranks, highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.methods.baselines.top import below_limit, check_scored

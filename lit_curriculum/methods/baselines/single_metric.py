@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.ordering import content_ranks
-from lit_curriculum.curriculum.size import StageSize
+from lit_curriculum.curriculum.ordering import StageSize, content_ranks
 from lit_curriculum.types import ExampleStore
 
 

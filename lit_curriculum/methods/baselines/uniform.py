@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.curriculum.size import StageSize
+from lit_curriculum.curriculum.ordering import StageSize
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, IntArray, Plan
 

@@ -13,7 +13,7 @@ import torch
 
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.curriculum.ordering import content_ranks
-from lit_curriculum.curriculum.pacing import PacingIndex, cut_bands, scopes
+from lit_curriculum.curriculum.pacing import cut_bands
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.campus.schedules import (
     BandedRun,
@@ -21,11 +21,13 @@ from lit_curriculum.methods.campus.schedules import (
     BandSchedules,
     Choice,
     Clock,
+    PacingIndex,
     PerplexityOn,
     Pool,
     RescoreScope,
     Stop,
     choose,
+    scopes,
 )
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 from lit_curriculum.utils.options import check_range
@@ -92,7 +94,7 @@ class CampusPolicy(CurriculumPolicy):
         num_bands: Bands of a schedule (T); null takes the most for which ``trainer.max_epochs`` always suffices.
         initial_scope: Share of the data in the first band (s1).
         power: Progress rate of the scope (p).
-        pacing_index: ``literal`` or ``shifted``; see :func:`~lit_curriculum.curriculum.pacing.scopes`.
+        pacing_index: ``literal`` or ``shifted``; see :func:`~lit_curriculum.methods.campus.schedules.scopes`.
         clock: ``per_schedule`` advances the chosen schedule, ``shared`` all of them.
         choice: ``min_ppl`` (the method), or for comparison ``max_ppl``, ``softmax`` of the negative perplexity,
             ``random`` and ``round_robin``, of which the last two measure nothing.

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from lit_curriculum.curriculum.ordering import highest_first
+from lit_curriculum.curriculum.pacing import root_competence
+from lit_curriculum.difficulty.base import num_scored
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.difficulty.views import num_scored
 from lit_curriculum.types import CONDITIONED, WHOLE, BoolArray, ExampleStore, FloatArray, IntArray
 
 Clock = Literal["per_schedule", "shared"]
@@ -20,7 +21,33 @@ Choice = Literal["min_ppl", "max_ppl", "softmax", "random", "round_robin"]
 Pool = Literal["tokens", "examples"]
 PerplexityOn = Literal["response", "all"]
 RescoreScope = Literal["all", "remaining"]
+PacingIndex = Literal["literal", "shifted"]
 Bands = Sequence[tuple[int, int]]
+
+
+def scopes(num_bands: int, initial: float = 0.01, power: float = 2.0, index: PacingIndex = "literal") -> FloatArray:
+    """Scopes s(1) to s(T) of CAMPUS, [num_bands]; the last is 1.
+
+    ``literal`` sets s(1) = s1 and takes u = t / T from t = 2 on, so the second band is far wider than any other;
+    ``shifted`` takes u = (t - 1) / (T - 1) throughout, so s(1) = s1 follows.
+
+    Args:
+        num_bands: Number of bands (T).
+        initial: Initial scope (s1).
+        power: Progress rate (p).
+        index: How the step becomes progress.
+
+    References:
+        arXiv 2509.13790, section 3; the formula is a reconstruction of what its sources quote of it.
+    """
+    steps = np.arange(1, num_bands + 1, dtype=np.float64)
+    if index == "literal":
+        found = root_competence(steps / num_bands, initial, power)
+        found[0] = initial
+    else:
+        found = root_competence((steps - 1.0) / max(num_bands - 1, 1), initial, power)
+    found[-1] = 1.0
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

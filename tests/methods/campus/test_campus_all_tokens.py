@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lit_curriculum import ConversationNLL, CurriculumCallback, NegativeLogLikelihood, ScoringEngine
-from lit_curriculum.difficulty.views import encoded_view, num_scored
+from lit_curriculum.difficulty.base import encoded_view, num_scored
 from lit_curriculum.methods.campus.policy import CampusPolicy
 from lit_curriculum.types import CONDITIONED, WHOLE, EncodedView, Example
 from tests.conftest import ListStore, make_example
@@ -63,6 +63,6 @@ def test_it_runs_in_training_and_a_missing_metric_is_named(tmp_path: Path, toy_e
     metrics = {"length_like": ConversationNLL(), "loss": NegativeLogLikelihood(), "loss_all": ConversationNLL()}
     callback = CurriculumCallback(policy, metrics)
     toy_trainer(tmp_path, 8, callbacks=[callback]).fit(ToyModule(), ToyData(toy_examples))
-    assert policy.finished(callback.stage + 1)
+    assert policy.finished(callback.planner.stage + 1)
     with pytest.raises(ValueError, match=r"curriculum.policy.ppl_on must be one of response"):
         CampusPolicy(THREE, ppl_on="prompt")  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from lit_curriculum import (
     TopMetricPolicy,
     UniformPolicy,
 )
-from lit_curriculum.curriculum.reasons import entry_reasons
+from lit_curriculum.curriculum.base import entry_reasons
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.loss_weighting import relative_weights
 from lit_curriculum.types import Plan, make_generator

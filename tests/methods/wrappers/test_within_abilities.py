@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lit_curriculum import BudgetedRefresh, IterITPolicy, OrderedPolicy, UniformPolicy, WithinAbilitiesPolicy
-from lit_curriculum.curriculum.reasons import stage_reasons
+from lit_curriculum.curriculum.base import stage_reasons
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import Plan, make_generator
 from tests.conftest import ListStore
