@@ -127,9 +127,7 @@ def test_the_metric_and_the_policy_of_the_readme_run_from_outside_the_package(
     source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "my_curriculum.py").write_text(readme_block("python", "# my_curriculum.py"))
-    (tmp_path / "mine.yaml").write_text(
-        readme_block("yaml", "# mine.yaml, one more --config").replace("500", "8")
-    )
+    (tmp_path / "mine.yaml").write_text(readme_block("yaml", "# mine.yaml, one more --config").replace("500", "8"))
     monkeypatch.syspath_prepend(str(tmp_path))
     data = write(source.parent / "data.jsonl", rows(20))
     assert fit(source, data, "--config", str(tmp_path / "mine.yaml"), "--trainer.max_epochs=2") == 0
