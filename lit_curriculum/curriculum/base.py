@@ -20,7 +20,7 @@ NOT_DRAWN = "not drawn"
 
 
 class CurriculumPolicy(Configured, ABC):
-    """Decides, stage by stage, which examples are trained on and in what order.
+    """Base class of policies: choose the examples of each stage and their order.
 
     The loop calls :meth:`setup` once, then for every stage :meth:`candidates`, scores those examples with the
     model in training, and calls :meth:`step`. A policy never sees the model, and holds no random state: the
@@ -31,47 +31,47 @@ class CurriculumPolicy(Configured, ABC):
 
     @property
     def required_metrics(self) -> tuple[str, ...]:
-        """Names of the metrics in the difficulty table that the policy reads."""
+        """Names of the difficulty metrics that the policy reads."""
         return ()
 
     @abstractmethod
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         """Check the options against the data and prepare what depends on the data alone.
 
-        Called before stage 0, on resume before :meth:`load_state_dict`, and again when the data have grown.
+        Called before stage 0, on resume before :meth:`load_state_dict`, and again after the data have grown.
 
         Raises:
             ValueError: an option does not fit the data.
         """
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
-        """[K] indices to score with the current model before stage ``stage``; pure. None by default."""
+        """Return [K] indices to score with the current model before ``stage``; no side effects. None by default."""
         del table, stage
         return np.empty(0, dtype=np.int64)
 
     @abstractmethod
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
-        """The plan of stage ``stage``; the only method that may change the policy's state."""
+        """Plan ``stage``; the only method that may change the policy's state."""
 
     @abstractmethod
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
-        """Planned number of examples of each stage, known before training.
+        """Return the planned number of examples of each stage, before training.
 
         The learning-rate horizon comes from here. Where a stage's size depends on scores it is the planned
         one, and the sum is right.
         """
 
     def finished(self, stage: int) -> bool:
-        """Whether nothing is left to train on before stage ``stage``; the run ends then. Never by default."""
+        """Whether the run ends before ``stage`` because nothing is left to train on. Never by default."""
         del stage
         return False
 
     def selection_note(self) -> str:
-        """How the last :meth:`step` chose, in a few words that hold for all chosen examples; by default the name."""
+        """Describe in a few words how the last :meth:`step` chose; by default the name of the class."""
         return type(self).__name__
 
     def exclusion_reasons(self, table: DifficultyTable) -> Mapping[str, BoolArray]:
-        """Reason -> [N] examples that it kept out of the last :meth:`step`, which saw ``table``; none by default.
+        """Map reasons to the examples [N] that the last :meth:`step` excluded, given its ``table``; empty by default.
 
         A missing score and a worse score than others' need no entry. The first reason that holds counts. Keep the
         texts the same from stage to stage: the ledger stores what changes.
@@ -80,7 +80,7 @@ class CurriculumPolicy(Configured, ABC):
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What cannot be recomputed from options, data and table. Nothing by default."""
+        """State that cannot be recomputed from options, data and table. Empty by default."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

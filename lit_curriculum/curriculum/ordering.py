@@ -13,14 +13,14 @@ _OWNER = "curriculum.policy"
 
 
 def content_ranks(content_hashes: NDArray[np.bytes_]) -> IntArray:
-    """[N] rank of every example by its content hash; exact duplicates by their index."""
+    """Rank examples [N] by content hash; exact duplicates by index."""
     ranks = np.empty(len(content_hashes), dtype=np.int64)
     ranks[np.argsort(content_hashes, kind="stable")] = np.arange(len(content_hashes))
     return ranks
 
 
 def highest_first(values: FloatArray, tie_rank: IntArray) -> IntArray:
-    """Positions of ``values`` [n] from highest to lowest, NaN last; equal values by rising ``tie_rank`` [n]."""
+    """Sort positions of ``values`` [n] from highest to lowest, NaN last; ties by ascending ``tie_rank`` [n]."""
     return np.lexsort((tie_rank, -values)).astype(np.int64)
 
 

@@ -29,7 +29,7 @@ def root_competence(progress: FloatArray, initial: float, power: float) -> Float
 
 
 def cut_bands(num_examples: int, scope: FloatArray) -> list[tuple[int, int]]:
-    """Places ``(lo, hi)`` of the bands between successive scopes; they partition ``range(num_examples)``.
+    """Cut ``range(num_examples)`` into bands ``(lo, hi)`` at successive scopes.
 
     A band that rounding leaves empty is left out.
 

@@ -1,4 +1,4 @@
-"""How many rows of each ability a mixture takes, and which: recipes, equal shares under caps, and nested choice."""
+"""Quotas of abilities in a mixture: recipes, equal shares under caps, and nested subsets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SYNTHETIC = "synthetic"
 
 
 def water_fill(caps: Mapping[str, int], budget: int) -> dict[str, int]:
-    """Equal shares of ``budget`` under caps: what a capped ability cannot take, the others share.
+    """Split ``budget`` equally under caps: the rest of a capped ability is shared by the others.
 
     A remainder goes row by row to the abilities in alphabetical order, so the listing order changes nothing.
 
@@ -93,7 +93,7 @@ def recipe_counts(
 
 
 def check_counts(counts: Mapping[str, int], available: Mapping[str, int]) -> None:
-    """Refuse a mixture that the data cannot give.
+    """Refuse a mixture with more rows than the data have.
 
     Raises:
         ValueError: an ability has fewer rows than are asked for, or none.
@@ -150,7 +150,7 @@ def choose_rows(
 
 
 def split_probes(examples: ExampleStore, probe: int, owner: str) -> tuple[dict[str, IntArray], dict[str, IntArray]]:
-    """Of every ability ``probe`` rows that are only scored, chosen by content hash, and the others.
+    """Split every ability into ``probe`` rows that are only scored, chosen by content hash, and the others.
 
     Args:
         examples: The data.

@@ -17,7 +17,7 @@ from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.items import EvalItem
 from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, plain_tokens, turn_view
 from lit_curriculum.evaluation.math_answer import verified_equivalent
-from lit_curriculum.evaluation.options import EvalOptions, ItemResult
+from lit_curriculum.evaluation.items import EvalOptions, ItemResult
 from lit_curriculum.evaluation.parsers import PARSERS, is_right, reads_letters
 from lit_curriculum.evaluation.ranked import (
     candidate_losses,

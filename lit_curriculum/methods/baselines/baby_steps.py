@@ -1,4 +1,4 @@
-"""One pass and baby steps: the data in equal bands of rising difficulty, one after the other or added up."""
+"""One-pass and baby-steps curricula: bands of rising difficulty, one after the other or accumulated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OWNER = "curriculum.policy"
 
 
 class BabyStepsPolicy(CurriculumPolicy):
-    """Stage t trains on band t (one pass), or on bands 1 to t together (baby steps), in random order.
+    """Train on band t at stage t (one pass), or on bands 1 to t (baby steps), in random order.
 
     With ``stages_per_band`` of S, S stages train on the same bands before the next one is due: phases of several
     passes, alone (one pass) or cumulative (baby steps). After the last band, one pass starts again with the first, and

@@ -1,4 +1,4 @@
-"""Competence-based sampling: drawn at random from the easiest part of the data, which grows with every example."""
+"""Competence-based curriculum: sample from the easiest part of the data, which grows during the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lit_curriculum.utils.options import check_range
 
 
 class CompetencePolicy(SingleMetricPolicy):
-    """Each entry is drawn, with replacement, from the easiest c(u) of the data, u being the share of the run so far.
+    """Draw each entry with replacement from the easiest share c(u) of the data, u being the progress of the run.
 
     As in the paper the competence rises from batch to batch (here from example to example), and the metric is computed
     once. Ties go by content hash; examples without a score are the last to come into scope.

@@ -1,4 +1,4 @@
-"""Selection of examples that differ from one another, with or without a score that says which are preferred."""
+"""Diversity-based selection, with or without a score as priority."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OWNER = "curriculum.policy"
 
 
 class CoveragePolicy(CurriculumPolicy):
-    """Choose once by a rule of diversity among the examples of highest priority; shuffle them again each stage.
+    """Select once for diversity among the examples of highest priority; reshuffle at every stage.
 
     The priority of an example is the product of its scores by the metrics named. Examples without a score, or with a
     product not below ``below``, are left out. The rule chooses from the ``shortlist`` of highest priority. It may

@@ -1,4 +1,4 @@
-"""Abilities side by side: every ability from easy to hard, all of them at once or one after the other."""
+"""Sorted abilities, interleaved or in blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OWNER = "curriculum.policy"
 
 
 class InterleavedPolicy(OrderedPolicy):
-    """The order of one metric within each ability, and the abilities interleaved or in blocks.
+    """Sort each ability by one metric, and interleave the abilities or train on them in blocks.
 
     With r = 0, 1, ... the place of an example among the n of its ability, in the chosen direction, ``interleaved``
     sorts all examples by (r + 1/2) / n, so that every ability advances through its own difficulties at the same pace,

@@ -1,4 +1,4 @@
-"""Keep every example with a probability that depends on its loss: unbiased pruning and selective backpropagation."""
+"""Loss-based sampling: unbiased pruning (InfoBatch) and selective backpropagation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OWNER = "curriculum.policy"
 
 
 class LossSamplingPolicy(TrainingLossPolicy):
-    """A stage trains on example i with probability p_i, in random order, until the budget of the run is spent.
+    """Keep example i at each stage with a probability p_i from its loss, until the budget of the run is spent.
 
     - ``below_mean``: p_i = 1 - r where the loss is below the mean of all known losses, else 1 (InfoBatch).
     - ``percentile``: p_i = (k_i / n)^beta, k_i = 1 .. n being the rank of the loss from below (selective
@@ -97,7 +97,7 @@ class LossSamplingPolicy(TrainingLossPolicy):
         return int(percentile_probabilities(num_examples, self.power).sum() + 1e-9)
 
     def _planned(self, num_examples: int) -> int:
-        """Size of a stage to be expected: half of the losses below the mean."""
+        """Expected size of a stage if half of the losses are below the mean."""
         if self.rule == "below_mean":
             return round(num_examples * (1.0 - self.prune / 2.0))
         return round(float(percentile_probabilities(num_examples, self.power).sum()))
@@ -137,7 +137,7 @@ class LossSamplingPolicy(TrainingLossPolicy):
         return Plan(indices=chosen, weights=weights, scalars=scalars)
 
     def probabilities(self, losses: FloatArray) -> FloatArray:
-        """[N] probability of every example to be kept, from its loss [N]; 1 where there is none."""
+        """Probability [N] to keep every example, from its loss [N]; 1 without a loss."""
         kept = np.ones(len(losses))
         (known,) = np.nonzero(np.isfinite(losses))
         if not len(known):
@@ -157,13 +157,13 @@ class LossSamplingPolicy(TrainingLossPolicy):
 
 
 def percentile_probabilities(num: int, power: float) -> FloatArray:
-    """[num] probabilities (k / num)^power of ranks k = 1 .. num."""
+    """Probabilities [num] (k / num)^power of ranks k = 1 .. num."""
     probabilities: FloatArray = (np.arange(1, num + 1) / num) ** power
     return probabilities
 
 
 def systematic_sample(probabilities: FloatArray, generator: np.random.Generator) -> IntArray:
-    """Positions [n] that are drawn so that position i is among them with probability ``probabilities[i]``.
+    """Draw positions [n] such that position i is included with probability ``probabilities[i]``.
 
     Those of probability 1 always are. The others are placed in random order on a line, each as long as its
     probability, and those that hold a mark are taken; marks are one apart from a random start.

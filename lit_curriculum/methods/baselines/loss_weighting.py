@@ -1,4 +1,4 @@
-"""Weights from losses: every example is trained on, and how much it counts depends on how hard it is."""
+"""Loss-based weights: all examples are trained on, weighted by their difficulty."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OWNER = "curriculum.policy"
 
 
 class LossWeightingPolicy(TrainingLossPolicy):
-    """All examples in every stage, in random order, with weights that depend on their losses l.
+    """Train on all examples at every stage, in random order, with weights from their losses l.
 
     ``super_loss``: SuperLoss is min over sigma of (l - tau) sigma + lambda log(sigma)^2, whose minimiser is
 
@@ -80,7 +80,7 @@ class LossWeightingPolicy(TrainingLossPolicy):
         return Plan(indices=order, weights=weights[order].astype(np.float32), scalars=scalars)
 
     def weigh(self, losses: FloatArray) -> FloatArray:
-        """[K] weights of losses [K]."""
+        """Weights [K] from losses [K]."""
         if self.rule != "super_loss":
             return relative_weights(losses, self.rule, self.strength)
         threshold = float(losses.mean()) if self.threshold is None else self.threshold
@@ -88,7 +88,7 @@ class LossWeightingPolicy(TrainingLossPolicy):
 
 
 def confidence(losses: FloatArray, threshold: float, strength: float) -> FloatArray:
-    """[K] weights sigma of SuperLoss of losses [K]; ``threshold`` is tau, ``strength`` is lambda."""
+    """Weights sigma [K] of SuperLoss from losses [K]; ``threshold`` is tau, ``strength`` is lambda."""
     # Next to -1/e, where its slope is infinite, W of the rounded argument would come out complex or NaN.
     argument = np.maximum(-2.0 / np.e, (losses - threshold) / strength) / 2.0
     argument = np.maximum(argument, np.nextafter(-1.0 / np.e, 0.0))

@@ -10,7 +10,7 @@ from lit_curriculum.types import FloatArray, IntArray
 
 
 def temperature_shares(sizes: Sequence[int], temperature: float, cap: int | None = None) -> FloatArray:
-    """[K] shares p_i in proportion to min(n_i, cap)^(1 / T).
+    """Shares p_i [K] in proportion to min(n_i, cap)^(1 / T).
 
     T = 1 keeps the proportions of the data, infinity gives equal shares.
 

@@ -1,4 +1,4 @@
-"""Sources in shares that follow the losses of a probe: DoReMi and Skill-It, with an update at every stage."""
+"""Online mixtures of sources from probe losses: DoReMi and Skill-It, updated at every stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OWNER = "curriculum.policy"
 
 
 class OnlineMixturePolicy(SourceMixturePolicy):
-    """The shares of the sources are updated before every stage from losses on a probe that is never trained on.
+    """Update the shares of sources before every stage from losses on a held-out probe.
 
     With n_x scored tokens of example x, l_x its loss per token and r_x that of a reference model:
 

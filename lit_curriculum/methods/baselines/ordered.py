@@ -1,4 +1,4 @@
-"""The plain curricula: easy to hard, hard to easy, or the easiest or hardest part of the data."""
+"""Sorted curricula: easy to hard, hard to easy, or the easiest or hardest part of the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rescore = Literal["never", "each_stage"]
 
 
 class OrderedPolicy(SingleMetricPolicy):
-    """All examples in order of one metric, or as many as fit from the front of that order.
+    """Train on the examples sorted by one metric, or on the front of that order.
 
     Ties go by content hash. Examples that the metric cannot score come last, and their number is logged.
 
@@ -74,13 +74,13 @@ class OrderedPolicy(SingleMetricPolicy):
         return Plan(indices=chosen, scalars=scalars)
 
     def hardness(self, table: DifficultyTable) -> FloatArray:
-        """[N] what the order goes by, higher is harder; NaN where there is no score."""
+        """Sort key [N], higher is harder; NaN without a score."""
         for metric in self.required_metrics:
             assert not table.never_scored(metric).any(), "step was called before candidates were scored"
         values = table.hardness(self.metric)
         return values if self.baseline is None else values - table.hardness(self.baseline)
 
     def choose(self, order: IntArray, hardness: FloatArray, stage: int, generator: np.random.Generator) -> IntArray:
-        """What stage ``stage`` trains on [M], from the whole ``order`` [N] in the chosen direction."""
+        """Choose the entries [M] of ``stage`` from the whole ``order`` [N] in the chosen direction."""
         del hardness, stage, generator
         return self.size.cut(order, len(order))

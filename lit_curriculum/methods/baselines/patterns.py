@@ -1,4 +1,4 @@
-"""Patterns in which an order is walked through: folded, in zigzag, by segments, folded at transitions, jittered.
+"""Patterns of a sorted order: folding, zigzag, segments, stairs, saw and jitter.
 
 All are pure permutations of a sorted order s of n entries; with L layers, layer k holds s[k], s[k + L], s[k + 2L], ...
 """
@@ -19,7 +19,7 @@ _OWNER = "curriculum.policy"
 
 
 class PatternPolicy(OrderedPolicy):
-    """The front of an order by one metric, walked through in a pattern.
+    """Train on the front of an order by one metric, rearranged in a pattern.
 
     With the order s in the chosen direction:
 

@@ -1,4 +1,4 @@
-"""Self-paced learning: only examples whose loss is below a threshold that grows from stage to stage."""
+"""Self-paced learning: a loss threshold that grows from stage to stage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSION = 1
 
 
 class SelfPacedPolicy(SingleMetricPolicy):
-    """Each stage re-scores all examples and trains on those with a score of at most lambda.
+    """Re-score all examples at every stage and train on those with a score of at most lambda.
 
     Every stage has the same number of entries, so that methods are compared at equal budget: where more examples are
     below the threshold a random part of them is taken, where fewer are all of them are repeated. The easiest one

@@ -1,4 +1,4 @@
-"""What policies share that read one metric and train on as many examples in every stage."""
+"""Base class of policies that read one metric and have one stage size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lit_curriculum.types import ExampleStore
 
 
 class SingleMetricPolicy(CurriculumPolicy):
-    """Base of policies of one metric and one stage size; a subclass says how it chooses.
+    """Base class of policies of one metric and one stage size; subclasses implement the choice.
 
     Args:
         metric: Name of the difficulty metric.

@@ -1,4 +1,4 @@
-"""Sources in fixed shares: given ones, or by temperature."""
+"""Mixtures of sources in fixed shares, given or by temperature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OWNER = "curriculum.policy"
 
 
 class SourceMixturePolicy(CurriculumPolicy):
-    """Each stage draws from every source in its share, in random order; a source is the ability of an example.
+    """Draw from every source in its share at each stage, in random order; a source is an ability.
 
     Within a source examples are drawn without replacement, and over again where a stage wants more than there are.
     Examples without an ability are never trained on, and their number is logged.
@@ -93,7 +93,7 @@ class SourceMixturePolicy(CurriculumPolicy):
 
 
 def check_sources(option: str, named: Mapping[str, object], sources: Sequence[str]) -> None:
-    """Refuse a source that there is not.
+    """Refuse a source that the data do not have.
 
     Raises:
         ValueError: names it.

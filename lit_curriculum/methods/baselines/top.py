@@ -1,4 +1,4 @@
-"""Selection by one score: the highest, the lowest or the middle ones, in random order."""
+"""Selection of the highest, lowest or most central scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OWNER = "curriculum.policy"
 
 
 class TopMetricPolicy(SingleMetricPolicy):
-    """The examples of highest, lowest or most central score, in a new random order each stage.
+    """Train on the examples of highest, lowest or most central score, reshuffled at every stage.
 
     The score is taken as it is, whichever way is hard. An example without a score is never chosen, nor is one that is
     not below ``below``. Where fewer are left than asked for, the stage is shorter. Ties go by content hash.

@@ -1,4 +1,4 @@
-"""What policies share that read the loss of every example, left behind by training or computed at the refresh."""
+"""Base class of policies that read the loss of every example, from training or from a refresh."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OWNER = "curriculum.policy"
 
 
 class TrainingLossPolicy(CurriculumPolicy):
-    """Base of policies of one loss; a subclass says what it does with it.
+    """Base class of policies that read one loss of every example.
 
     Args:
         metric: Name of the loss, or of another metric that is harder where it is higher.
@@ -48,7 +48,7 @@ class TrainingLossPolicy(CurriculumPolicy):
         return np.flatnonzero(~table.unscorable(self.metric))
 
     def known_losses(self, table: DifficultyTable, stage: int) -> FloatArray:
-        """[N] losses; NaN where there is none (yet).
+        """Losses [N]; NaN where there is none yet.
 
         Raises:
             ValueError: training should have left losses by now and has not.

@@ -1,4 +1,4 @@
-"""Uniform random order: plain fine-tuning, and the random control of every selection method."""
+"""Uniform sampling: plain fine-tuning, and the random control of selection methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fresh = Literal["each_stage", "once"]
 
 
 class UniformPolicy(CurriculumPolicy):
-    """Examples drawn uniformly without replacement, in a new random order each stage.
+    """Sample examples uniformly without replacement, in a new random order at every stage.
 
     Args:
         fraction: Share of the data that a stage trains on; null where ``count`` is given.

@@ -1,4 +1,4 @@
-"""A window that slides over a sorted order as a sigmoid of time."""
+"""A sliding window over a sorted order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lit_curriculum.utils.options import check_range
 
 
 class WindowPolicy(OrderedPolicy):
-    """Stage t of T trains, in random order, on M consecutive entries of the sorted N, from place a on.
+    """Train on a window of a sorted order that moves from its start to its end, in random order.
 
         a = floor((N - M) / (1 + exp(-k (u - 1/2)))),   u = t / (T - 1)
 

@@ -1,4 +1,4 @@
-"""CAMPUS: train on the band with the lowest perplexity among several easy-to-hard schedules."""
+"""CAMPUS: a dynamic choice among difficulty schedules by the perplexity of their next band."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Decision:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Decision:
-        """What :meth:`state_dict` made."""
+        """Restore :meth:`state_dict`."""
         return cls(**{**state, "taught": state["taught"].numpy().copy()})
 
 
 class CampusPolicy(CurriculumPolicy):
-    """Measure the current band of every schedule, train on one of them and advance its clock.
+    """Train on the band with the lowest perplexity among several easy-to-hard schedules.
 
     Each metric sorts all examples from easy to hard (ties by content hash, examples without a score last). A pacing
     function cuts every such schedule into bands. A run ends when its budget is spent: the last band is cut to it,
@@ -178,7 +178,7 @@ class CampusPolicy(CurriculumPolicy):
         self._trained, self._last = 0, -1
 
     def _fitting_run(self, size: int, num_stages: int) -> tuple[BandedRun, int]:
-        """The run with the bands asked for, or with the most bands that ``num_stages`` allow, and its budget."""
+        """Plan the run with the requested bands, or the most that ``num_stages`` allow; returns it with its budget."""
         for num_bands in range(num_stages, 0, -1) if self.num_bands is None else [self.num_bands]:
             scope = scopes(num_bands, self.initial_scope, self.power, self.pacing_index)
             run = BandedRun(
@@ -224,7 +224,7 @@ class CampusPolicy(CurriculumPolicy):
         return np.flatnonzero(asked)
 
     def _due(self, stage: int, kind: Sequence[str]) -> BoolArray:
-        """[n] schedules of ``kind`` that are re-sorted before ``stage``."""
+        """Schedules [n] of ``kind`` that are re-sorted before ``stage``."""
         of_kind = np.array([m in kind for m in self.metrics])
         if stage == 0 or self.rescore_which == "none" or stage % self.rescore_every:
             return np.zeros_like(of_kind)
@@ -292,7 +292,7 @@ def _scalars(
     orders: IntArray,
     table: DifficultyTable,
 ) -> dict[str, float]:
-    """Numbers of a decision under the names that the log shows.
+    """Scalars of a decision under their names in the log.
 
     Per schedule: its band's perplexity, its clock (bands taught in this round), the scope that its band reaches to, the
     band's size, the stages since it was sorted, and how many of its examples have no score. Per pair of schedules:

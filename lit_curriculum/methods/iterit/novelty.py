@@ -1,4 +1,4 @@
-"""Novelty of texts by TF-IDF n-grams, and the greedy choice of texts that are hard and still new.
+"""TF-IDF novelty of texts, and greedy selection by complexity times novelty.
 
 The n-grams of a data set are counted once; document frequencies, weights and norms belong to the pool of a stage
 and are recomputed from the counts. The greedy choice is lazy and equals the plain one exactly.
@@ -52,7 +52,7 @@ def ngram_counts(texts: Sequence[str], max_ngram: int = 3, cjk_words: CJKWords =
 
 
 def tfidf(counts: sparse.csr_array) -> sparse.csr_array:
-    """Weights of the n-grams of a pool: count times smoothed inverse document frequency, rows of unit length.
+    """Weight n-gram counts by smoothed inverse document frequency; rows have unit length.
 
     With n texts and g in df(g) of them, idf(g) = ln((1 + n) / (1 + df(g))) + 1; equal to scikit-learn's
     ``TfidfVectorizer`` fitted on the same pool. N-grams that no text of the pool holds do no harm.
@@ -73,7 +73,7 @@ def tfidf(counts: sparse.csr_array) -> sparse.csr_array:
 
 
 def novelty(weights: sparse.csr_array) -> FloatArray:
-    """Novelty [n] of every row before anything is chosen: the sum of its weights."""
+    """Novelty [n] of every row before the first choice: the sum of its weights."""
     return np.asarray(weights.sum(axis=1), dtype=np.float64)
 
 
@@ -84,7 +84,7 @@ def greedy_select(
     decay: float,
     tie_rank: IntArray | None = None,
 ) -> IntArray:
-    """Choose rows one by one by the largest complexity times remaining novelty.
+    """Select rows one by one by the largest complexity times remaining novelty.
 
     The score of row i is ``complexity[i] * sum_g weights[i, g] * decay ** c(g)``, where c(g) is the number of rows
     already chosen that hold n-gram g; a chosen row is never chosen again. No score ever rises, so a score computed

@@ -1,4 +1,4 @@
-"""IterIT: each stage trains on few examples that are hard for the current model and new in their n-grams."""
+"""IterIT: re-select a small subset by difficulty and n-gram novelty at every stage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VERSION = 1
 
 
 class IterITPolicy(CurriculumPolicy):
-    """Greedy choice by complexity times novelty, on a short list that is re-scored every stage.
+    """Select greedily by complexity times novelty from a short list that is re-scored at every stage.
 
     Stage 0 scores all examples; later stages score the first m * K of the order that the last choice left behind. Of
     those, the ones with a complexity below ``max_complexity`` are eligible, and K are chosen by
@@ -151,7 +151,7 @@ class IterITPolicy(CurriculumPolicy):
         return min(int(self.refresh_factor * self._size + 1e-9), len(self._order))
 
     def _select(self, table: DifficultyTable, stage: int, scalars: dict[str, float]) -> IntArray:
-        """The chosen, in order of choice; also makes the order that the next short list is read from."""
+        """Select the stage's examples, in order of choice, and update the order of the next short list."""
         pool = self._order[: self._pool_size(stage)]
         assert not table.never_scored(self.complexity)[pool].any(), "step was called before candidates were scored"
         complexity = self._complexity(table)
@@ -185,7 +185,7 @@ class IterITPolicy(CurriculumPolicy):
         return chosen
 
     def _complexity(self, table: DifficultyTable) -> FloatArray:
-        """[N] hardness, rounded to the score's dtype."""
+        """Hardness [N], rounded to the score's dtype."""
         hardness = torch.from_numpy(table.hardness(self.complexity))
         # By way of float32, in which a model's scores are made.
         rounded: FloatArray = hardness.to(torch.float32).to(self.score_dtype).to(torch.float64).numpy()

@@ -34,7 +34,7 @@ class Pools(NamedTuple):
 
 
 class TapirPolicy(CurriculumPolicy):
-    """A share alpha_r of each round's rows is hard, and the share rises from round to round.
+    """Train on rounds with a rising share alpha_r of hard rows.
 
     Hard are judged rows whose difficulty lies strictly above the threshold, and rows that were written from them
     (with ``round`` in their ``meta``) unless they have been judged themselves. Easy are the others; they are neither

@@ -1,1 +1,1 @@
-"""Policies that hold another policy."""
+"""Policies that wrap another policy."""

@@ -1,4 +1,4 @@
-"""Score again only what may change the choice: a refresh at a part of its cost, with a bound on what is given up."""
+"""Re-score only the examples that may change the choice, with a bound on the errors."""
 
 from __future__ import annotations
 
@@ -26,42 +26,40 @@ _CHECKED_PART = 4
 
 
 class BudgetedRefresh(PolicyWrapper):
-    """Any policy, but of its candidates only those near the cut, too old, never scored, or drawn to check are scored.
+    """Re-score only candidates of a policy that are near the cut, too old, never scored, or drawn for the audit.
 
-    Repeated scores show how scores drift: with every stage by a shift that all share and a spread around it,
-    and with every training on the example by another such pair. An old score, moved by the shifts, may be off by its
-    age and its number of trainings times the ``confidence``-quantiles of the spreads. Whatever lies above or below
-    every possible K-th highest score by that measure is not scored again and chosen by its moved score, for which
-    the shifts are learnt again from what was. If neither the moved nor the true score of any of them lies further off,
-    the K highest are exactly those of a full refresh. But how far scores will have drifted is not known before they
-    are computed, so that measure only says who is worth scoring.
+    Scores drift by a common shift with a spread around it, once for every stage and once for every training on the
+    example. Both are estimated from examples that were scored twice. An old score is moved by the shifts. Its bounds
+    are the ``confidence``-quantiles of the spreads times its age and its number of trainings. A candidate is skipped
+    where its bounds lie above or below every possible K-th highest score, and is then chosen by its moved score. The
+    choice equals that of a full refresh where no skipped score leaves its bounds. That is unknown in advance, so the
+    bounds only select whom to score.
 
-    **Bound:** what is given up is measured at every refresh. Of those that would be skipped, ``check_count`` are drawn
-    and scored all the same. How many of them turn out on the other side of the cut bounds how many of the rest do,
-    and so the number of wrong choices, with a probability of 95 % over the draw and whatever the drift (cut and
-    shifts are those of this refresh; :func:`~lit_curriculum.methods.wrappers.drift.upper_error_bound`). It holds for
-    policies that take the K highest or lowest of one metric. For others, such as IterIT with novelty, it counts
-    scores on the wrong side of the K-th highest and not wrong choices.
+    **Audit:** of the candidates to skip, ``check_count`` are drawn and scored. Their share on the wrong side of the
+    cut gives an upper bound on the number of wrong choices, with a probability of 95 % over the draw, for any drift
+    (:func:`~lit_curriculum.methods.wrappers.drift.upper_error_bound`). The bound holds for policies that take the K
+    highest or lowest scores of one metric. For others, such as IterIT with novelty, it bounds the number of scores on
+    the wrong side of the K-th highest.
 
-    Nothing is saved before stage 2: stage 1 is where the drift is learnt. Logged with every plan: ``refresh_scored``,
-    ``refresh_saved`` (share of candidates not scored), ``refresh_checked`` and ``refresh_measured_error`` (number of
-    those drawn, share of them on the wrong side), ``refresh_errors_at_most`` (the bound, a number of choices),
-    ``refresh_safe_drift`` (stray per stage up to which the choice is exact) beside ``refresh_drift`` and
-    ``refresh_drift_trained`` (the quantiles that were assumed). Where none was drawn there is no measured error and,
-    but where nothing was skipped, no bound: they are left out.
+    Savings begin at stage 2, since stage 1 estimates the drift. Scalars of every plan: ``refresh_scored``,
+    ``refresh_saved`` (share of candidates not scored), ``refresh_checked`` (number audited),
+    ``refresh_measured_error`` (share of them on the wrong side), ``refresh_errors_at_most`` (the bound on choices),
+    ``refresh_safe_drift`` (deviation per stage up to which the choice is exact), ``refresh_drift`` and
+    ``refresh_drift_trained`` (the assumed quantiles). Without an audit there is no measured error, and no bound
+    unless nothing was skipped.
 
     Args:
-        policy: The policy inside.
-        metric: The metric that its choice goes by.
-        pick: Whether the ``hardest`` or the ``easiest`` by that metric are chosen.
-        limit: A score at which examples are cut off besides (IterIT's ``max_complexity``): the ``pick`` goes no
-            further. Who may cross it is scored.
-        confidence: Share of single changes, in (0, 1], that counts as possible.
-        check_count: Number of candidates to skip that are drawn and scored to measure the error and learn the drift.
-        max_age: Oldest score in stages that is ever kept; null for no end.
-        max_count: Score at most so many: those to check, which are no more than a quarter of it, and the nearest to
-            the cut. Never scored and too old ones count, but are always scored, and the check is always made.
-        check_seed: Of the draw.
+        policy: The wrapped policy.
+        metric: The metric that its choice depends on.
+        pick: Whether it chooses the ``hardest`` or the ``easiest`` by that metric.
+        limit: A second cut, such as IterIT's ``max_complexity``: scores beyond it are not chosen. Candidates that may
+            cross it are scored.
+        confidence: Share of single changes, in (0, 1], within the bounds.
+        check_count: Number of candidates in the audit, which also keeps the estimate of the drift up to date.
+        max_age: Largest age of a kept score, in stages; null for no limit.
+        max_count: Largest number of candidates to score: the audit, at most a quarter of it, and those nearest to the
+            cut. Candidates without a score or beyond ``max_age`` count, but are always scored.
+        check_seed: Seed of the draw of the audit.
 
     Raises:
         ValueError: an option is out of range, or the policy does not read the metric.
@@ -154,14 +152,14 @@ class BudgetedRefresh(PolicyWrapper):
         return replace(plan, scalars={**plan.scalars, **scalars})
 
     def _signed_score(self, table: DifficultyTable) -> FloatArray:
-        """[N] scores, turned so that the highest are chosen."""
+        """Scores [N] with a sign such that the highest are chosen."""
         return -table.scores[self.metric] if self._is_reversed(table) else table.scores[self.metric].copy()
 
     def _is_reversed(self, table: DifficultyTable) -> bool:
         return table.higher_is_harder[self.metric] != (self.pick == "hardest")
 
     def _with_scores(self, table: DifficultyTable, height: FloatArray) -> DifficultyTable:
-        """The table as the policy inside sees it, with ``height`` [N] in place of the metric's scores."""
+        """Copy of the table for the wrapped policy, with ``height`` [N] in place of the metric's scores."""
         view = copy.copy(table)
         scores = -height if self._is_reversed(table) else height
         # What cannot be negative stays so.
@@ -178,7 +176,7 @@ class BudgetedRefresh(PolicyWrapper):
         return -self.limit if self._is_reversed(table) else self.limit
 
     def _uncertain(self, found: Bounds, table: DifficultyTable, stage: int) -> BoolArray:
-        """[K] who may be chosen or not, for all that the bounds say."""
+        """Candidates [K] for which the bounds do not decide whether they are chosen."""
         limit = self._limit(table)
         inside = found.low < limit
         near: BoolArray = inside & (found.high >= limit) & np.isfinite(limit)
@@ -191,14 +189,14 @@ class BudgetedRefresh(PolicyWrapper):
         return self.policy.stage_sizes(len(self._last), self._num_stages)[stage]
 
     def _cut(self, values: FloatArray, table: DifficultyTable, stage: int) -> float:
-        """The lowest value that is chosen among ``values`` [K]."""
+        """Lowest value that is chosen among ``values`` [K]."""
         size, eligible = self._size(stage), values[values < self._limit(table)]
         return -np.inf if size >= len(eligible) else kth_highest(eligible, size)
 
     def _account(
         self, table: DifficultyTable, moved: FloatArray, asked: IntArray, ages: IntArray, stage: int
     ) -> dict[str, float]:
-        """What was saved, and what that costs by those that were drawn and scored."""
+        """Scalars of the savings, and of the errors that the audit sample shows."""
         cut = self._cut(moved[asked], table, stage)
         away = np.minimum(np.abs(moved[asked] - cut), np.abs(moved[asked] - self._limit(table)))[ages > 0]
         found = {
@@ -214,7 +212,7 @@ class BudgetedRefresh(PolicyWrapper):
         return found | check.figures(int((sides[0] != sides[1]).sum()), self._size(stage))
 
     def _learn(self, height: FloatArray, scored_at: np.ndarray[Any, np.dtype[np.int32]], stage: int) -> None:
-        """Learn the drift from what was scored for this stage and had a score before."""
+        """Update the drift from examples that were scored for this stage and before."""
         again = np.flatnonzero((scored_at == stage) & (self._last_at < stage) & np.isfinite(self._last + height))
         change = height[again] - self._last[again]
         self._drift = self._drift.learn(change, (stage - self._last_at[again]).astype(np.int64), self._trainings[again])

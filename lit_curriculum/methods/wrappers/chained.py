@@ -1,4 +1,4 @@
-"""Policies in a row: one chooses, the others weigh and order what it chose."""
+"""A chain of policies: the first selects, the others weight and order its selection."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ _OWNER = "curriculum.policy"
 
 
 class ChainedPolicy(PolicyWrapper):
-    """What a policy chooses for a stage is all the data that the next one knows of, and so on.
+    """Apply policies in sequence: each gets the selection of the one before as its whole data.
 
-    So a selection can be trained on in the order of a pattern, or with weights by loss, or both: weights of all links
-    are multiplied and go along with their examples, and the last link has the last word on the order. All read one
-    table. As scores are computed before anything is chosen, a link that asks for scores gets them for all data.
+    So a selection can be trained on in the order of a pattern, with weights by loss, or both. The weights of all links
+    are multiplied, and the last link decides on the order. All links read one table. Scores are computed before the
+    first choice, so a link's candidates are those of all data.
 
     Args:
-        policy: The first link, which chooses; stages, budget and state are its own.
-        then: The other links. They keep every entry that they are given and no state, since what they are given is
-            other data in every stage.
+        policy: The first link, which selects. Stages, budget and state are its.
+        then: The other links. They keep every entry and hold no state, since their data differ at every stage.
 
     Raises:
         ValueError: ``then`` is empty, or one of its links keeps a state, leaves something out or repeats it.
@@ -79,7 +78,7 @@ class ChainedPolicy(PolicyWrapper):
     def _link(
         self, policy: CurriculumPolicy, given: Plan, table: DifficultyTable, stage: int, generator: np.random.Generator
     ) -> Plan:
-        """``given`` in the order of ``policy``, with its weights too."""
+        """Reorder ``given`` by ``policy``, and multiply by its weights."""
         part = table.part(given.indices)
         own = copy.deepcopy(policy)
         own.setup(Subset(self._examples, given.indices), self._num_stages)

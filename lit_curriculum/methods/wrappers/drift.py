@@ -1,4 +1,4 @@
-"""How far scores move from stage to stage, learnt from those that were computed again."""
+"""Drift of scores from stage to stage, estimated from examples that were scored twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CERTAINTY = 0.95
 
 @dataclass(frozen=True, slots=True)
 class AuditSample:
-    """Who was drawn for a stage, and what was known of them before."""
+    """Candidates drawn for the audit of a stage, with their scores before it."""
 
     stage: int
     indices: IntArray
@@ -32,7 +32,7 @@ class AuditSample:
     """How many they were drawn from, themselves included."""
 
     def figures(self, num_wrong: int, stage_size: int) -> dict[str, float]:
-        """What is logged of the sample when ``num_wrong`` of it were on the wrong side."""
+        """Scalars to log when ``num_wrong`` of the sample were on the wrong side of the cut."""
         count = len(self.indices)
         return {
             "refresh_checked": float(count),
@@ -43,7 +43,7 @@ class AuditSample:
 
 
 def upper_error_bound(num_wrong: int, num_checked: int, population: int) -> int:
-    """Upper confidence limit of how many are wrong among those that were not checked.
+    """Upper confidence limit of the number of errors among the candidates that were not audited.
 
     Exact for a sample without replacement: the largest number under which so few wrong ones in the sample, or fewer,
     are not less likely than one in twenty.
@@ -72,7 +72,7 @@ _FEWEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Change of a score per unit (a stage, a training): what all share, and how far single ones stray from that."""
+    """Change of a score per unit (a stage, a training): the common shift and the spread around it."""
 
     shift: float
     """Median change per unit."""
@@ -86,14 +86,14 @@ class Drift:
 
     @classmethod
     def learn(cls, changes: FloatArray) -> Drift | None:
-        """From changes per unit [n]; none where there are fewer than 20."""
+        """Estimate from changes per unit [n]; none for fewer than 20."""
         if len(changes) < _FEWEST:
             return None
         shift = float(np.median(changes))
         return cls(shift, np.quantile(np.abs(changes - shift), np.linspace(0.0, 1.0, _POINTS)))
 
     def limit(self, confidence: float) -> float:
-        """What the share ``confidence`` of single deviations per unit does not exceed."""
+        """Quantile ``confidence`` of single deviations per unit."""
         if np.isinf(self.spread[-1]):
             return np.inf
         return float(np.interp(confidence, np.linspace(0.0, 1.0, _POINTS), self.spread))
@@ -101,7 +101,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where the scores of K examples may lie now."""
+    """Bounds of the current scores of K examples."""
 
     expected: FloatArray
     """[K]."""
@@ -111,7 +111,7 @@ class Bounds:
     """[K]."""
 
     def in_play(self, size: int) -> BoolArray:
-        """[K] true where the bounds do not decide whether the example is among the ``size`` highest.
+        """Mask [K] of the examples for which the bounds do not decide whether they are among the ``size`` highest.
 
         Every value lies between its bounds, so the ``size``-th highest value lies between the ``size``-th highest
         lower bound and the ``size``-th highest upper bound; who is above or below both is decided.
@@ -123,7 +123,7 @@ class Bounds:
         return undecided
 
     def nearest(self, cut: float, among: BoolArray, count: int) -> BoolArray:
-        """[K] true for the ``count`` of ``among`` [K] that are expected nearest to ``cut``."""
+        """Mask [K] of the ``count`` examples of ``among`` [K] that are expected nearest to ``cut``."""
         order = np.argsort(np.where(among, np.abs(self.expected - cut), np.inf), kind="stable")
         found = np.zeros_like(among)
         found[order[:count]] = True
@@ -132,7 +132,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class DriftModel:
-    """A score changes with every stage, and once more with every training on its example."""
+    """Drift of a score with every stage, and with every training on its example."""
 
     stage: Drift
     """Per stage."""
@@ -145,7 +145,7 @@ class DriftModel:
         return cls(Drift.unknown(), Drift.unknown())
 
     def learn(self, changes: FloatArray, ages: IntArray, trainings: IntArray) -> DriftModel:
-        """The model from changes [n] over ``ages`` and ``trainings`` [n]; parts with too few changes stay as they are.
+        """Update from changes [n] over ``ages`` and ``trainings`` [n]; parts with too few changes stay as they are.
 
         Args:
             changes: New score minus old.
@@ -158,7 +158,7 @@ class DriftModel:
         return DriftModel(stage, Drift.learn(more / trainings[~quiet]) or self.training)
 
     def bounds(self, scores: FloatArray, ages: IntArray, trainings: IntArray, confidence: float) -> Bounds:
-        """Where scores [K] may have gone.
+        """Bounds of scores [K] after their drift.
 
         Args:
             scores: [K]; NaN where there is none, which may be anything.
@@ -174,7 +174,7 @@ class DriftModel:
         return Bounds(expected, np.where(known, expected - width, -np.inf), np.where(known, expected + width, np.inf))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Both parts as tensors."""
+        """State of both parts, as tensors."""
         parts = (self.stage, self.training)
         return {
             "shift": torch.tensor([d.shift for d in parts], dtype=torch.float64),
@@ -183,7 +183,7 @@ class DriftModel:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> DriftModel:
-        """What :meth:`state_dict` made."""
+        """Restore :meth:`state_dict`."""
         pairs = zip(state["shift"], state["spread"], strict=True)
         return cls(*(Drift(float(shift), spread.numpy().copy()) for shift, spread in pairs))
 

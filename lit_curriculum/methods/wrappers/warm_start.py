@@ -1,4 +1,4 @@
-"""A first phase under one policy, so that what comes after can ask a model that has learnt something."""
+"""A warm-up phase under one policy before another takes over."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _OWNER = "curriculum.policy"
 
 
 class WarmStartPolicy(CurriculumPolicy):
-    """The first stages go by one policy and all others by another, which counts its own stages from 0.
+    """Use one policy for the first stages and another, which counts its stages from 0, for the rest.
 
-    With k-means draws first and static IFD after it is Cherry's procedure with its pre-experience (arXiv 2308.12032,
-    section 2.1), with a random share first and gradients after it is LESS with its warm-up (arXiv 2402.04333,
-    section 4.1). In both papers training then restarts from the pretrained weights; here the same model is trained on.
-    Policies that reckon with the age of scores (``BudgetedRefresh``) go around this one, not inside.
+    K-means draws first and static IFD second are Cherry's procedure with its pre-experience (arXiv 2308.12032, section
+    2.1). A random share first and gradients second are LESS with its warm-up (arXiv 2402.04333, section 4.1). Both
+    papers then restart from the pretrained weights; here the same model is trained on. Put ``BudgetedRefresh`` around
+    this policy, not inside, because it depends on the age of scores.
 
     Args:
         first: Policy of the first stages.
@@ -79,5 +79,5 @@ class WarmStartPolicy(CurriculumPolicy):
         self.policy.load_state_dict(state["policy"])
 
     def _of(self, stage: int) -> tuple[CurriculumPolicy, int]:
-        """The policy of ``stage`` and the stage as it counts."""
+        """Policy of ``stage``, and the stage in its own count."""
         return (self.first, stage) if stage < self.stages else (self.policy, stage - self.stages)

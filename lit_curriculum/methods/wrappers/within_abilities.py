@@ -1,4 +1,4 @@
-"""A policy inside each ability, so that a score is only compared with scores of the same kind."""
+"""A separate copy of a policy for each ability, so that only scores of one ability are compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNLABELLED = "(none)"
 
 
 class _Group(NamedTuple):
-    """The examples of one ability, and the policy that chooses among them."""
+    """Examples of one ability, and the policy that selects among them."""
 
     members: IntArray
     """[G] indices, ascending: data grow at the end, and so does a group."""
@@ -27,14 +27,14 @@ class _Group(NamedTuple):
 
 
 class WithinAbilitiesPolicy(CurriculumPolicy):
-    """Choose from every ability (or source) of a mixture by a separate policy, all with the same options.
+    """Select within every ability (or source) of a mixture by a copy of one policy.
 
-    One score over a mixture of unlike sources can leave a whole source out, because its responses are short or its
-    prompts say little. Here each ability gets the share that the policy inside takes of any data. A stage mixes what
-    was chosen: each ability is spread evenly over the stage, in the order that its own policy gave it.
+    A single score over a mixture of unlike sources can exclude a whole source, for example one with short responses.
+    Here the policy selects its usual share of each ability. The abilities are spread evenly over a stage, each in the
+    order of its own copy.
 
     Args:
-        policy: What is copied for each ability. A ``fraction`` is one of each ability, a ``count`` too.
+        policy: Copied for each ability. ``fraction`` and ``count`` are those of one ability.
 
     Raises:
         ValueError: the data have one ability, or the policy refuses the examples or the scores of one.
@@ -116,7 +116,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
 
 @contextmanager
 def _named(ability: str, members: IntArray) -> Iterator[None]:
-    """What a policy refuses, it refuses of this ability."""
+    """Name the ability in errors of its policy."""
     try:
         yield
     except ValueError as error:

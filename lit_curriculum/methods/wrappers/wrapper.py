@@ -1,4 +1,4 @@
-"""A policy around a policy: asks for fewer scores, or others, and leaves the choice to the one inside."""
+"""Base class of policies that wrap another policy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 
 
 class PolicyWrapper(CurriculumPolicy):
-    """Does all as the policy inside does; subclasses override what they change.
+    """Delegate everything to the wrapped policy; subclasses override what they change.
 
     Args:
-        policy: The policy inside.
+        policy: The wrapped policy.
     """
 
     def __init__(self, policy: CurriculumPolicy) -> None:
@@ -55,7 +55,7 @@ class PolicyWrapper(CurriculumPolicy):
 
 
 def check_read(owner: str, metric: str, policy: CurriculumPolicy) -> None:
-    """Refuse a metric that the policy inside does not read.
+    """Refuse a metric that the wrapped policy does not read.
 
     Raises:
         ValueError: names both.
