@@ -167,7 +167,7 @@ def _stored(value: Any, owner: Configured, name: str) -> Any:
         return {key: _stored(item, owner, name) for key, item in value.items()}
     raise ValueError(
         f"option {_path(owner, name)} of {type(owner).__name__} is or holds a {type(value).__name__}, which cannot be "
-        "recorded with a run; give numbers, strings, lists or dicts with string keys, or derive its class from Configured."
+        "recorded with a run; give numbers, strings, lists, dicts with string keys, or an object of a Configured class."
     )
 
 

@@ -62,6 +62,6 @@ def check_read(owner: str, metric: str, policy: CurriculumPolicy) -> None:
     """
     if metric not in policy.required_metrics:
         raise ValueError(
-            f"{owner}.metric={metric!r} is not read by {type(policy).__name__}, which reads {list(policy.required_metrics)}; "
-            "name one of these."
+            f"{owner}.metric={metric!r} is not read by {type(policy).__name__}; name one of "
+            f"{list(policy.required_metrics)}."
         )
