@@ -146,7 +146,7 @@ def test_grown_data_are_scored_first() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "nll"}, r"curriculum.policy.metric='nll' is not read by OrderedPolicy, which reads \['ifd'\]"),
+        ({"metric": "nll"}, r"curriculum.policy.metric='nll' is not read by OrderedPolicy; name one of \['ifd'\]"),
         ({"pick": "middle"}, "curriculum.policy.pick"),
         ({"confidence": 0.0}, r"curriculum.policy.confidence must be in \(0, 1\], got 0.0"),
         ({"check_count": -1}, "curriculum.policy.check_count must be at least 0, got -1"),
