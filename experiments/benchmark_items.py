@@ -11,8 +11,7 @@ from typing import Any
 from experiments.ablation import Measures
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.evaluation.evaluator import Evaluator, check_items
-from lit_curriculum.evaluation.items import EvalItem
-from lit_curriculum.evaluation.items import EvalOptions
+from lit_curriculum.evaluation.items import EvalItem, EvalOptions
 from lit_curriculum.evaluation.summary import summarise
 from lit_curriculum.evaluation.tasks.load import load_items
 from lit_curriculum.models.causal_lm import CausalLMModule

@@ -14,10 +14,9 @@ from lit_curriculum.data.template import ChatTemplate
 from lit_curriculum.difficulty.runner import TokenIds, answers_in_parts
 from lit_curriculum.evaluation.generation_cache import GenerationCache
 from lit_curriculum.evaluation.instructions import check_instructions
-from lit_curriculum.evaluation.items import EvalItem
+from lit_curriculum.evaluation.items import EvalItem, EvalOptions, ItemResult
 from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, plain_tokens, turn_view
 from lit_curriculum.evaluation.math_answer import verified_equivalent
-from lit_curriculum.evaluation.items import EvalOptions, ItemResult
 from lit_curriculum.evaluation.parsers import PARSERS, is_right, reads_letters
 from lit_curriculum.evaluation.ranked import (
     candidate_losses,

@@ -10,8 +10,7 @@ import numpy as np
 
 from lit_curriculum.evaluation.ability_scores import ability_scores
 from lit_curriculum.evaluation.intervals import Interval, score_interval
-from lit_curriculum.evaluation.items import EvalItem
-from lit_curriculum.evaluation.items import ItemResult
+from lit_curriculum.evaluation.items import EvalItem, ItemResult
 
 T = TypeVar("T")
 

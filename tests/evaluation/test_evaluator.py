@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.evaluation.evaluator import Evaluator, Judge
-from lit_curriculum.evaluation.items import EvalItem
-from lit_curriculum.evaluation.items import EvalOptions, ItemResult
+from lit_curriculum.evaluation.items import EvalItem, EvalOptions, ItemResult
 from lit_curriculum.evaluation.summary import item_line, shard, summarise
 from lit_curriculum.methods.baselines.scorers.scorer import Scorer
 from lit_curriculum.types import Batch, Message, TokenNLL

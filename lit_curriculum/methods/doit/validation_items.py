@@ -14,8 +14,7 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.evaluation.evaluator import Evaluator
-from lit_curriculum.evaluation.items import EvalItem
-from lit_curriculum.evaluation.items import EvalOptions
+from lit_curriculum.evaluation.items import EvalItem, EvalOptions
 from lit_curriculum.evaluation.parsers import PARSERS
 from lit_curriculum.evaluation.summary import shard
 from lit_curriculum.evaluation.tasks.from_examples import example_item
