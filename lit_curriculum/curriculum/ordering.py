@@ -25,7 +25,7 @@ def highest_first(values: FloatArray, tie_rank: IntArray) -> IntArray:
 
 
 class StageSize:
-    """Exactly one of three budgets, and the front of an order that fits into it.
+    """Size of a stage, given by one of three budgets.
 
     Tokens are those of the conditioned view, prompt included, as they are trained on. The front of an order is the
     longest one that does not exceed them; the learning-rate horizon plans with examples of mean length.
@@ -58,21 +58,21 @@ class StageSize:
         self.planned(len(examples))
 
     def planned(self, num_examples: int) -> int:
-        """Number of examples of a stage, known before any choice; for tokens, of examples of mean length."""
+        """Number of examples of a stage before any choice; a token budget is divided by the mean length."""
         if self.tokens is None:
             return resolve_count(num_examples, fraction=self.fraction, count=self.count)
         assert len(self._lengths), "setup comes before a budget of tokens is planned with"
         return min(num_examples, max(1, round(self.tokens / float(self._lengths.mean()))))
 
     def most(self, candidates: IntArray, num_examples: int) -> int:
-        """Largest number of ``candidates`` [K] that could ever fit, whatever the order."""
+        """Largest number of ``candidates`` [K] that fit in any order."""
         if self.tokens is None:
             return min(len(candidates), self.planned(num_examples))
         shortest_first = np.sort(self._lengths[candidates])
         return int(np.searchsorted(shortest_first.cumsum(), self.tokens, side="right"))
 
     def cut(self, order: IntArray, num_examples: int) -> IntArray:
-        """The front of ``order`` ([K] indices, without repeats) that fits."""
+        """Cut ``order`` ([K] indices, without repeats) to the budget."""
         if self.tokens is None:
             return order[: self.planned(num_examples)]
         return order[: int(np.searchsorted(self._lengths[order].cumsum(), self.tokens, side="right"))]

@@ -114,7 +114,7 @@ def parser_refusal(message: str, known: Iterable[str], command: str = "fit") -> 
         if path is None:
             given = f"--{option}"
             return ValueError(f"there is no option {given}{_nearest_option(given, known)}{help_}")
-        near = did_you_mean(option.partition(".")[0], options_of(path))
+        near = did_you_mean(option.partition(".")[0], option_names(path))
         first = next(step["path"] for step in steps if step["path"]) if steps else path
         if f"--{steps[0]['key']}.help" in known and first == path:
             help_ = f"lit-curriculum {command} --{steps[0]['key']}.help {path} lists its options."
@@ -134,7 +134,7 @@ def parser_refusal(message: str, known: Iterable[str], command: str = "fit") -> 
     return ValueError(f"{_one_sentence(message)}; {help_}")
 
 
-def options_of(path: str) -> list[str]:
+def option_names(path: str) -> list[str]:
     """Names of the options of a class by its path."""
     from jsonargparse import ArgumentParser
 
