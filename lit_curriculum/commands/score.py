@@ -27,7 +27,6 @@ from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudge
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.learned import LearnedMetric
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
-from lit_curriculum.difficulty.shared_cache import shared_cache
 from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.loop.checks import check_module, curriculum_data
 from lit_curriculum.loop.scoring import score_without_run, scoring_bar
@@ -152,7 +151,7 @@ class ScoreAll(Callback):
         if fingerprint is None:
             rank_zero_info("the model is sharded, so its answers are not kept: a run that is killed starts over.")
         else:
-            common = shared_cache(self.engine, fingerprint, examples, everything, rank)
+            common = self.engine.shared_cache(fingerprint, examples, everything, rank)
             cache = SummaryCache(
                 self.out / "journal", fingerprint, self.engine.autocast, rank,
                 beside=common, read_beside=self.reuse_scores,

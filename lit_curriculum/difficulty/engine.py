@@ -12,9 +12,12 @@ Every score equals that of the example alone, within rounding. Speed comes from 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -24,7 +27,7 @@ from torch import Tensor
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric
 from lit_curriculum.difficulty.batching import UniqueSequences, pack_by_tokens, pack_unknown
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
-from lit_curriculum.difficulty.summary_cache import SummaryCache
+from lit_curriculum.difficulty.summary_cache import SummaryCache, open_cache
 from lit_curriculum.difficulty.token_budget import ACCELERATOR_TOKEN_BUDGET, CPU_TOKEN_BUDGET, find_token_budget
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, LanguageModel
 from lit_curriculum.utils.distributed import all_reduce_min, broadcast_object, rank_and_world
@@ -99,6 +102,34 @@ class ScoringEngine:
     def formulas(self) -> dict[str, str]:
         """Formula id of each score, with the precision of autocast."""
         return formula_ids(self.metrics, self.autocast)
+
+    def shared_cache(
+        self,
+        fingerprint: str,
+        store: ExampleStore,
+        indices: IntArray,
+        rank: int,
+        home: Path | None = None,
+        same_data_only: bool = False,
+    ) -> SummaryCache:
+        """Open the cache that all runs share which score with one model, type of arithmetic and kind of device.
+
+        What is known of a sequence of tokens serves every data set that has it: its name is a hash of the tokens and of
+        which of them are scored. A run on the same data in batches of the same size gets what the first such run got,
+        bit for bit; what comes from runs on other data, or in other batches, may differ by rounding.
+
+        Args:
+            fingerprint: Of the model.
+            store: The data.
+            indices: [K] which examples will be scored.
+            rank: Number of this process; rank 0 removes old files.
+            home: Folder that the cache is in; by default the package's.
+            same_data_only: Read only what runs on the same data in batches of the same size have written.
+        """
+        way = [self.views, self.token_budget, dict(getattr(store, "identity", {}))]
+        purpose = hashlib.blake2b(json.dumps(way, sort_keys=True, default=str).encode(), digest_size=8)
+        purpose.update(store.content_hashes[indices].tobytes())
+        return open_cache(purpose.hexdigest(), fingerprint, self.device, self.autocast, rank, home, same_data_only)
 
     @torch.no_grad()
     def score(

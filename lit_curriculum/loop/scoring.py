@@ -15,7 +15,6 @@ from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric
 from lit_curriculum.difficulty.engine import Autocast, Scores, ScoringEngine, TokenBudget
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.difficulty.learned import LearnedMetric, UpdateContext, UpdateCost
-from lit_curriculum.difficulty.shared_cache import shared_cache
 from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, make_generator
@@ -86,7 +85,7 @@ class ModelScorer:
         if fingerprint is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return None
         if stage == 0 and self.reuse_scores:
-            return shared_cache(self.engine, fingerprint, store, indices, trainer.global_rank)
+            return self.engine.shared_cache(fingerprint, store, indices, trainer.global_rank)
         root = Path(trainer.default_root_dir) / "refresh" / self.run
         cache = SummaryCache.shared(root, fingerprint, self.engine.autocast, trainer.global_rank)
         if trainer.is_global_zero and root.exists():

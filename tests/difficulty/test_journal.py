@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lit_curriculum.difficulty.journal import SummaryJournal, SummaryKey
-from lit_curriculum.difficulty.summary_cache import SummaryCache
+from lit_curriculum.difficulty.summary_cache import SummaryCache, SummaryJournal, SummaryKey
 
 KEY = SummaryKey(model="m0", summary="sum-count/1", autocast="none", engine="1")
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lit_curriculum import CurriculumCallback, NegativeLogLikelihood, OrderedPolicy, ScoringEngine
-from lit_curriculum.difficulty import shared_cache as shared_cache
+from lit_curriculum.difficulty import summary_cache
 from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.types import Batch, Example, Message, TokenNLL
 from tests.conftest import ListStore
@@ -89,7 +89,7 @@ def test_those_who_scored_the_same_data_are_believed_first(toy_examples: list[Ex
     digests = np.arange(8, dtype=np.uint64).reshape(4, 2)
 
     def cache_of(size: int, rank: int) -> SummaryCache:
-        return shared_cache.shared_cache(engine, "m0", store, np.arange(size), rank)
+        return engine.shared_cache("m0", store, np.arange(size), rank)
 
     # All start before anyone has written, so each has its own answer.
     for writer, size in enumerate((10, 20, 30)):
@@ -102,11 +102,11 @@ def test_runs_at_the_same_time_write_files_of_their_own(toy_examples: list[Examp
     store = ListStore(toy_examples)
     engine = ScoringEngine({"nll": NegativeLogLikelihood()}, 60)
     digests = np.arange(80, dtype=np.uint64).reshape(40, 2)
-    caches = [shared_cache.shared_cache(engine, "m0", store, np.arange(40), rank) for rank in (0, 1)]
+    caches = [engine.shared_cache("m0", store, np.arange(40), rank) for rank in (0, 1)]
     for cache, part in zip(caches, (slice(0, 30), slice(20, 40)), strict=True):  # neither knows of the other
         cache.append(digests[part], {"sum-count/1": digests[part].astype(float)})
         cache.close()
-    found = shared_cache.shared_cache(engine, "m0", store, np.arange(40), 2)
+    found = engine.shared_cache("m0", store, np.arange(40), 2)
     known, values = found.known(["sum-count/1"], digests)
     assert known.all()
     np.testing.assert_array_equal(values["sum-count/1"], digests.astype(float))
@@ -122,8 +122,8 @@ def test_what_was_not_used_for_longest_goes_first(
         (root / name).mkdir(parents=True)
         (root / name / "x.0.journal").write_bytes(b"x" * 100)
         os.utime(root / name / "x.0.journal", (1e9 - age, 1e9 - age))
-    monkeypatch.setattr(shared_cache, "LIMIT_BYTES", 250)
-    shared_cache.shared_cache(engine, "m0", store, np.arange(40), 1)
+    monkeypatch.setattr(summary_cache, "LIMIT_BYTES", 250)
+    engine.shared_cache("m0", store, np.arange(40), 1)
     assert len(list(root.rglob("*.journal"))) == 3, "rank 0 alone removes"
-    shared_cache.shared_cache(engine, "m0", store, np.arange(40), 0)
+    engine.shared_cache("m0", store, np.arange(40), 0)
     assert sorted(f.parent.name for f in root.rglob("*.journal")) == ["middle", "new"]

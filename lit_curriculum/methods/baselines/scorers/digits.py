@@ -20,7 +20,7 @@ from lit_curriculum.data.tokenize import Tokenizer
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.batching import pack_by_tokens, pack_unknown, sequence_digest
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
-from lit_curriculum.difficulty.shared_cache import open_cache
+from lit_curriculum.difficulty.summary_cache import open_cache
 from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype, ScorerModel
 from lit_curriculum.models.execution.token_nll import check_headless, next_token_logits
 from lit_curriculum.types import Batch, EncodedView, Example, ExampleStore, FloatArray, IntArray, Message

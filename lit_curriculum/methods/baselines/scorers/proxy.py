@@ -19,7 +19,6 @@ from lit_curriculum.data.tokenize import Boundary
 from lit_curriculum.difficulty.base import ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
-from lit_curriculum.difficulty.shared_cache import shared_cache
 from lit_curriculum.methods.baselines.scorers.scorer import Scorer, ScorerDtype
 from lit_curriculum.types import Example, ExampleStore, FloatArray
 from lit_curriculum.utils import hub
@@ -108,7 +107,7 @@ class ProxyMetric(TextMetric):
         fingerprint = model_fingerprint(module)
         assert fingerprint is not None, "a scorer is whole on every process"
         home = None if self.cache_dir is None else Path(self.cache_dir)
-        answers = shared_cache(self._engine, fingerprint, store, everything, rank, home, same_data_only=True)
+        answers = self._engine.shared_cache(fingerprint, store, everything, rank, home, same_data_only=True)
         try:
             with display(f"Scoring with {self.scorer.name}", " tok") as progress:
                 found = self._engine.score(module, store, everything, progress, answers).values["proxy"]
