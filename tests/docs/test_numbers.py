@@ -29,7 +29,7 @@ def percents(found: dict[str, float], name: str) -> str:
 
 def training() -> str:
     found = numbers("training_benchmark")
-    return f"{found[HF]:.1f} and {found[TRL]:.1f} times less processor time"
+    return f"{found[HF]:.1f} and {found[TRL]:.1f} times less CPU time"
 
 
 def scoring() -> str:
@@ -55,11 +55,11 @@ def refresh() -> str:
 
 
 @pytest.mark.parametrize(
-    ("page", "said"), [("cost", training), ("scoring", scoring), ("scoring", scoring_of_more_rows), ("cost", refresh)]
+    ("page", "quoted"), [("cost", training), ("scoring", scoring), ("scoring", scoring_of_more_rows), ("cost", refresh)]
 )
-def test_a_guide_says_what_the_files_of_results_say(page: str, said: Any) -> None:
+def test_a_guide_quotes_the_files_of_results(page: str, quoted: Any) -> None:
     text = " ".join((ROOT / "docs" / "guides" / f"{page}.md").read_text().split())
-    assert said() in text, f"docs/guides/{page}.md has to say: {said()}"
+    assert quoted() in text, f"docs/guides/{page}.md has to quote: {quoted()}"
 
 
 LIMIT, LIMIT_HEAD = "limit: dense forward", "limit: dense forward, head on our share of positions"
