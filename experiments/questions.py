@@ -18,6 +18,10 @@ QUESTIONS: dict[str, tuple[str, str]] = {
         "What does the machinery cost, scoring apart?",
         "python -m experiments.benchmarks.overhead --out results/overhead",
     ),
+    "startup": (
+        "How long do commands take to start, beside importing torch and Lightning?",
+        "python -m experiments.benchmarks.startup --out results/startup",
+    ),
     "ledger": (
         "What does the ledger of a million examples and ten stages take?",
         "python -m experiments.benchmarks.ledger --out results/ledger",

@@ -15,7 +15,6 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, get_lo
 
 from lit_curriculum.commands.configured import check_scores, refuse_learned
 from lit_curriculum.curriculum.base import CurriculumPolicy, entry_reasons
-from lit_curriculum.data.instruction_data import InstructionData
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.engine import Autocast, TokenBudget
 from lit_curriculum.difficulty.score_store import merge_scores, read_scores
@@ -101,6 +100,8 @@ def _configure(args: Sequence[str]) -> Configured:
 
 def _configure_light(args: Sequence[str]) -> Configured | None:
     """The same without Lightning, for the default model and data module; none for others or where anything is wrong."""
+    from lit_curriculum.data.instruction_data import InstructionData  # here, as merge needs no data sets
+
     layers = Layers()
     try:
         layers.read(args)
@@ -187,7 +188,7 @@ class Layers:
         if isinstance(data, str):
             layer["data"] = data = {"class_path": data}
         if isinstance(data, dict) and "class_path" in data:
-            self.data_class, data["class_path"] = data["class_path"], f"{InstructionData.__module__}.InstructionData"
+            self.data_class, data["class_path"] = data["class_path"], _LIGHT_DATA
         if layer:
             self.rest.append(f"--config={yaml.safe_dump(layer, sort_keys=False)}")
 
@@ -208,6 +209,7 @@ class Layers:
 
 _load = get_loader("yaml")
 _MODEL, _DATA = "lit_curriculum.CausalLMModule", "lit_curriculum.InstructionDataModule"
+_LIGHT_DATA = "lit_curriculum.data.instruction_data.InstructionData"
 
 
 def _nested(keys: Sequence[str], value: Any) -> Any:
