@@ -123,7 +123,7 @@ def test_the_refresh_leaves_no_trace_on_training(tmp_path: Path, toy_examples: l
     class NoScores(Hardest):
         """The same plans as a recorded run, without scoring."""
 
-        def __init__(self, plans: list[IntArray]) -> None:
+        def __init__(self, plans: list[list[int]]) -> None:
             super().__init__([len(p) for p in plans])
             self.plans = plans
 
@@ -131,7 +131,7 @@ def test_the_refresh_leaves_no_trace_on_training(tmp_path: Path, toy_examples: l
             return np.empty(0, dtype=np.int64)
 
         def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
-            return Plan(indices=self.plans[stage])
+            return Plan(indices=np.array(self.plans[stage]))
 
     class Dropout(ToyModule):
         def __init__(self) -> None:
@@ -146,7 +146,7 @@ def test_the_refresh_leaves_no_trace_on_training(tmp_path: Path, toy_examples: l
 
     recorder = Recorder()
     scored = train(Hardest([8, 8, 8]), [recorder])
-    plain = train(NoScores([r.plan.indices for r in recorder.reports]), [])
+    plain = train(NoScores([r.plan.indices.tolist() for r in recorder.reports]), [])
     assert scored.losses == plain.losses
     assert torch.equal(scored.table, plain.table)
 

@@ -49,18 +49,6 @@ def scorer(objective: str) -> LearnedScorer:
     return LearnedScorer(Reweighting(num_losses=30), features, steps=15)
 
 
-class Failing(LearnedScorer):
-    """Fails once its state has changed, in the middle of a refresh."""
-
-    fail_at = 2
-
-    def update(self, context: UpdateContext) -> UpdateCost:
-        cost = super().update(context)
-        if context.stage == self.fail_at:
-            raise ConnectionError("struck in the middle of a refresh")
-        return cost
-
-
 class Watch(Callback, CurriculumObserver):
     def __init__(self) -> None:
         self.reports: list[StageReport] = []
@@ -112,10 +100,19 @@ def test_killed_runs_continue_to_the_same_scores_and_weights(tmp_path: Path, obj
 
 @pytest.mark.parametrize("objective", ["reweighting", "pairwise"])
 def test_a_refresh_that_fails_after_the_update_is_made_again_from_where_it_began(
-    tmp_path: Path, objective: str
+    tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight, weights = run(tmp_path / "straight", scorer(objective))
-    failing = Failing(scorer(objective).objective, steps=15)
+    failing = scorer(objective)
+    update = failing.update
+
+    def fail_after_update(context: UpdateContext) -> UpdateCost:
+        cost = update(context)
+        if context.stage == 2:
+            raise ConnectionError("struck in the middle of a refresh")
+        return cost
+
+    monkeypatch.setattr(failing, "update", fail_after_update)
     with pytest.raises(ConnectionError):
         run(tmp_path / "killed", failing)
     (left,) = (tmp_path / "killed" / "exception").glob("*.ckpt")
