@@ -24,7 +24,7 @@ FILES = {
 }
 """Format -> file; the first items of the suite of multiple choice are ARC's easy ones."""
 GENERATED = tuple(name for name in FILES if name != "multiple_choice")
-"""Tasks that need answers to be written, which a processor is slow at."""
+"""Tasks whose answers are generated, which is slow on a CPU."""
 
 
 def load(folder: Path, tasks: Sequence[str], items: int) -> list[EvalItem]:

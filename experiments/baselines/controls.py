@@ -17,7 +17,7 @@ class SameTokens(CurriculumPolicy):
     Args:
         tokens: Tokens of each stage of the other run.
         sizes: Its number of examples of each stage, for the learning-rate horizon.
-        fresh: Whether a stage draws anew (``each_stage``) or from one order that is drawn ``once``.
+        fresh: Whether each stage draws again (``each_stage``) or from one order that is drawn ``once``.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class Method:
     A ``selection`` chooses a part of the data: the model trains on all data first, in the same random order in every
     row (so that scores of the model mean something), and then on the selected part in every stage. An ``ordering``
     trains on as many examples from the start. Where a selection's own file has a first phase (``WarmStartPolicy``), the
-    common one stands in its place.
+    common one replaces it.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Method:
     """More options of the command line, such as ``--data.option=value``."""
 
     def block(self, setting: Setting, proxy: Path) -> Block:
-        """The ``curriculum`` block: the file's, with the options laid over.
+        """The ``curriculum`` block of the file, with the options on top.
 
         Args:
             setting: What all rows share.

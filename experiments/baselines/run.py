@@ -3,9 +3,9 @@
 python -m experiments.baselines.run --out DIR [--seeds N] [--shard I/N] [--rows NAME ...] [--quick]
 
 A cell is a method with a seed, which decides on data and order; initial weights are the same in all cells. It is
-trained, and so is a control of random examples with as many tokens in every stage; the control of equal size is a row
-of its own. Cells are kept in DIR/cells.jsonl as they end: the same command goes on where it was stopped, and several
-processes share the work by --shard 0/2 and --shard 1/2.
+trained, and so is a control of random examples with as many tokens in every stage; the control of equal size is another
+row. Cells are kept in DIR/cells.jsonl as they end: rerun the same command to resume; several processes share the work
+by --shard 0/2 and --shard 1/2.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Does torch.compile pay in scoring on a processor? IFD of the same rows by the decoder as it is and compiled.
+"""Does torch.compile pay in scoring on a CPU? IFD of the same rows by the decoder as it is and compiled.
 
 python -m experiments.benchmarks.compiled --out DIR --data FILE [--keep FIELD] [--rows N] [--rounds N]
 python -m experiments.benchmarks.compiled --out DIR --quick
 
 The decoder is compiled as one graph for any number of tokens; attention within rows is one operation of that graph.
 "frozen" compiles the weights in as constants, which packs them for oneDNN: a second copy, good for these weights only.
-Each way of compiling has a process of its own with an empty compiler cache, in which compiled decoder and plain one
-take turns. Ratios are of processor time.
+Each way of compiling runs in a separate process with an empty compiler cache, in which compiled decoder and plain one
+take turns. Ratios are of CPU time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lit_curriculum.models.execution import rows as by_rows
 EXACT, EAGER, COMPILED, FROZEN = "float64", "as it is", "compiled", "compiled, frozen"
 _NAME = "compiled_rows"
 _attention = nn.Module().eval()
-"""Stands for a layer's attention module where only its options are read."""
+"""Placeholder for a layer's attention module where only its options are read."""
 
 
 @torch.library.custom_op("lit_curriculum::attend_by_rows", mutates_args=())
@@ -113,7 +113,7 @@ def measure(name: str, dtype: str, options: argparse.Namespace) -> dict[str, Any
 
 
 def _processor() -> float:
-    """Processor seconds of this process and of those that it has started and that have ended (the C++ compiler)."""
+    """CPU seconds of this process and of those that it has started and that have ended (the C++ compiler)."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 

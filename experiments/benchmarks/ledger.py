@@ -2,10 +2,10 @@
 
 python -m experiments.benchmarks.ledger --out results/ledger [--quick]
 
-Three kinds of run: a short list is scored anew before every stage and a twentieth is chosen (as IterIT does), all
-examples are scored anew by one of two metrics and a tenth is chosen (as CAMPUS does), and all examples are trained on
+Three kinds of run: a short list is re-scored before every stage and a twentieth is chosen (as IterIT does), all
+examples are re-scored by one of two metrics and a tenth is chosen (as CAMPUS does), and all examples are trained on
 in random order without scores (plain fine-tuning). Scores are random walks, so nothing compresses that would not in
-a run. Each kind runs in a process of its own; seconds are those of the ledger's own work.
+a run. Each kind runs in a separate process; seconds are those of the ledger's own work.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 
 
 class Sized(Generated):
-    """The generated examples with made-up numbers of tokens."""
+    """The generated examples with simulated numbers of tokens."""
 
     def lengths(self, view: str, /) -> IntArray:
         return self.sizes.astype(np.int64) + 8
@@ -49,7 +49,7 @@ class Kind:
     static: tuple[str, ...] = ()
     """Metrics of the text, scored once."""
     rescored: float = 1.0
-    """Share of the examples that is scored anew from the second stage on."""
+    """Share of the examples that is re-scored from the second stage on."""
 
 
 KINDS = {
@@ -68,7 +68,7 @@ KINDS = {
 
 
 def measure(name: str, num: int, stages: int, folder: Path, out: Any) -> None:
-    """Write the ledger of one kind of run, and tell what it took."""
+    """Write the ledger of one kind of run, and report its cost."""
     kind, store = KINDS[name], Sized(num)
     examples = cast(ExampleStore, store)
     planner = StagePlanner(kind.policy, {name: NegativeLogLikelihood() for name in kind.metrics})

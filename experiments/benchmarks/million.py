@@ -2,7 +2,7 @@
 
 python -m experiments.benchmarks.million --out DIR [--work DIR] [--quick]
 
-Every part runs in a process of its own, whose peak resident memory is stated beside what it was before the part.
+Every part runs in a separate process, whose peak resident memory is reported beside that before the part.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Part = Callable[[int, Path], dict[str, float]]
 
 
 def generated(num: int) -> ExampleStore:
-    """The examples, where nobody asks for their tokens."""
+    """The examples, without their tokens."""
     return cast(ExampleStore, Generated(num))
 
 
@@ -216,7 +216,7 @@ PARTS: dict[str, tuple[str, Part]] = {
 
 
 def run_part(name: str, num: int, work: Path, out: Any) -> None:
-    """In a process of its own: what the part says, its seconds, and resident bytes before and at the peak."""
+    """In a separate process: the part's result, its seconds, and resident bytes before and at the peak."""
     before = peak()
     started = time.perf_counter()
     extra = PARTS[name][1](num, work)
@@ -253,7 +253,7 @@ def main() -> None:
 
 def _finished(path: Path, name: str, num: int, work: Path) -> dict[str, Any]:
     if not path.exists():
-        # Forked, so that what was imported is not read anew; it counts as memory from before the part.
+        # Forked, so that imports are not read again; they count as memory from before the part.
         context = multiprocessing.get_context("fork")
         queue = context.Queue()
         process = context.Process(target=run_part, args=(name, num, work, queue))

@@ -82,7 +82,7 @@ def run(curriculum: bool, hidden: int, examples: int, folder: Path) -> list[floa
 
 
 def own_work(batch_size: int, repeats: int = 2000) -> float:
-    """Seconds that the sampler and the callback's hooks take of one step, measured by themselves."""
+    """Seconds that the sampler and the callback's hooks take of one step, measured alone."""
     sampler = CurriculumSampler(repeats * batch_size, 1, 0, batch_size)
     sampler.set_plan(Plan(indices=np.arange(repeats * batch_size)), 0)
     entries = iter(sampler)

@@ -5,9 +5,9 @@ python -m experiments.benchmarks.scoring --out DIR --quick
 
 Without --rows 96 examples are taken, and 2000 on a GPU.
 
-Every measurement is written to DIR/rounds.jsonl as it is made, and the same command goes on where it was stopped. On a
-processor, one that did not get its threads for nine tenths of its time is made again, at most three times in all; the
-least disturbed one counts.
+Every measurement is written to DIR/rounds.jsonl as it is made: rerun the same command to resume. On a CPU, one that
+did not get its threads for nine tenths of its time is made again, at most three times in all; the least disturbed one
+counts.
 """
 
 from __future__ import annotations
@@ -158,11 +158,11 @@ def measure_once(
 
 
 def measure_memory(log: Log, settings: dict[str, Setting], arguments: list[str]) -> None:
-    """Peak memory beyond the weights, on the processor in a fresh process each."""
+    """Peak memory beyond the weights, on the CPU in a fresh process each."""
     for dtype, setting in settings.items():
         for name, run in contenders(setting).items():
             only_first = dtype != next(iter(settings)) and name not in (OURS, COMPILED)
-            # On the processor the compiler itself would count, which runs in the first call of a process.
+            # On the CPU the compiler would count, which runs in the first call of a process.
             compiling = name == COMPILED and setting.device.type == "cpu"
             if name.startswith("limit") or only_first or compiling or log.has("memory", name, dtype):
                 continue

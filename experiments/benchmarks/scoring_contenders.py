@@ -88,7 +88,7 @@ def one_at_a_time(setting: Setting) -> FloatArray:
 def padded_loop(setting: Setting) -> FloatArray:
     """Rows of 8 in file order, padded, both views apart, fp32 logits of every position and their shifted copy.
 
-    What the reference code of IterIT does (arXiv 2412.17365), as described in its release; written anew.
+    What the reference code of IterIT does (arXiv 2412.17365), as described in its release; our implementation.
     """
     means = np.zeros((len(setting.store), 2))
     for start in range(0, len(setting.store), LOOP_BATCH):
@@ -143,7 +143,7 @@ def dense_forward(setting: Setting, share: float = 1.0) -> None:
             hidden = setting.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
             setting.model.get_output_embeddings()(hidden.flatten(0, 1)[: round(share * ids.numel())])
         done += ids.numel()
-    # The last batch would run over; the caller is told the time per token of what was asked for.
+    # The last batch would run over; the caller gets the time per token of what it wanted.
     setting.synchronise()
 
 
@@ -194,7 +194,7 @@ print(json.dumps({"seconds": seconds, "processor": processor, "scores": scores})
 
 
 def run_wana(python: str, store: EncodedStore, folder: Path, threads: int) -> dict[str, Any]:
-    """Seconds, processor seconds and scores of the package wana on the same conversations.
+    """Seconds, CPU seconds and scores of the package wana on the same conversations.
 
     Args:
         python: Interpreter of an environment that has it.

@@ -19,8 +19,8 @@ def report(found: Sequence[dict[str, Any]], dtypes: Sequence[str]) -> list[Row]:
     """All rows: speed, share of the limit, ratios between contenders, memory, and how far scores differ.
 
     Ratios are taken within a round between neighbours in time and the median of those is reported; ``in products``
-    means that both were first divided by the time of the matrix product beside them. Processor time is blind to what
-    other programs take away, but counts threads that wait for each other: with one thread it is the steadiest.
+    means that both were first divided by the time of the matrix product beside them. CPU time (``processor``) excludes
+    other programs, but counts threads that wait for each other: with one thread it is the steadiest.
     """
     rows: list[Row] = []
     for name, dtype in dict.fromkeys((m["name"], m["dtype"]) for m in found if m["kind"] == "time"):

@@ -31,7 +31,7 @@ PICKS_PER_ROUND = 10
 
 
 class PlainLoop:
-    """All scores anew before every pick, by one product of the weight matrix with the n-grams' remaining share."""
+    """Recompute all scores before every pick, by one product of the weight matrix with the n-grams' remaining share."""
 
     def __init__(self, complexity: FloatArray, weights: sparse.csr_array) -> None:
         self.complexity, self.weights = complexity, weights

@@ -4,8 +4,8 @@ python -m experiments.benchmarks.training --out DIR --data FILE [--keep FIELD] [
 python -m experiments.benchmarks.training --out DIR --quick
 
 All train one epoch over the same tokens from the same weights, with the loss on responses. TRL is not among the
-dependencies (pip install trl==1.16.0). Every measurement is written as it is made, and the same command goes on; one
-that did not get the processor for nine tenths of its time is made again, as in the scoring benchmark.
+dependencies (pip install trl==1.16.0). Every measurement is written as it is made: rerun the same command to resume.
+One that did not get the CPU for nine tenths of its time is made again, as in the scoring benchmark.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from experiments.common import Row, print_rows, summary, write_results
 from lit_curriculum.types import CONDITIONED
 
 ROW_LENGTH = 512
-"""Tokens of a packed row of TRL; longer examples are left out, so that nobody has to cut one."""
+"""Tokens of a packed row of TRL; longer examples are left out, so that none has to be cut."""
 
 
 def measure(log: Log, setting: Setting, rounds: int) -> None:
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="examples in a step")
     parser.add_argument(
         "--attempts", type=int, default=ATTEMPTS,
-        help="of a disturbed measurement; 1 where the machine is always busy and processor time is read",
+        help="of a disturbed measurement; 1 where the machine is always busy and CPU time is read",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a tiny random model, 24 rows, 2 rounds")
     options = parser.parse_args()

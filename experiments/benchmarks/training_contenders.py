@@ -31,7 +31,7 @@ class Run:
 
     seconds: float = 0.0
     processor: float = 0.0
-    """Seconds of processor time."""
+    """Seconds of CPU time."""
     loss: float = 0.0
     """Nats a token."""
 
@@ -118,7 +118,7 @@ def packed_by_trl(setting: Setting) -> Run:
     """One epoch with TRL's packing, one row at a time.
 
     TRL lays all rows of a batch one behind the other, which without flash attention costs the square of their sum, so
-    batches of one row are its fastest way on a processor; the optimizer steps after as many as make a batch.
+    batches of one row are its fastest way on a CPU; the optimizer steps after as many as make a batch.
     """
     from trl import SFTConfig, SFTTrainer
 

@@ -1,9 +1,9 @@
-"""What ledger and monitor cost beside training: processor time of their hooks in a run, and of the run.
+"""What ledger and monitor cost beside training: CPU time of their hooks in a run, and of the run.
 
 python -m experiments.benchmarks.watching --out results/watching [--quick]
 
 A small model is trained for a few stages with the curriculum's default callbacks and TensorBoard. Each hook of ledger,
-monitor and selection log is timed where it is called, in processor time, so that other work on the machine does not
+monitor and selection log is timed where it is called, in CPU time, so that other work on the machine does not
 count; TensorBoard's own thread does. All is counted: what happens once (timing the machine's limit, the examples'
 part of the ledger, the figures when training ends) as well as what happens at every stage and step. Shares are of the
 training steps alone, scoring left out. A larger model or a longer run only makes them smaller.
@@ -42,7 +42,7 @@ STAGE_HOOKS = ("on_stage_planned", "on_train_epoch_end", "on_train_start", "on_t
 
 
 class StepTimes(Callback):
-    """Processor time of training steps and of the whole fit."""
+    """CPU time of training steps and of the whole fit."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -61,7 +61,7 @@ class StepTimes(Callback):
 
 
 def timed(callback: Callback, spent: dict[str, float]) -> Callback:
-    """The callback, with the processor time of its hooks added up under ``Class.hook``."""
+    """The callback, with the CPU time of its hooks added up under ``Class.hook``."""
 
     def around(name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any) -> Any:
@@ -80,7 +80,7 @@ def timed(callback: Callback, spent: dict[str, float]) -> Callback:
 
 
 def measure(hidden: int, examples: int, stages: int, folder: Path) -> tuple[dict[str, float], list[float], float]:
-    """Time of every hook, of every step, and of the whole fit, in seconds of processor time."""
+    """Time of every hook, of every step, and of the whole fit, in seconds of CPU time."""
     config = {
         "model_type": "llama", "vocab_size": 102, "hidden_size": hidden, "intermediate_size": 4 * hidden,
         "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 64,

@@ -70,7 +70,7 @@ def write_rows(data: Path, folder: Path, num_train: int, num_held_out: int, seed
 
 
 def _rows(source: str, data: Path, split: str) -> Iterator[Row]:
-    """Short rows of one source; only instruction induction has splits of its own."""
+    """Short rows of one source; only instruction induction has splits in its data."""
     asked = {r["task"]: r["instructions"][0] for r in _lines(data / INSTRUCTIONS)}
     for row in _lines(data / FILES[source]):
         if source == "induction":

@@ -34,7 +34,7 @@ METRICS = {
 }
 _THREE = ["length", "mtld", "loss"]
 _FOUR = [*_THREE, "scorer"]
-_STAGES = 200  # more than any of them takes; a run ends by itself when its budget is spent
+_STAGES = 200  # more than any of them takes; a run ends when its budget is spent
 
 
 def metric(name: str, setting: Setting) -> dict[str, Any]:

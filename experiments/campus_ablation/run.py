@@ -3,8 +3,8 @@
 python -m experiments.campus_ablation.run --out DIR [--profile NAME] [--seeds N] [--shard I/N] [--quick]
 
 Every row is a policy; a cell is a row with a seed, which decides on data and order alike, so that rows are compared
-within seeds; all start from the same weights. Cells are kept in DIR/cells.jsonl as they end: the same command goes
-on where it was stopped, and several processes share the work by --shard 0/2 and --shard 1/2. Of the profiles,
+within seeds; all start from the same weights. Cells are kept in DIR/cells.jsonl as they end: rerun the same command
+to resume; several processes share the work by --shard 0/2 and --shard 1/2. Of the profiles,
 ``abilities`` is the whole matrix on the embedded default, with length and diversity of the response; ``views`` repeats
 what concerns single views with those of instruction and response; ``long`` has the main rows on three times the budget,
 and ``real`` the main rows with a pretrained model and real data (--data FOLDER).

@@ -1,6 +1,6 @@
 """Do the checks of answers say what others say: IFEval's instructions, and the unit tests of HumanEval?
 
-All 541 prompts of IFEval, four made-up answers each, judged here (by the package if-verifiable) and by
+All 541 prompts of IFEval, four invented answers each, judged here (by the package if-verifiable) and by
 lm-evaluation-harness's own implementation, instruction by instruction; and 164 published completions of HumanEval,
 whose authors state pass@1 of 31.1 %, run here in the sandbox. No model is involved.
 """

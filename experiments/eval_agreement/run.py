@@ -1,7 +1,7 @@
-"""Do our evaluation and lm-evaluation-harness say the same of the same model, item by item?
+"""Do our evaluation and lm-evaluation-harness agree on the same model, item by item?
 
 One task of multiple choice by likelihood and one of generated final answers, from the same local files. The harness
-runs in an interpreter of its own (``--harness``), with the task files that this program writes.
+runs in another interpreter (``--harness``), with the task files that this program writes.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ python -m experiments.examples.plain_lightning [--out DIR]
 
 ``PlainModule`` and ``PlainData`` are as anybody writes them. ``CurriculumModule`` and ``CurriculumData`` are the same
 with what a curriculum needs: a store of the examples and the sampler in place of the shuffle and, because this policy
-asks for the model's losses, a method that gives them. The trainer gets a callback, and is told to load the training
-data anew for every stage.
+needs the model's losses, a method that returns them. The trainer gets a callback, and reloads the training data for
+every stage.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ OPTIONS: Mapping[str, Sequence[str]] = {
     "campus_three_views": _CAMPUS,
 }
 STAGES: Mapping[str, int] = {"campus": 9, "campus_three_views": 7, "infobatch": 6, "selective_backprop": 7}
-"""Most stages that a run takes, where it ends by itself."""
+"""Most stages of a run that ends when its budget is spent."""
 MAX_ATTEMPTS = 8
 
 

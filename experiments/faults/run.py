@@ -1,6 +1,6 @@
 """Kill training runs at random moments, resume them, and compare with the run that was never killed.
 
-Every disturbed run has one to three faults, each in an attempt of its own, and is resumed until it is done. It is
+Every disturbed run has one to three faults, each in a separate attempt, and is resumed until it is done. It is
 identical where every batch that it ever trained on (those repeated after a resume included) has the same example
 ids and bit-equal losses, none is missing, and the final weights are bit-equal.
 """

@@ -2,7 +2,7 @@
 
 All draw on the same generated rows and train on as many of them, repeats counted, in as many steps; seeds change data,
 weights and order. GrowthPace also scores its probes, and does not train on them. The abilities that ``reconstruct``
-holds back are the two whose planted truth says so: noise and echo. It is told that truth, GrowthPace is not.
+holds back are noise and echo, by their planted truth. It is given that truth, GrowthPace is not.
 """
 
 from __future__ import annotations

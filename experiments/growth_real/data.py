@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Source(NamedTuple):
-    """Where an ability's rows stand and which of them are taken."""
+    """The file of an ability's rows, and which of them are taken."""
 
     file: str
     max_characters: int
@@ -68,7 +68,7 @@ def rows(ability: str, folder: Path) -> Iterator[Row]:
 def write_data(folder: Path, data: Path, num_train: int, num_items: int, num_seeds: int) -> None:
     """``train.jsonl``, and for every seed its own items in ``val-<seed>.jsonl``.
 
-    Rows stand in the order of their content hash; the first are held out, seed after seed, and no item is shared.
+    Rows are in the order of their content hash; the first are held out, seed after seed, and no item is shared.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"val-{seed}" for seed in range(num_seeds)] + ["train"]

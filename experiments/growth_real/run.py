@@ -96,7 +96,7 @@ def main() -> None:
     (given.out / "fits.json").write_text(json.dumps([a.to_json() for a in found], indent=1) + "\n", encoding="utf-8")
     for name, part in (("loss", by_loss), ("exact", by_score)):
         write_report(given.out / name, report_rows(part), [a.to_json() for a in part])
-        (given.out / name / "classes.json").unlink()  # the same rows stand in results.json
+        (given.out / name / "classes.json").unlink()  # the same rows are in results.json
     shutil.copy(given.work / "records.jsonl", given.out / "records.jsonl")
     print_rows(rows)
 

@@ -64,7 +64,7 @@ def main() -> None:
     fits = [a.to_json() for a in found]
     (given.out / "fits.json").write_text(json.dumps(fits, indent=1) + "\n", encoding="utf-8")
     write_report(given.out, rows, fits)
-    (given.out / "classes.json").unlink()  # the same rows stand in results.json
+    (given.out / "classes.json").unlink()  # the same rows are in results.json
     kept = [dataclasses.replace(r, item_nll=()) for r in records if r.selected and r.split == "test"]
     write_records(given.out / "records.jsonl", [r for r in kept if r.group == "in_domain"])
     print_rows(rows)

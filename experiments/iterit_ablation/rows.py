@@ -41,7 +41,7 @@ def iterit(ifd: str = IFD, **options: Any) -> Arguments:
 
 
 def within_abilities(budget: Budget) -> list[str]:
-    """IterIT inside each ability or source by itself, at the same share of each."""
+    """IterIT inside each ability or source, at the same share of each."""
     inside = _block("IterITPolicy", fraction=budget.fraction)
     return _command(_block("WithinAbilitiesPolicy", policy=inside), {"ifd": IFD}, budget)
 

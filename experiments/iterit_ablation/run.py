@@ -1,4 +1,4 @@
-"""IterIT's ablations at equal number of examples trained on, against random examples drawn anew for each stage.
+"""IterIT's ablations at equal number of examples trained on, against random examples drawn again for each stage.
 
 With a pretrained model there is also a row of random examples of as many tokens as IterIT's.
 
@@ -6,7 +6,7 @@ python -m experiments.iterit_ablation.run --out DIR [--profile abilities | (real
     [--eval FOLDER [--tasks TASK ...] [--items N]] [--shard I/N] [--rows NAME ...] [--quick]
 
 A cell is a row with a seed, which decides on data and order; initial weights are the same in all cells. Cells are kept
-in DIR/cells.jsonl as they end: the same command goes on where it was stopped, and several processes share the work by
+in DIR/cells.jsonl as they end: rerun the same command to resume; several processes share the work by
 --shard 0/2 and --shard 1/2. A model from random weights is first taken through a few passes in random order, the same
 in all rows, so that its scores mean something. Where everything is re-scored, the turnover of hard examples is
 measured: the share of the K highest complexities below 1 that were not among them one stage before.
@@ -56,7 +56,7 @@ class Profile:
 
 
 GEMMA: dict[str, Any] = {"model": "gemma3_270m_top", "chat": "headings"}
-"""A base model, which has no template of its own."""
+"""A base model, which has no template."""
 PROFILES = {
     "abilities": Profile(profiles.Setting(examples=1600), Budget(fraction=0.2, stages=6, warm_stages=4)),
     "real": Profile(
@@ -167,7 +167,7 @@ def main() -> None:
         tokens = round(log.found["IterIT", seed]["trained tokens"] / budget.stages)
         return run_cell(as_many_tokens(budget, tokens), seed, profile, given.data)
 
-    # Behind common first passes the tokens of the choice are not known by themselves, and nearly those of the control.
+    # After common first passes the tokens of the choice alone are not known, and nearly those of the control.
     if not budget.warm_stages and "IterIT" in rows:
         log.run([AS_MANY_TOKENS], [s for s in seeds if ("IterIT", s) in log.found], equal, shard, shards)
         rows = [*rows, AS_MANY_TOKENS]

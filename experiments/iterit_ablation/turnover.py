@@ -36,7 +36,7 @@ class Turnover(Callback, CurriculumObserver):
             self.hard.append({int(i) for i in hard if np.isfinite(eligible[i])})
 
     def measures(self) -> Measures:
-        """Mean shares that are new against the stage before; the first of the hard ones by itself too."""
+        """Mean shares that are new against the stage before, and the first share of the hard ones."""
         found: Measures = {}
         if len(self.chosen) > 1:
             found["newly chosen"] = _new(self.chosen)

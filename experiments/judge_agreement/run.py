@@ -40,7 +40,7 @@ def preferred(row: dict[str, Any]) -> int:
 def choose(path: Path, num_pairs: int) -> list[tuple[JudgeItem, bool]]:
     """Pairs on which people agree, half from each source, and whether the reference is the preferred answer."""
     rows: list[dict[str, Any]] = [dict(r.fields) for r in read_records([str(path)]) if r.fields is not None]
-    # An answer such as "true" has been published as a JSON value of its own kind.
+    # An answer such as "true" has been published as a JSON value, not as text.
     for row in rows:
         row |= {name: str(row[name]) for name in ("prompt", "output_1", "output_2")}
     rng = np.random.default_rng(SEED)
@@ -82,19 +82,19 @@ def measure(name: str, judgements: Sequence[Judgement], pairs: Sequence[tuple[Ju
     read = [scores for orders in both for scores in orders if scores is not None]
     unequal = [s for s in read if s[0] != s[1]]
     # The second order shows the answers swapped, so the same answer is preferred where the places differ.
-    told = [(a[0] > a[1], b[0] > b[1]) for a, b in both if a and b and a[0] != a[1] and b[0] != b[1]]
+    clear = [(a[0] > a[1], b[0] > b[1]) for a, b in both if a and b and a[0] != a[1] and b[0] != b[1]]
     return [
         *share(f"{name}: single judgements that can be read", len(read), 2 * len(pairs)),
         *share(f"{name}: pairs judged in both orders", len(valid), len(pairs)),
         *share(f"{name}: of them with equal mean scores", len(valid) - len(untied), len(valid)),
         *share(f"{name}: agreement with people, of pairs with unequal scores", agreeing, len(untied)),
-        *share(f"{name}: same answer preferred in both orders", sum(a != b for a, b in told), len(told)),
+        *share(f"{name}: same answer preferred in both orders", sum(a != b for a, b in clear), len(clear)),
         *share(f"{name}: first-placed answer preferred", sum(a > b for a, b in unequal), len(unequal)),
     ]  # fmt: skip
 
 
 def main() -> None:
-    """Run it; what a judge has said is kept in ``--cache``, so a run that was killed goes on."""
+    """Run it; judgements are kept in ``--cache``, so a run that was killed resumes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--source", required=True, help="local model: folder, hub id or GGUF file")

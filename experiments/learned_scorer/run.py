@@ -1,4 +1,4 @@
-"""How well learned scorers foretell the loss of examples they were not shown, and what they cost.
+"""How well learned scorers predict the loss of examples they were not shown, and what they cost.
 
 python -m experiments.learned_scorer.run --out DIR [--seeds N] [--quick]
 """

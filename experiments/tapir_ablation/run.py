@@ -2,7 +2,7 @@
 
 For each seed one student S_0 is trained on the raw data. Every row of the table starts from these same weights and
 trains on the same number of tokens (``--tokens``, instructions and answers) with the same schedule; what differs is
-which rows. Cells are kept in ``--out`` as they end, so the same command goes on where it was stopped; with
+which rows. Cells are kept in ``--out`` as they end, so rerun the same command to resume; with
 ``--shards`` several processes share the work, and ``--table`` writes the table afterwards.
 """
 
@@ -87,7 +87,7 @@ class Row:
     raw: bool = False
     """Train on the raw data alone."""
     new_answers: bool = False
-    """Let the teacher answer the raw data anew."""
+    """Let the teacher answer the raw data again."""
 
 
 M = Row()

@@ -1,4 +1,4 @@
-"""A server in trouble: what stands between it and the client fails now and then, or it dies in the middle."""
+"""A failing server: the proxy between it and the client fails now and then, or it dies in the middle."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def cells(
             else HFTaskClassifier(str(encoder), max_length=64, epochs=1, batch_size=16, learning_rate=3e-4)
         )
         if name == "encoder":
-            train = train[:encoder_rows]  # rows stand in random order
+            train = train[:encoder_rows]  # rows are in random order
         classifier.fit([texts[i] for i in train], [labels[i] for i in train])
         log.append([{"name": name, "fold": fold, "labels": classifier.predict([texts[i] for i in test]).labels}])
     return list(log.entries.values())

@@ -173,8 +173,8 @@ def markdown(found: Mapping[str, Mapping[str, Mapping[str, Measured]]]) -> str:
         lines += ["| --- |" + " --- |" * (len(kinds) + 1)]
         for name, measured in metrics.items():
             cells = [_cell(measured[k]) if k in measured else "" for k in kinds]
-            told = "" if name not in sure else "yes" if sure[name] else "no"
-            lines.append("| " + " | ".join([name, *cells, told]) + " |")
+            significant = "" if name not in sure else "yes" if sure[name] else "no"
+            lines.append("| " + " | ".join([name, *cells, significant]) + " |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
