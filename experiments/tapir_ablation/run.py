@@ -166,8 +166,8 @@ def student(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     path = given.out / "students" / f"{seed}.pt"
     if not path.exists():
         module, _, _ = fit(given, seed, UniformPolicy(), given.student_stages, 2e-3, None, [])
-        with atomic_path(path) as draft:
-            torch.save(module.state_dict(), draft)
+        with atomic_path(path) as draft, draft.open("wb") as file:
+            torch.save(module.state_dict(), file)
     loaded: dict[str, Any] = torch.load(path, weights_only=True)
     return loaded
 

@@ -30,6 +30,7 @@ from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.export import load_module, read_checkpoint
 from lit_curriculum.utils import hub
 from lit_curriculum.utils.command_parser import CommandParser
+from lit_curriculum.utils.files import write_atomic
 from lit_curriculum.utils.progress import Show, display, no_display
 
 if TYPE_CHECKING:
@@ -59,14 +60,13 @@ def write_evaluation(out: Path, lines: Sequence[Mapping[str, Any]], said: Mappin
     Returns:
         The table.
     """
-    out.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    (out / "items.jsonl").write_text(text, encoding="utf-8")
+    write_atomic(out / "items.jsonl", text)
     rows = summarise([result_of(line) for line in lines])
     whole = {**said, "rows": [asdict(row) for row in rows]}
-    (out / "results.json").write_text(json.dumps(whole, indent=1, allow_nan=True) + "\n", encoding="utf-8")
+    write_atomic(out / "results.json", json.dumps(whole, indent=1, allow_nan=True) + "\n")
     table = as_table(rows)
-    (out / "results.md").write_text(table, encoding="utf-8")
+    write_atomic(out / "results.md", table)
     return table
 
 
@@ -185,8 +185,7 @@ def pair_scores(judge: PairJudge, kept: Path, show: Show = no_display) -> Judge:
     def scores(pairs: Sequence[tuple[str, str, str]]) -> list[float]:
         names = ("question", "reference", "answer")
         lines = [json.dumps(dict(zip(names, pair, strict=True)), ensure_ascii=False) for pair in pairs]
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_atomic(kept, "".join(f"{line}\n" for line in lines))
         found = []
         with show("Judgements", " answers") as progress:
             for start in range(0, len(pairs), _PART):

@@ -34,6 +34,7 @@ from lit_curriculum.report.figures import save, score_histogram
 from lit_curriculum.types import ExampleStore, FloatArray, Subset
 from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.eval_mode import evaluation_mode
+from lit_curriculum.utils.files import write_atomic
 
 
 def shard(store: ExampleStore, number: int, of: int) -> Subset:
@@ -183,7 +184,7 @@ class ScoreAll(Callback):
             score_histogram(axis, found.tolist(), name, self.metrics[name].unit)
         save(figure, self.out / "scores.png")
         summary = cost | {"metrics": {n: _summary(v) for n, v in values.items()}, "key": asdict(key)}
-        (self.out / "score.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_atomic(self.out / "score.json", json.dumps(summary, indent=2) + "\n")
         ran = f"{cost['tokens']} tokens in {cost['seconds']} s" if "tokens" in cost else "no model asked"
         reused = f", {cost['reused_tokens']} tokens known before" if cost.get("reused_tokens") else ""
         print(f"scored {len(examples)} examples by {', '.join(values)} ({ran}{reused}): {self.out / 'scores.parquet'}")

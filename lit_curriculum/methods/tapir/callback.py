@@ -43,6 +43,7 @@ from lit_curriculum.methods.tapir.rounds import Roles, find_tasks, refine_hard, 
 from lit_curriculum.report import figures
 from lit_curriculum.types import IntArray, Plan
 from lit_curriculum.utils.distributed import broadcast_object
+from lit_curriculum.utils.files import atomic_path
 
 Rejudge = Literal["never", "each"]
 Init = Literal["previous", "base"]
@@ -127,8 +128,8 @@ class TapirRounds(Callback, StagePreparer, CurriculumObserver):
         if stage == 0 and self.init == "base":
             check_whole_weights(trainer)
             if trainer.is_global_zero:
-                self._folder(trainer).mkdir(parents=True, exist_ok=True)
-                torch.save(module.state_dict(), self._folder(trainer) / "base.pt")
+                with atomic_path(self._folder(trainer) / "base.pt") as draft, draft.open("wb") as file:
+                    torch.save(module.state_dict(), file)
         if self.raw_answers == "teacher" and not self.records.answered:
             given = np.flatnonzero(policy.raw)
             answered = on_rank_zero(trainer, lambda: answer_raw(self.roles, data.train_store, given))

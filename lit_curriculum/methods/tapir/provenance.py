@@ -223,12 +223,11 @@ def write_provenance(folder: Path, rows: Sequence[ProvenanceRow]) -> None:
 
 def write_costs(folder: Path, by_role: Mapping[str, Mapping[str, int]]) -> None:
     """Write ``costs.json`` and the same as a table, ``costs.md``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "costs.json").write_text(json.dumps(by_role, indent=1) + "\n", encoding="utf-8")
+    write_atomic(folder / "costs.json", json.dumps(by_role, indent=1) + "\n")
     columns = ("calls", "prompt_tokens", "completion_tokens", "retries", "failures")
     lines = [
         "| role | calls | prompt tokens | completion tokens | retries | failures |",
         "|---|---:|---:|---:|---:|---:|",
         *(f"| {role} | " + " | ".join(f"{entry[c]:,}" for c in columns) + " |" for role, entry in by_role.items()),
     ]
-    (folder / "costs.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomic(folder / "costs.md", "\n".join(lines) + "\n")
