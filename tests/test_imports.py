@@ -1,86 +1,116 @@
-"""Imports run one way: the graph of the design, held by reading every file."""
+"""Imports run one way, as docs/guides/reading_the_code.md draws them; held by reading every file."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
+from tests.reading_count import PACKAGE, counts
 
-PACKAGE = Path(__file__).parents[1] / "lit_curriculum"
-# Each layer with what it may import from; what is not listed here may not be imported.
-ALLOWED: dict[str, set[str]] = {
-    "types": set(),
-    "quiet": set(),
-    "progress": set(),
-    "append_only": set(),
-    "doubles": set(),
-    "hub": {"types", "progress"},
-    "data": {"types", "hub", "progress"},
-    "difficulty": {"types", "quiet", "doubles"},
-    "curriculum": {"types", "difficulty"},
-    "models": {"types", "quiet", "doubles", "hub"},
-    "evaluation": {"types", "quiet", "doubles", "progress", "append_only", "hub", "data", "difficulty", "models"},
-    "distill": {"types", "doubles", "progress", "append_only", "hub", "data", "difficulty", "curriculum", "models",
-                "evaluation"},
-    "growth": {"types", "hub", "data", "difficulty", "curriculum", "models", "evaluation"},
-    "report": {"types"},
-    "callbacks": {"types", "quiet", "progress", "hub", "data", "difficulty", "curriculum", "models", "evaluation",
-                  "distill", "growth", "report"},
-    "commands": {"types", "quiet", "progress", "hub", "data", "difficulty", "curriculum", "models", "evaluation",
-                 "distill", "growth", "callbacks", "report"},
-}  # fmt: skip
-ALLOWED["cli"] = ALLOWED["commands"] | {"commands"}
-FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in ALLOWED)
+# From the bottom up: a file imports from its own folder and from lower lines.
+LAYERS = (
+    ("types", "utils", "report"),
+    ("difficulty", "models", "data"),
+    ("curriculum", "chat", "evaluation"),
+    ("loop",),
+    ("callbacks",),
+    ("methods",),
+    ("commands",),
+    ("cli",),
+)
+RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}
+FRAMEWORKS = {"lightning", "pytorch_lightning", "transformers", "datasets"}
+MOST_FILES = {"loop": 12, "iterit": 9, "campus": 12, "tapir": 20}
+FILES = {path: path.relative_to(PACKAGE).parts for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def layer(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
+def imports(path: Path) -> set[tuple[str, ...]]:
+    """Modules that a file imports, in functions and for type checkers too, each split at its dots."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            names.add(node.module or "")
-    return names
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {tuple(name.split(".")) for name in found}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_run_downhill(path: Path) -> None:
-    own = layer(path)
-    for name in imported(path):
-        parts = name.split(".")
-        if parts[0] == "lit_curriculum" and len(parts) > 1:
-            assert parts[1] == own or parts[1] in ALLOWED[own], f"{own} may not import {name}"
+def folder(parts: tuple[str, ...]) -> str:
+    return parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if layer(p) in ("difficulty", "curriculum")], ids=lambda p: p.stem)
-def test_curriculum_logic_knows_no_framework(path: Path) -> None:
-    assert not {n.split(".")[0] for n in imported(path)} & {
-        "lightning",
-        "pytorch_lightning",
-        "transformers",
-        "datasets",
-    }
+def frameworks(paths: Iterable[Path]) -> list[str]:
+    return [f"{path}: {module[0]}" for path in paths for module in sorted(imports(path)) if module[0] in FRAMEWORKS]
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if layer(p) == "report"], ids=lambda p: p.stem)
-def test_reports_need_no_torch(path: Path) -> None:
-    assert "torch" not in {n.split(".")[0] for n in imported(path)}
+def test_every_folder_has_a_layer() -> None:
+    folders = {folder(parts) for parts in FILES.values()} - {"__init__", "__main__"}
+    assert folders == set(RANK)
 
 
-def test_every_folder_of_the_package_has_a_place_in_the_graph() -> None:
-    folders = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
-    assert folders <= set(ALLOWED)
-    assert len(FILES) > 15
+def test_imports_run_one_way() -> None:
+    wrong = []
+    for path, parts in FILES.items():
+        own = folder(parts)
+        for module in imports(path) if own in RANK else ():
+            other = module[1] if module[0] == "lit_curriculum" and len(module) > 1 else ""
+            if other in RANK and other != own and RANK[other] >= RANK[own]:
+                wrong.append(f"{path}: {'.'.join(module)}")
+    assert not wrong
 
 
-def test_files_stay_short_and_name_no_machine() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        text = path.read_text()
-        assert text.count("\n") <= 260, f"{path.name} has {text.count(chr(10))} lines"
-        assert "../shared" not in text
+def test_methods_do_not_import_one_another() -> None:
+    """Baselines may use a part of a system."""
+    wrong = [
+        f"{path}: {'.'.join(module)}"
+        for path, parts in FILES.items()
+        if parts[0] == "methods" and parts[1] != "baselines"
+        for module in imports(path)
+        if module[:2] == ("lit_curriculum", "methods") and module[2] != parts[1]
+    ]
+    assert not wrong
+
+
+def test_no_two_files_import_each_other_in_a_circle() -> None:
+    names = {("lit_curriculum", *parts[:-1], parts[-1].removesuffix(".py")): path for path, parts in FILES.items()}
+    ahead: dict[Path, set[Path]] = {}
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        top = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
+        found = {tuple(str(node.module).split(".")) for node in top}
+        found |= {(*str(node.module).split("."), alias.name) for node in top for alias in node.names}
+        ahead[path] = {names[module] for module in found if module in names}
+    done: set[Path] = set()
+
+    def visit(path: Path, trail: tuple[Path, ...]) -> None:
+        assert path not in trail, " -> ".join(map(str, (*trail, path)))
+        if path not in done:
+            for other in ahead[path]:
+                visit(other, (*trail, path))
+            done.add(path)
+
+    for path in FILES:
+        visit(path, ())
+
+
+def test_curriculum_logic_knows_no_framework() -> None:
+    logic = [p for p, parts in FILES.items() if parts[0] in ("difficulty", "curriculum") or parts[-1] == "policy.py"]
+    assert len(logic) > 15
+    assert not frameworks([*logic, PACKAGE / "loop" / "planner.py"])
+
+
+def test_reports_need_no_torch() -> None:
+    wrong = [p for p, parts in FILES.items() if parts[0] == "report" and any(m[0] == "torch" for m in imports(p))]
+    assert not wrong
+
+
+def test_files_name_no_machine() -> None:
+    assert not [path for path in FILES if "../shared" in path.read_text()]
+
+
+def test_the_loop_and_each_system_are_read_in_few_files() -> None:
+    found = counts()
+    assert {title: files for title, files in found.items() if len(files) > MOST_FILES.get(title, 1000)} == {}
+    assert {"methods/iterit/policy.py", "methods/iterit/novelty.py"} <= set(found["iterit"])

@@ -1,4 +1,4 @@
-"""The command line on the far device of ``fake_accelerator.py``: any command and configuration, to see that they run there.
+"""Any command and configuration on the fake accelerator of ``fake_accelerator.py``, to see that they run there.
 
     PYTHONPATH=tests/models python tests/models/fake_accelerator_cli.py fit --config configs/base.yaml \\
         --config configs/model/tiny.yaml --config configs/data/abilities.yaml \\

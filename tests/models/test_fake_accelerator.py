@@ -24,7 +24,9 @@ def found(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     """What ``fake_accelerator_programs.py`` prints, on a device that holds float64 and on one that does not."""
     paths = os.pathsep.join([str(HERE), str(HERE.parent), str(HERE.parents[1])])
     done = subprocess.run(
-        [sys.executable, str(HERE / "fake_accelerator_programs.py"), str(tmp_path_factory.mktemp("far")), request.param],
+        [
+            sys.executable, str(HERE / "fake_accelerator_programs.py"), str(tmp_path_factory.mktemp("far")), request.param,
+        ],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""A scripted language model with known losses, and a slow reference implementation of CAMPUS's scheduler written on plain lists."""
+"""A scripted language model with known losses, and a reference implementation of CAMPUS's scheduler on plain lists."""
 
 from __future__ import annotations
 
