@@ -90,8 +90,9 @@ _KINDS = {
 }
 _INTRODUCTION = """# Public names
 
-`from lit_curriculum import NAME` imports any class on this page, and `class_path: lit_curriculum.NAME` names it in yaml. A class is loaded on first
-use, so `import lit_curriculum` costs next to nothing. `python -m docs.names` writes this page.
+`from lit_curriculum import NAME` imports any class on this page, and `class_path: lit_curriculum.NAME` names it in
+yaml. A class is loaded on first use, so `import lit_curriculum` costs next to nothing. `python -m docs.names` writes
+this page.
 """
 
 

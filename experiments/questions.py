@@ -190,8 +190,8 @@ NOTES: dict[str, str] = {
     "Steps are the same at all rungs, so small rungs see their rows many times; much of the growth is harm undone "
     "(experiments/LOG.md).",
     "iterit_ablation": "A tiny model from random weights after four passes over all data: pretrained "
-    "models were not tested. Seconds are of a crowded machine. Cells were run at three commits; the one below is that of the "
-    "analysis.",
+    "models were not tested. Seconds are of a crowded machine. Cells were run at three commits; the one below is that "
+    "of the analysis.",
     "iterit_ablation_real": "Three seeds, 300 short rows, 30 steps, on a CPU for want of a GPU; no tasks with "
     "generated answers but induction's. Seconds are of a crowded machine. Cells were run at "
     "two commits, 82770ad and f62110e; the one below is that of the analysis.",

@@ -40,7 +40,7 @@ _attention = nn.Module().eval()
 
 @torch.library.custom_op("lit_curriculum::attend_by_rows", mutates_args=())
 def attend_by_rows(query: Tensor, key: Tensor, value: Tensor, runs: Tensor, prefix: Tensor, scale: float) -> Tensor:
-    """Attention of :mod:`lit_curriculum.models.execution.rows` as one operation, so that the rows' lengths are no constants."""
+    """Attention by rows as one operation, so that the lengths of the rows are no constants of the graph."""
     pairs = [(count, length) for count, length in runs.tolist()]
     return by_rows._attend(_attention, query, key, value, None, pairs, int(prefix), scaling=scale)[0].contiguous()
 

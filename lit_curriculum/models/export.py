@@ -47,7 +47,7 @@ def export(
 
 
 def read_checkpoint(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The whole of a checkpoint, and of it what the module wrote of its model; only tensors and plain values are unpickled.
+    """The whole checkpoint, and what the module wrote of its model; only tensors and plain values are unpickled.
 
     Raises:
         ValueError: the file is missing, or it was not written by a run of ``CausalLMModule``.

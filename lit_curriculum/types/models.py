@@ -29,7 +29,7 @@ class Batch:
     weight: Tensor
     """[B] float32, weight of each example in the loss."""
     host: Batch | None = None
-    """The same rows on the CPU, set only where neither copy is ever changed; read it to avoid waiting for the device."""
+    """The same rows on the CPU, set only where neither copy ever changes; reading it does not wait for the device."""
 
     @property
     def cpu_copy(self) -> Batch:

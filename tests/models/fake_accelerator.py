@@ -1,4 +1,4 @@
-"""A device that is far away, for machines without one: computed on the processor, but with an accelerator's manners.
+"""A fake accelerator for machines without one: it computes on the CPU and behaves like an accelerator.
 
 Its tensors do not mix with the processor's, and whoever looks into them waits: both are what goes wrong first on a
 GPU and what no test on a processor sees. PyTorch lets a process name one such device, so each test of it has a process
@@ -17,22 +17,22 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-FAR = "far"
+FAKE = "far"
 _MAY_MIX = {"aten::index.Tensor", "aten::index_put", "aten::_index_put_impl_", "aten::_to_copy", "aten::copy_"}
 """CUDA takes these with tensors of the processor: copies, and places to read from or write to."""
 _WAIT = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"}
 
 
-class FarTensor(Tensor):
-    """A tensor that says it is on the far device, around one of the processor."""
+class FakeDeviceTensor(Tensor):
+    """A tensor that says it is on the fake accelerator, around one of the processor."""
 
     near: Tensor
 
     @staticmethod
-    def __new__(cls, near: Tensor) -> FarTensor:
-        made: FarTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    def __new__(cls, near: Tensor) -> FakeDeviceTensor:
+        made: FakeDeviceTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, near.shape, strides=near.stride(), storage_offset=near.storage_offset(), dtype=near.dtype,
-            device=torch.device(FAR, 0),
+            device=torch.device(FAKE, 0),
         )  # fmt: skip
         made.near = near.detach()
         return made
@@ -54,7 +54,7 @@ narrow = False
 """Whether the device holds no float64, as Apple's GPUs do not."""
 
 
-class FarDevice(TorchDispatchMode):
+class FakeDeviceMode(TorchDispatchMode):
     """While it is entered, tensors can be made on the device."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -64,33 +64,33 @@ class FarDevice(TorchDispatchMode):
 def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name, wanted = func.name(), kwargs.get("device")
     if torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"):
-        with FarDevice():  # under inference_mode they come whole
+        with FakeDeviceMode():  # under inference_mode they come whole
             return func.decompose(*args, **kwargs)
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    far = [t for t in tensors if isinstance(t, FarTensor)]
-    if far and name not in _MAY_MIX and any(t.dim() for t in tensors if not isinstance(t, FarTensor)):
-        raise RuntimeError(f"{name}: tensors of the far device and of the processor")
+    far = [t for t in tensors if isinstance(t, FakeDeviceTensor)]
+    if far and name not in _MAY_MIX and any(t.dim() for t in tensors if not isinstance(t, FakeDeviceTensor)):
+        raise RuntimeError(f"{name}: tensors of the fake accelerator and of the CPU")
     if name == "aten::_fused_sdp_choice":
         return 0  # attention by its formula
     if wanted is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     found = func(*tree_map(_near, args), **tree_map(_near, kwargs))
-    becomes_far = bool(far) if wanted is None else torch.device(wanted).type == FAR
+    becomes_far = bool(far) if wanted is None else torch.device(wanted).type == FAKE
     masks = name == "aten::index.Tensor" and any(i is not None and i.dtype == torch.bool for i in args[1])
     if far and (name in _WAIT or masks or not becomes_far):
         waits["to the processor" if wanted is not None else name] += 1
     if becomes_far and narrow and any(isinstance(t, Tensor) and t.dtype == torch.float64 for t in tree_leaves(found)):
-        raise TypeError(f"{name}: the far device holds no float64")
+        raise TypeError(f"{name}: the fake accelerator holds no float64")
     same = {id(_near(t)): t for t in far}  # what an operation in place returns
 
     def send(value: Any) -> Any:
-        return same.get(id(value), FarTensor(value)) if isinstance(value, Tensor) else value
+        return same.get(id(value), FakeDeviceTensor(value)) if isinstance(value, Tensor) else value
 
     return tree_map(send, found) if becomes_far else found
 
 
 def _near(value: Any) -> Any:
-    return value.near if isinstance(value, FarTensor) else value
+    return value.near if isinstance(value, FakeDeviceTensor) else value
 
 
 def set_up() -> None:
@@ -100,7 +100,7 @@ def set_up() -> None:
         def get_amp_supported_dtype(self) -> list[torch.dtype]:
             return [torch.bfloat16]
 
-    backend_registration._setup_privateuseone_for_python_backend(FAR, backend_module=Module())  # type: ignore[no-untyped-call]
+    backend_registration._setup_privateuseone_for_python_backend(FAKE, backend_module=Module())  # type: ignore[no-untyped-call]
     library = torch.library.Library("aten", "IMPL")
 
     def implement(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -109,7 +109,7 @@ def set_up() -> None:
 
     @implement("empty_strided")
     def _(size: Any, stride: Any, dtype: Any = None, **_options: Any) -> Tensor:
-        return FarTensor(torch.empty_strided(size, stride, dtype=dtype))
+        return FakeDeviceTensor(torch.empty_strided(size, stride, dtype=dtype))
 
     @implement("_copy_from")
     def _(source: Tensor, target: Tensor, _non_blocking: bool = False) -> Tensor:
@@ -120,14 +120,14 @@ def set_up() -> None:
 
 
 def move(module: nn.Module) -> None:
-    """Send weights and buffers to the far device, tied ones together."""
+    """Send weights and buffers to the fake accelerator, tied ones together."""
     moved: dict[int, nn.Parameter] = {}
     for part in module.modules():
         for name, weight in part._parameters.items():
             if weight is not None:
                 part._parameters[name] = moved.setdefault(
-                    id(weight), nn.Parameter(FarTensor(weight.detach()), requires_grad=weight.requires_grad)
+                    id(weight), nn.Parameter(FakeDeviceTensor(weight.detach()), requires_grad=weight.requires_grad)
                 )
         for name, buffer in part._buffers.items():
             if buffer is not None:
-                part._buffers[name] = FarTensor(buffer)
+                part._buffers[name] = FakeDeviceTensor(buffer)

@@ -21,13 +21,13 @@ from lit_curriculum.cli import main
 
 _LAYER = """\
 trainer:
-  accelerator: {class_path: fake_accelerator_training.FarAccelerator}
-  strategy: {class_path: fake_accelerator_training.FarStrategy}
+  accelerator: {class_path: fake_accelerator_training.FakeAccelerator}
+  strategy: {class_path: fake_accelerator_training.FakeStrategy}
 """
 
 if __name__ == "__main__":
     fake_accelerator.set_up()
-    with tempfile.TemporaryDirectory() as folder, fake_accelerator.FarDevice():
+    with tempfile.TemporaryDirectory() as folder, fake_accelerator.FakeDeviceMode():
         layer = Path(folder) / "far.yaml"
         layer.write_text(_LAYER, encoding="utf-8")
         main([*sys.argv[1:], "--config", str(layer)])

@@ -48,7 +48,7 @@ def modules(name: str = "llama", **options: Any) -> tuple[CausalLMModule, Causal
             weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(number)) * 0.2)
     far = copy.deepcopy(near.eval())
     fake_accelerator.move(far)
-    far._device = torch.device(fake_accelerator.FAR, 0)  # type: ignore[assignment]
+    far._device = torch.device(fake_accelerator.FAKE, 0)  # type: ignore[assignment]
     return near, far
 
 
@@ -58,11 +58,11 @@ def scores(name: str) -> dict[str, Any]:
     store = ListStore([make_example(i, "red boat " * (1 + i % 6) + str(i), t) for i, t in enumerate(texts)])
     metrics = {"ifd": InstructionFollowingDifficulty(), "nll": NegativeLogLikelihood()}
     near, far = modules(name)
-    device = torch.device(fake_accelerator.FAR, 0)
+    device = torch.device(fake_accelerator.FAKE, 0)
     expected = ScoringEngine(metrics, 600).score(near, store, np.arange(24)).values
     batches: list[int] = []
     fake_accelerator.waits.clear()
-    with fake_accelerator.FarDevice():
+    with fake_accelerator.FakeDeviceMode():
         assert far.runs_padding
         found = ScoringEngine(metrics, 600, device).score(
             far, store, np.arange(24), progress=lambda done, total: batches.append(done)
@@ -77,8 +77,8 @@ def learning(name: str) -> dict[str, Any]:
     """The largest difference of a gradient, over the largest gradient."""
     near, far = modules(name)
     batch = make_batch([30, 14, 22, 3], [5, 2, 9, 1])
-    with fake_accelerator.FarDevice():
-        there = batch.to(torch.device(fake_accelerator.FAR, 0))
+    with fake_accelerator.FakeDeviceMode():
+        there = batch.to(torch.device(fake_accelerator.FAKE, 0))
         pairs = list(zip(near.parameters(), far.parameters(), strict=True))
         for module, rows in ((near, batch), (far, there)):
             module.token_nll(rows).nll.mean().backward()
@@ -92,8 +92,8 @@ def others(name: str) -> dict[str, Any]:
     near, far = modules(name)
     batch = make_batch([30, 14, 22, 4], [5, 2, 9, 1])
     prompts = [np.arange(3, 12, dtype=np.int32), np.arange(5, 7, dtype=np.int32)]
-    with fake_accelerator.FarDevice():
-        device = torch.device(fake_accelerator.FAR, 0)
+    with fake_accelerator.FakeDeviceMode():
+        device = torch.device(fake_accelerator.FAKE, 0)
         asked: list[Callable[[CausalLMModule, Batch], Any]] = [
             lambda module, rows: module.pooled_hidden(rows),
             lambda module, rows: module.gradient_sketch(16, "last_block", adam=False, seed=0)[0](rows),
@@ -111,8 +111,8 @@ def fit(folder: str) -> dict[str, Any]:
         steps = fake_accelerator_training.Steps()
         metrics: dict[str, Any] = {"ifd": LossRatioIFD(), "nll": NegativeLogLikelihood()}
         trainer = Trainer(
-            accelerator="cpu" if name == "here" else fake_accelerator_training.FarAccelerator(),
-            strategy="auto" if name == "here" else fake_accelerator_training.FarStrategy(),
+            accelerator="cpu" if name == "here" else fake_accelerator_training.FakeAccelerator(),
+            strategy="auto" if name == "here" else fake_accelerator_training.FakeStrategy(),
             max_epochs=3, enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
             reload_dataloaders_every_n_epochs=1, default_root_dir=f"{folder}/{name}", gradient_clip_val=1.0,
             logger=TensorBoardLogger(f"{folder}/{name}", name=None), num_sanity_val_steps=0,
@@ -125,7 +125,7 @@ def fit(folder: str) -> dict[str, Any]:
             config={**CONFIGS["llama"], "vocab_size": TINY_VOCAB_SIZE}, optimizer=lambda p: torch.optim.SGD(p, lr=0.05)
         )
         data = AbilityDataModule(num_train=96, num_val_per_ability=2, batch_size=16, cache_dir=f"{folder}/cache")
-        with nullcontext() if name == "here" else fake_accelerator.FarDevice():
+        with nullcontext() if name == "here" else fake_accelerator.FakeDeviceMode():
             trainer.fit(module, data)
         reached = {k: float(v) for k, v in trainer.callback_metrics.items() if k in ("val/loss", "val/accuracy")}
         runs.append({"examples": steps.examples, "losses": steps.losses, "reached": reached,
@@ -136,8 +136,8 @@ def fit(folder: str) -> dict[str, Any]:
 def strictness() -> dict[str, Any]:
     """What comes of mixing devices, and of looking into a tensor in three ways."""
     fake_accelerator.waits.clear()
-    with fake_accelerator.FarDevice():
-        there = torch.arange(3, device=fake_accelerator.FAR)
+    with fake_accelerator.FakeDeviceMode():
+        there = torch.arange(3, device=fake_accelerator.FAKE)
         try:
             there + torch.arange(3)
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""What a Trainer needs to train on the far device of ``fake_accelerator.py``."""
+"""What a Trainer needs to train on the fake accelerator of ``fake_accelerator.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lit_curriculum.types import Batch
 
 
-class FarAccelerator(Accelerator):
+class FakeAccelerator(Accelerator):
     """One far device."""
 
     def setup_device(self, device: torch.device) -> None:
@@ -31,7 +31,7 @@ class FarAccelerator(Accelerator):
 
     @staticmethod
     def get_parallel_devices(devices: Any) -> list[torch.device]:
-        return [torch.device(fake_accelerator.FAR, 0)]
+        return [torch.device(fake_accelerator.FAKE, 0)]
 
     @staticmethod
     def auto_device_count() -> int:
@@ -43,14 +43,14 @@ class FarAccelerator(Accelerator):
 
     @staticmethod
     def name() -> str:
-        return fake_accelerator.FAR
+        return fake_accelerator.FAKE
 
 
-class FarStrategy(SingleDeviceStrategy):
+class FakeStrategy(SingleDeviceStrategy):
     """The usual one, but that PyTorch cannot put such tensors into parameters that there are already."""
 
     def __init__(self) -> None:
-        super().__init__(device=torch.device(fake_accelerator.FAR, 0))
+        super().__init__(device=torch.device(fake_accelerator.FAKE, 0))
 
     def model_to_device(self) -> None:
         assert self.model is not None

@@ -25,7 +25,8 @@ def found(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     paths = os.pathsep.join([str(HERE), str(HERE.parent), str(HERE.parents[1])])
     done = subprocess.run(
         [
-            sys.executable, str(HERE / "fake_accelerator_programs.py"), str(tmp_path_factory.mktemp("far")), request.param,
+            sys.executable, str(HERE / "fake_accelerator_programs.py"), str(tmp_path_factory.mktemp("far")),
+            request.param,
         ],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -36,7 +37,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 
 
 def test_the_device_is_as_strict_as_a_real_one(found: dict[str, Any]) -> None:
-    assert found["strictness"]["mixed"] == "aten::add.Tensor: tensors of the far device and of the processor"
+    assert found["strictness"]["mixed"] == "aten::add.Tensor: tensors of the fake accelerator and of the CPU"
     assert found["strictness"]["waits"] == {"aten::_local_scalar_dense": 1, "aten::nonzero": 1, "to the processor": 1}
 
 

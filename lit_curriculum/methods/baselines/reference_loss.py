@@ -27,8 +27,8 @@ class ReferenceLoss(LearnedMetric):
 
     The examples are cut into folds by content hash, so duplicates share one, and each fold is scored by a model trained
     on the others: no loss is of an example that its model has seen, and no example is lost to a holdout. The
-    weights of the model in training are borrowed for this before stage 0 and restored bit for bit. A larger run trains its reference
-    model once, exports it, and names it in :class:`~lit_curriculum.ProxyMetric` instead.
+    weights of the model in training are borrowed for this before stage 0 and restored bit for bit. A larger run
+    trains its reference model once, exports it, and names it in :class:`~lit_curriculum.ProxyMetric` instead.
 
     Args:
         folds: Parts of the data; 1 trains one model on all of it and scores what it has seen, as DoReMi does.

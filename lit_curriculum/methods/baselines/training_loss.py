@@ -21,8 +21,8 @@ class TrainingLossPolicy(CurriculumPolicy):
 
     Args:
         metric: Name of the loss, or of another metric that is harder where it is higher.
-        losses: ``training`` takes what training left in the table (``curriculum.training_loss_metric`` has to name the metric),
-            which costs nothing, is as old as an example's last turn, and is not there before the first stage;
+        losses: ``training`` takes what training left in the table (``curriculum.training_loss_metric`` has to name the
+            metric), which costs nothing, is as old as an example's last turn, and is not there before the first stage;
             ``refresh`` scores all examples before every stage.
 
     Raises:

@@ -15,7 +15,7 @@ from lit_curriculum.utils.options import check_range
 class NgramCoverage(Diversity):
     """GraphFilter: the largest priority times TF-IDF of n-grams not covered yet; an n-gram chosen once counts no more.
 
-    The greedy choice of :func:`~lit_curriculum.methods.iterit.novelty.greedy_select` with a decay of 0, which is to take
+    The greedy choice of :func:`~lit_curriculum.methods.iterit.novelty.greedy_select` with a decay of 0, which takes
     the chosen text's n-grams off the graph; it is lazy and exact, and its memory is the counts of n-grams. Where all
     n-grams are covered, what is missing is filled by priority. Rows of TF-IDF have unit length, as in IterIT; whether
     the authors' have is not known to us.

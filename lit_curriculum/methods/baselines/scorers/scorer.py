@@ -26,7 +26,8 @@ class Scorer:
     """Source and dtype of a scorer; nothing is loaded before it is needed.
 
     Args:
-        source: Folder, hub id or GGUF file of weights and tokenizer (see :func:`~lit_curriculum.utils.hub.resolve_source`).
+        source: Folder, hub id or GGUF file of weights and tokenizer; see
+            :func:`~lit_curriculum.utils.hub.resolve_source`.
         dtype: Of the weights and of the arithmetic; losses are taken in fp32 either way.
 
     Raises:

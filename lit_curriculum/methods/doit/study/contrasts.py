@@ -182,7 +182,8 @@ def crossovers(found: Sequence[AbilityGrowth]) -> list[Crossover]:
     """Where fitted curves of one ability meet between sizes and arms, and where abilities' gains do.
 
     Args:
-        found: From :func:`~lit_curriculum.methods.doit.study.sensitivity.analyse`; only the rungs that both share are looked at.
+        found: From :func:`~lit_curriculum.methods.doit.study.sensitivity.analyse`; only the rungs that both
+            share are compared.
     """
     out = []
     for k, a in enumerate(found):
