@@ -20,8 +20,7 @@ import torch
 from experiments.common import Row, print_rows, summary, time_interleaved, write_results
 from lit_curriculum.data.formats import to_example
 from lit_curriculum.data.records import read_records
-from lit_curriculum.models.generation import Decoding, TokenIds, generate_tokens
-from lit_curriculum.models.generative import end_ids
+from lit_curriculum.models.generation import Decoding, TokenIds, end_ids, generate_tokens
 from lit_curriculum.models.loading import load_model
 from lit_curriculum.utils.hub import load_tokenizer
 

@@ -19,8 +19,8 @@ from typing import Any
 from experiments.common import Row, print_rows, write_results
 from experiments.eval_agreement.run import harness_version
 from lit_curriculum.evaluation.instructions import check_instructions
-from lit_curriculum.evaluation.intervals import wilson_interval
 from lit_curriculum.evaluation.sandbox import SandboxLimits, run_program
+from lit_curriculum.evaluation.summary import wilson_interval
 
 HARNESS = """
 import json, sys

@@ -22,9 +22,9 @@ from experiments.common import Row, print_rows, write_results
 from lit_curriculum.commands.evaluate import load
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.evaluation.evaluator import Evaluator
-from lit_curriculum.evaluation.intervals import wilson_interval
 from lit_curriculum.evaluation.items import EvalItem, EvalOptions, ItemResult
 from lit_curriculum.evaluation.likelihood import continuation_view, likelihoods
+from lit_curriculum.evaluation.summary import wilson_interval
 from lit_curriculum.evaluation.tasks.load import load_items
 from lit_curriculum.models.export import export_folder
 

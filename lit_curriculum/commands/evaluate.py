@@ -19,7 +19,7 @@ from lit_curriculum.difficulty.fingerprint import model_fingerprint
 from lit_curriculum.evaluation.evaluator import Evaluator, Judge
 from lit_curriculum.evaluation.generation_cache import GenerationCache
 from lit_curriculum.evaluation.items import EvalItem, EvalOptions, MathRule
-from lit_curriculum.evaluation.ranked import LogitStep, Norm
+from lit_curriculum.evaluation.likelihood import LogitStep, Norm
 from lit_curriculum.evaluation.summary import TaskScore, item_line, result_of, shard, summarise
 from lit_curriculum.evaluation.tasks.few_shot import with_bbh_prompts, with_mmlu_shots
 from lit_curriculum.evaluation.tasks.load import FORMATS, load_items

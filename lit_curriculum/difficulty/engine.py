@@ -25,10 +25,16 @@ import torch
 from torch import Tensor
 
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric
-from lit_curriculum.difficulty.batching import UniqueSequences, pack_by_tokens, pack_unknown
+from lit_curriculum.difficulty.batching import (
+    ACCELERATOR_TOKEN_BUDGET,
+    CPU_TOKEN_BUDGET,
+    UniqueSequences,
+    find_token_budget,
+    pack_by_tokens,
+    pack_unknown,
+)
 from lit_curriculum.difficulty.runner import Autocast, BatchRunner, Progress
 from lit_curriculum.difficulty.summary_cache import SummaryCache, open_cache
-from lit_curriculum.difficulty.token_budget import ACCELERATOR_TOKEN_BUDGET, CPU_TOKEN_BUDGET, find_token_budget
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, LanguageModel
 from lit_curriculum.utils.distributed import all_reduce_min, broadcast_object, rank_and_world
 from lit_curriculum.utils.options import check_choice

@@ -15,17 +15,21 @@ from lit_curriculum.difficulty.runner import TokenIds, answers_in_parts
 from lit_curriculum.evaluation.generation_cache import GenerationCache
 from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.items import EvalItem, EvalOptions, ItemResult
-from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, plain_tokens, turn_view
-from lit_curriculum.evaluation.math_answer import verified_equivalent
-from lit_curriculum.evaluation.parsers import PARSERS, is_right, reads_letters
-from lit_curriculum.evaluation.ranked import (
+from lit_curriculum.evaluation.likelihood import (
+    Likelihoods,
     candidate_losses,
+    continuation_view,
     gold_wins,
     letter_tokens,
     letter_views,
+    likelihoods,
     most_likely,
     per_character,
+    plain_tokens,
+    turn_view,
 )
+from lit_curriculum.evaluation.math_answer import verified_equivalent
+from lit_curriculum.evaluation.parsers import PARSERS, is_right, reads_letters
 from lit_curriculum.evaluation.sandbox import SandboxLimits, pass_at_k, program_of, run_program
 from lit_curriculum.types import EncodedView, GenerativeModel
 from lit_curriculum.utils.progress import Show, no_display

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import comb
 from typing import Any, Literal, get_args
 
-from lit_curriculum.evaluation.ranked import LogitStep, Norm
+from lit_curriculum.evaluation.likelihood import LogitStep, Norm
 from lit_curriculum.types import Message
 from lit_curriculum.utils.options import check_choice, check_range
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lit_curriculum.models import loading
 from lit_curriculum.models.execution.modes import Execution, ExecutionOptions
 from lit_curriculum.models.execution.token_nll import causal_lm
-from lit_curriculum.models.generative import GenerativeMixin
+from lit_curriculum.models.generation import GenerativeMixin
 from lit_curriculum.models.gradients import GradientMixin
 from lit_curriculum.models.loading import ModelSource
 from lit_curriculum.models.lora import LoRA, add_lora, check_adapter, trained_names

@@ -1,4 +1,4 @@
-"""Batched generation with a KV cache: the answer to a prompt does not depend on what it is batched with."""
+"""Batched generation whose answers do not depend on the batch, and the mixin that gives it to a module."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,11 +19,16 @@ from lit_curriculum.utils.eval_mode import evaluation_mode
 from lit_curriculum.utils.float64 import has_float64, to_float64
 from lit_curriculum.utils.options import check_range
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 TokenIds = NDArray[np.int32]
 _BUDGET = {"cpu": 16_384, "cuda": 131_072}
 _NO_LIMIT = 1 << 40
 _COMPACT_ABOVE = 0.25
 """Share of finished rows above which they leave the batch; copying the cache costs something too."""
+_QUESTION = [{"role": "user", "content": "x"}]
+_REPLY = "rEpLy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,3 +191,68 @@ def _choose(logits: Tensor, temperature: float, draws: Tensor | None) -> Tensor:
     wanted = draws.to(cumulative.device) * cumulative[:, -1]
     found = torch.searchsorted(cumulative, wanted[:, None], right=True)
     return found[:, 0].clamp(max=logits.shape[-1] - 1).to(logits.device)
+
+
+class GenerativeMixin:
+    """Adds :meth:`generate` of :class:`~lit_curriculum.types.GenerativeModel` to a module that holds ``model``."""
+
+    model: nn.Module | None
+
+    def generate(
+        self, prompts: Sequence[TokenIds], /, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[TokenIds]:
+        """The new tokens of each prompt [L], without the prompt and without the end token.
+
+        An answer ends with an end token of the model, with what closes an assistant's turn in the chat template of
+        the data in use, or where the context does.
+
+        Args:
+            prompts: Token ids of each prompt, ending where the answer starts.
+            max_new_tokens: Tokens at most of one answer.
+            temperature: 0 takes the most likely token each time; above, answers are drawn.
+            seed: What the draw of an answer depends on, beside its prompt: not on batch, order or rank.
+
+        Raises:
+            ValueError: a prompt is empty or fills the context, or an option is out of range.
+        """
+        assert self.model is not None, "configure_model has not been called"
+        decoding = Decoding(
+            max_new_tokens=max_new_tokens,
+            end_ids=end_ids(self.model, self._data_tokenizer()),
+            temperature=temperature,
+            seed=seed,
+            context_length=getattr(self, "context_length", None),
+        )
+        return generate_tokens(self.model, prompts, decoding)
+
+    def _data_tokenizer(self) -> Any:
+        return None
+
+
+def end_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase | None = None) -> frozenset[int]:
+    """Tokens that end an answer: those of the model's configurations, the tokenizer's own, and its turn's end.
+
+    Args:
+        model: A Hugging Face causal language model, or one wrapped for LoRA.
+        tokenizer: With the chat template in use; none where it is not known.
+    """
+    found: set[int] = set()
+    for config in (getattr(model, "generation_config", None), getattr(model, "config", None)):
+        value = getattr(config, "eos_token_id", None)
+        found |= set(value) if isinstance(value, (list, tuple)) else set() if value is None else {int(value)}
+    if tokenizer is not None:
+        if tokenizer.eos_token_id is not None:
+            found.add(int(tokenizer.eos_token_id))
+        found |= _turn_end(tokenizer)
+    return frozenset(found)
+
+
+def _turn_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The one token that closes an assistant's turn; none where the template closes it with plain text."""
+    if not tokenizer.chat_template:
+        return set()
+    turns = [*_QUESTION, {"role": "assistant", "content": _REPLY}]
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    closing = text.rpartition(_REPLY)[2].strip()
+    ids = tokenizer(closing, add_special_tokens=False)["input_ids"] if closing else []
+    return {int(ids[0])} if len(ids) == 1 else set()

@@ -13,8 +13,7 @@ from lightning.pytorch import Trainer
 from lit_curriculum import CausalLMModule
 from lit_curriculum.cli import main
 from lit_curriculum.commands.evaluate import as_table, load
-from lit_curriculum.evaluation.intervals import Interval
-from lit_curriculum.evaluation.summary import TaskScore
+from lit_curriculum.evaluation.summary import Interval, TaskScore
 from tests.methods.baselines.tiny_scorer import save_scorer
 
 

@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from lit_curriculum.difficulty.batching import UniqueSequences, pack_by_tokens, pack_rows, pack_unknown
+from lit_curriculum.difficulty.batching import (
+    UniqueSequences,
+    find_token_budget,
+    pack_by_tokens,
+    pack_rows,
+    pack_unknown,
+)
 from lit_curriculum.difficulty.engine import Scores, ScoringEngine
 from lit_curriculum.difficulty.summary_cache import SummaryCache
-from lit_curriculum.difficulty.token_budget import find_token_budget
 from lit_curriculum.types import Batch, IntArray, TokenNLL
 from tests.conftest import ListStore, make_example
 from tests.difficulty.bigram import METRICS, BigramModel

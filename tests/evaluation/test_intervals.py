@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lit_curriculum.evaluation.intervals import mean_interval, score_interval, wilson_interval
+from lit_curriculum.evaluation.summary import mean_interval, score_interval, wilson_interval
 
 
 @pytest.mark.parametrize(("correct", "total"), [(0, 10), (5, 10), (10, 10), (37, 100)])

@@ -11,14 +11,17 @@ import torch
 
 from lit_curriculum import CausalLMModule
 from lit_curriculum.data.template import resolve_template
-from lit_curriculum.evaluation.likelihood import Likelihoods, continuation_view, likelihoods, turn_view
-from lit_curriculum.evaluation.ranked import (
+from lit_curriculum.evaluation.likelihood import (
+    Likelihoods,
     candidate_losses,
+    continuation_view,
     gold_wins,
     letter_tokens,
     letter_views,
+    likelihoods,
     most_likely,
     per_character,
+    turn_view,
 )
 from lit_curriculum.methods.baselines.scorers.scorer import Scorer
 from lit_curriculum.types import Batch, EncodedView, Message, TokenNLL

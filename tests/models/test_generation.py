@@ -9,8 +9,7 @@ import torch
 from lit_curriculum import CausalLMModule
 from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 from lit_curriculum.models import generation
-from lit_curriculum.models.generation import Decoding, generate_tokens, length_buckets, uniforms
-from lit_curriculum.models.generative import end_ids
+from lit_curriculum.models.generation import Decoding, end_ids, generate_tokens, length_buckets, uniforms
 from tests.models.tiny_lms import CONFIGS, VOCABULARY, tiny_model
 
 

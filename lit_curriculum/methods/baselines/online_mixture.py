@@ -9,8 +9,12 @@ import numpy as np
 
 from lit_curriculum.curriculum.quotas import split_probes
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.baselines.mixing import doremi_shares, skill_it_shares
-from lit_curriculum.methods.baselines.source_mixture import SourceMixturePolicy, check_sources
+from lit_curriculum.methods.baselines.source_mixture import (
+    SourceMixturePolicy,
+    check_sources,
+    doremi_shares,
+    skill_it_shares,
+)
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray, Plan
 from lit_curriculum.utils.options import check_range
 

@@ -32,8 +32,7 @@ from lit_curriculum.methods.doit.study.study import (
     run_study,
     stage_size,
 )
-from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker
-from lit_curriculum.methods.doit.tracker_log import overall_scalars
+from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker, overall_scalars
 from lit_curriculum.utils.command_parser import CommandParser
 from lit_curriculum.utils.progress import display
 

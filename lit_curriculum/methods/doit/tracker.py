@@ -1,9 +1,10 @@
-"""Growth of every ability: what was trained on, what is answered, at every validation."""
+"""Growth of abilities measured while a model trains: records, log lines and TensorBoard."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,13 +14,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from lit_curriculum.callbacks.abilities import AbilityMeter, Outcomes
-from lit_curriculum.callbacks.loggers import Options, log_final_values, log_scalars
+from lit_curriculum.callbacks.loggers import Options, add_layout, log_figure, log_final_values, log_rows, log_scalars
 from lit_curriculum.loop.checks import curriculum_data, validation_store
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
-from lit_curriculum.methods.doit import tracker_log as growth_log
 from lit_curriculum.methods.doit.seen_rows import Seen, SeenRows
-from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.records import GrowthRecord, overall
 from lit_curriculum.methods.doit.study.study import AnswerMode
 from lit_curriculum.methods.doit.validation_items import (
     check_generative,
@@ -32,8 +32,11 @@ from lit_curriculum.methods.doit.validation_items import (
     split_items,
 )
 from lit_curriculum.types import ExampleStore, ability_names
+from lit_curriculum.utils.jsonl_log import JsonlLog
 from lit_curriculum.utils.options import check_choice, check_range
 
+_OF_POLICY = ("marginal_gain", "slope")
+_Z = 1.96
 _OWNER = "AbilityGrowthTracker"
 UNIQUE_PREFIX = "n_unique/"
 
@@ -115,7 +118,7 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
         self._shares = [*self._shares[: report.stage], report.ability_shares]
         mixed = {f"growth/{a}/p_mix": share for a, share in report.ability_shares.items()}
         log_scalars(trainer, mixed)
-        log_scalars(trainer, growth_log.policy_scalars(report.plan.scalars), report.stage)
+        log_scalars(trainer, policy_scalars(report.plan.scalars), report.stage)
 
     @override
     def on_train_batch_end(
@@ -145,14 +148,14 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
             outcomes = replace(outcomes, right=right, chance=np.array([item.chance for item in items]))
         new = self._records(trainer, outcomes, declared_splits(store, outcomes.index))
         if not self.history:
-            growth_log.write_layout(trainer, list(dict.fromkeys(r.ability for r in new)), "test")
+            write_layout(trainer, list(dict.fromkeys(r.ability for r in new)), "test")
         self.history += new
-        log_scalars(trainer, growth_log.record_scalars(new))
+        log_scalars(trainer, record_scalars(new))
         if self._shares:
-            growth_log.log_mixture(trainer, self._shares)
+            log_mixture(trainer, self._shares)
         folder = trainer.log_dir  # all ranks have to ask: it is broadcast
         if trainer.is_global_zero and folder is not None:
-            growth_log.append_records(Path(folder) / "growth.jsonl", new)
+            append_records(Path(folder) / "growth.jsonl", new)
 
     def _due(self, trainer: Trainer) -> bool:
         epoch = trainer.current_epoch + 1
@@ -190,7 +193,7 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
                 "arm": self.arm, "size": self.size, "seed": self.seed, "total": sum(self._unique.values()),
                 "plan": self.cell,
             }  # fmt: skip
-            log_final_values(trainer, options, growth_log.overall_scalars(last))
+            log_final_values(trainer, options, overall_scalars(last))
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -203,6 +206,80 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
         self.history = [GrowthRecord(**{**row, "item_nll": tuple(row["item_nll"])}) for row in state_dict["history"]]
         self._seen.load_state_dict(state_dict["seen"])
         self._unique, self._shares = dict(state_dict["unique"]), list(state_dict["shares"])
+
+
+def record_scalars(records: Sequence[GrowthRecord]) -> dict[str, float]:
+    """Scalars of the records of one validation: scores by ability, plain means, and rows trained on."""
+    logged: dict[str, float] = {}
+    for r in records:
+        tag = f"growth/{r.split}/{r.ability}"
+        logged |= {f"{tag}/score": r.score, f"{tag}/nll": r.nll}
+        if np.isfinite(r.chance_sum):
+            logged |= {f"{tag}/chance": r.chance, f"{tag}/kappa": r.kappa}
+        logged |= {f"growth/{r.ability}/n_unique": float(r.n_unique), f"growth/{r.ability}/n_seen": float(r.n_seen)}
+    return logged | overall_scalars(records)
+
+
+def overall_scalars(records: Sequence[GrowthRecord]) -> dict[str, float]:
+    """Plain means over abilities: ``growth/{split}/overall_in_domain``, ``overall_ood`` and ``overall_all``."""
+    logged = {}
+    for split in ("valid", "test"):
+        mine = [r for r in records if r.split == split]
+        for name, group in (("in_domain", "in_domain"), ("ood", "ood"), ("all", None)):
+            value = overall(mine, group)
+            if np.isfinite(value):
+                logged[f"growth/{split}/overall_{name}"] = value
+    return logged
+
+
+def policy_scalars(scalars: Mapping[str, float]) -> dict[str, float]:
+    """Scalars of a policy that refits growth curves: ``growth/{ability}/slope``, its 95 % bounds, ``marginal_gain``.
+
+    Args:
+        scalars: What the policy reports of a plan: ``slope/{ability}``, ``slope_se/{ability}`` and so on.
+    """
+    logged = {}
+    for name, value in scalars.items():
+        kind, _, ability = name.partition("/")
+        if not ability or kind not in _OF_POLICY:
+            continue
+        logged[f"growth/{ability}/{kind}"] = value
+        error = scalars.get(f"slope_se/{ability}")
+        if kind == "slope" and error is not None:
+            logged[f"growth/{ability}/slope_lo"] = value - _Z * error
+            logged[f"growth/{ability}/slope_hi"] = value + _Z * error
+    return logged
+
+
+def write_layout(trainer: Trainer, abilities: Sequence[str], split: str) -> None:
+    """Lay out one chart of all abilities, and one for each: its score and the level of guessing."""
+    charts = {"all abilities": ("Multiline", [f"growth/{split}/.*/score"])}
+    charts |= {a: ("Multiline", [f"growth/{split}/{a}/score", f"growth/{split}/{a}/chance"]) for a in abilities}
+    add_layout(trainer, {"growth": charts})
+
+
+def log_mixture(trainer: Trainer, shares: Sequence[Mapping[str, float]]) -> None:
+    """Log the ability shares of all stages so far as a stacked area and as a table, under ``growth/mixture``."""
+    from lit_curriculum.report.figures import mixture_figure  # sets matplotlib's backend
+
+    stage = len(shares) - 1
+    log_figure(trainer, "growth/mixture", partial(mixture_figure, shares), stage)
+    log_rows(trainer, "growth/mixture", *mixture_rows(shares), stage)
+
+
+def mixture_rows(shares: Sequence[Mapping[str, float]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a table with the share of each ability in each stage."""
+    names = sorted({ability for stage in shares for ability in stage})
+    rows = [[str(k), *(f"{stage.get(name, 0.0):.3f}" for name in names)] for k, stage in enumerate(shares)]
+    return ["stage", *names], rows
+
+
+def append_records(path: Path, records: Sequence[GrowthRecord]) -> None:
+    """Append records to a JSON Lines file; those that a resumed run makes again are there already."""
+    names = ("epoch", "step", "ability", "split", "score", "nll", "n_unique", "n_seen", "outcomes")
+    log = JsonlLog(path, lambda row: (tuple(row[name] for name in names[:4]), None), "growth record")
+    new = [r for r in records if (r.epoch, r.step, r.ability, r.split) not in log.entries]
+    log.append([{name: getattr(r, name) for name in names} for r in new])
 
 
 def _unique(report: StageReport, store: ExampleStore) -> dict[str, int]:

@@ -1,8 +1,4 @@
-"""Rows one behind the other without padding, each attending to itself: the CPU's counterpart of flash attention.
-
-Everything but attention looks at one token at a time, so a batch's rows are run as one long row and taken apart in
-attention alone. What all rows begin with is run once, and each row attends to it as if it were its own.
-"""
+"""Rows without padding on a CPU: each length runs as a batch of its own, after a prefix that all rows share."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from lit_curriculum.models.execution.attention import attends_plainly, attention_by, causal_attention
-from lit_curriculum.models.execution.prefix import SHORTEST, shared_prefix
 from lit_curriculum.types import Batch
 
 if TYPE_CHECKING:
@@ -22,6 +17,8 @@ if TYPE_CHECKING:
 _NAME = "lit_curriculum_rows"
 Runs = list[tuple[int, int]]
 """Number of rows and tokens of each, for every run of rows of one length."""
+SHORTEST = 8
+"""Tokens that rows must have in common for a separate pass over them to pay."""
 
 
 def hidden_by_rows(decoder: nn.Module, batch: Batch) -> Tensor:
@@ -128,3 +125,49 @@ def _attend(
         found.append(causal_attention(module, rows, sliding_window, others)[:, prefix_length:].flatten(0, 1))
         start += count * length
     return torch.cat(found)[None], None
+
+
+def shared_prefix(batch: Batch) -> int:
+    """Number of tokens that all rows begin with and that come before the last position ahead of any scored token.
+
+    The hidden state that predicts a row's first scored token is never part of it.
+    """
+    batch = batch.cpu_copy
+    same = (batch.input_ids == batch.input_ids[:1]).all(dim=0) & ~batch.scored.any(dim=0)
+    same &= batch.attention_mask.all(dim=0).bool()
+    # Of the leading run of such columns the last one may predict a scored token.
+    return max(0, int(same.long().cumprod(dim=0).sum()) - 1)
+
+
+def hidden_after_prefix(decoder: nn.Module, batch: Batch, length: int) -> Tensor | None:
+    """Hidden states [B, L - length - 1, H] behind the first ``length`` tokens, without each row's last column.
+
+    The keys and values of the prefix are computed for one row and given to all. None where the decoder keeps
+    anything but the keys and values of plain attention (sliding windows, recurrent states), which this is not proven
+    for.
+
+    Args:
+        decoder: A Hugging Face decoder; no gradients are wanted.
+        batch: B rows of L tokens.
+        length: The result of :func:`shared_prefix`.
+    """
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    prefix = batch.input_ids[:1, :length]
+    cache: Any = getattr(decoder(input_ids=prefix, use_cache=True), "past_key_values", None)
+    layers: list[Any] = getattr(cache, "layers", [])
+    if type(cache) is not DynamicCache or any(type(layer) is not DynamicLayer for layer in layers):
+        return None
+    for layer in layers:
+        # Views without a copy: the layer appends to them by concatenation.
+        layer.keys = layer.keys.expand(len(batch), -1, -1, -1)
+        layer.values = layer.values.expand(len(batch), -1, -1, -1)
+    # The last token of a row predicts nothing here.
+    output = decoder(
+        input_ids=batch.input_ids[:, length:-1],
+        position_ids=torch.arange(length, batch.input_ids.shape[1] - 1, device=prefix.device)[None],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    hidden: Tensor = output.last_hidden_state
+    return hidden

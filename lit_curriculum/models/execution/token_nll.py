@@ -26,8 +26,7 @@ from lit_curriculum.models.execution.head_nll import (
     tiled_nll,
 )
 from lit_curriculum.models.execution.packing import hidden_without_padding
-from lit_curriculum.models.execution.prefix import SHORTEST, hidden_after_prefix, shared_prefix
-from lit_curriculum.models.execution.rows import hidden_by_rows
+from lit_curriculum.models.execution.rows import SHORTEST, hidden_after_prefix, hidden_by_rows, shared_prefix
 from lit_curriculum.types import Batch, TokenNLL
 
 if TYPE_CHECKING:

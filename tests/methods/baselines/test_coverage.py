@@ -40,7 +40,7 @@ def run(policy: CoveragePolicy, store: ListStore, table: DifficultyTable, stage:
     return policy.step(table, stage, make_generator(0, stage, "policy"))
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: type(r).__name__)
 def test_a_choice_does_not_depend_on_file_order(toy_store: ListStore, rule: Diversity) -> None:
     priority = np.random.default_rng(0).uniform(0.1, 1, 40)
     moved = np.random.default_rng(1).permutation(40)
@@ -53,7 +53,7 @@ def test_a_choice_does_not_depend_on_file_order(toy_store: ListStore, rule: Dive
         assert here.tolist() == moved[there].tolist()  # in training order too
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: type(r).__name__)
 def test_a_budget_of_tokens_is_kept_and_nearly_used(toy_store: ListStore, rule: Diversity) -> None:
     plan = run(CoveragePolicy(rule, fraction=None, tokens=300), toy_store, scored(toy_store))
     lengths = toy_store.lengths(CONDITIONED)

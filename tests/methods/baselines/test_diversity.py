@@ -269,7 +269,7 @@ def test_shingles_by_hand() -> None:
 # -- vectors ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("vectors", [NgramVectors(), TfidfVectors()], ids=lambda v: v.name)
+@pytest.mark.parametrize("vectors", [NgramVectors(), TfidfVectors()], ids=lambda v: type(v).__name__)
 def test_vectors_have_length_one_and_copies_are_alike(toy_store: ListStore, vectors: ExampleVectors) -> None:
     examples = [*toy_store.examples, toy_store.examples[3]]
     found = vectors.unit(ListStore(examples), np.arange(41))

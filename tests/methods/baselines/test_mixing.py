@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.baselines.mixing import apportion, doremi_shares, skill_it_shares, temperature_shares
 from lit_curriculum.methods.baselines.online_mixture import OnlineMixturePolicy
-from lit_curriculum.methods.baselines.source_mixture import SourceMixturePolicy
+from lit_curriculum.methods.baselines.source_mixture import (
+    SourceMixturePolicy,
+    apportion,
+    doremi_shares,
+    skill_it_shares,
+    temperature_shares,
+)
 from lit_curriculum.types import FloatArray, Plan, make_generator
 from tests.conftest import ListStore, make_example
 

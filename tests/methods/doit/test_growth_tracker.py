@@ -21,7 +21,7 @@ from lit_curriculum import AbilityGrowthTracker, AtomicCheckpointIO, CurriculumC
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.evaluation.tasks.from_examples import example_item
 from lit_curriculum.methods.doit.seen_rows import SeenRows
-from lit_curriculum.methods.doit.tracker_log import mixture_rows, policy_scalars
+from lit_curriculum.methods.doit.tracker import mixture_rows, policy_scalars
 from lit_curriculum.methods.doit.validation_items import sample_items, split_items
 from lit_curriculum.types import Example, Message, Plan
 from tests.callbacks.scoring_toys import ScoringModule, ValidatedData

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lit_curriculum.models.execution.prefix import hidden_after_prefix, shared_prefix
+from lit_curriculum.models.execution.rows import hidden_after_prefix, shared_prefix
 from lit_curriculum.models.execution.token_nll import full_logits_nll, token_nll
 from lit_curriculum.types import Batch
 from tests.models.tiny_lms import CONFIGS, make_batch, row_of, tiny_model

@@ -41,11 +41,6 @@ class Diversity(Configured, ABC):
 
     option_path: ClassVar[str] = "diversity"
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Name and options; two runs may continue one another only where it is equal."""
-
     @abstractmethod
     def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
         """Places in the pool [k], k at most ``size`` and at most its length, in order of choice, without repeats."""

@@ -37,11 +37,6 @@ class ClusterDraw(Diversity):
         self.num_clusters, self.share = num_clusters, share
         self.vectors = NgramVectors() if vectors is None else vectors
 
-    @property
-    @override
-    def name(self) -> str:
-        return f"cluster-draw({self.num_clusters},{self.share},random,{self.vectors.name})"
-
     @override
     def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
         if len(pool) < self.num_clusters:

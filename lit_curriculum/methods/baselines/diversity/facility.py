@@ -33,11 +33,6 @@ class FacilityLocation(Diversity):
     def __init__(self, vectors: ExampleVectors | None = None) -> None:
         self.vectors = NgramVectors() if vectors is None else vectors
 
-    @property
-    @override
-    def name(self) -> str:
-        return f"facility-location({self.vectors.name})"
-
     @override
     def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
         del generator

@@ -28,11 +28,6 @@ class KCenterGreedy(Diversity):
     def __init__(self, vectors: ExampleVectors | None = None) -> None:
         self.vectors = NgramVectors() if vectors is None else vectors
 
-    @property
-    @override
-    def name(self) -> str:
-        return f"k-center-greedy({self.vectors.name})"
-
     @override
     def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
         vectors = self.vectors.unit(pool.store, pool.indices)

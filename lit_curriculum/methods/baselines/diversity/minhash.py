@@ -48,11 +48,6 @@ class MinHashFilter(Diversity):
         self.threshold, self.ngram = threshold, ngram
         self._words = WordSplitter()
 
-    @property
-    @override
-    def name(self) -> str:
-        return f"minhash({self.threshold:g},{self.ngram},{_PERMUTATIONS},both)"
-
     @override
     def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
         from datasketch import MinHashLSH

@@ -36,11 +36,6 @@ class NeighbourFilter(Diversity):
         self.threshold = threshold
         self.vectors = NgramVectors() if vectors is None else vectors
 
-    @property
-    @override
-    def name(self) -> str:
-        return f"neighbour-filter({self.threshold:g},{self.vectors.name})"
-
     @override
     def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
         return far_apart(self.vectors.unit(pool.store, pool.indices), pool.order(generator), self.threshold, size)

@@ -36,11 +36,6 @@ class NgramCoverage(Diversity):
         check_range(self, "[1, inf)", max_ngram=max_ngram)
         self.text, self.max_ngram = text, max_ngram
 
-    @property
-    @override
-    def name(self) -> str:
-        return f"ngram-coverage({self.text},{self.max_ngram})"
-
     @override
     def choose(self, pool: Pool, size: int, generator: np.random.Generator) -> IntArray:
         priority = np.ones(len(pool)) if pool.priority is None else pool.priority

@@ -18,18 +18,12 @@ from lit_curriculum.utils.options import Configured
 
 Vectors = NDArray[np.float32]
 _TFIDF_DIMENSIONS = 128
-_FIELDS = ("instruction", "response", "both")
 
 
 class ExampleVectors(Configured, ABC):
     """A frozen function from examples to vectors of length one, so that a product of two is their cosine."""
 
     option_path: ClassVar[str] = "vectors"
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Name and options."""
 
     @abstractmethod
     def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
@@ -53,11 +47,6 @@ class NgramVectors(ExampleVectors):
     def __init__(self) -> None:
         self._features = HashedNgrams(256, 2)
 
-    @property
-    @override
-    def name(self) -> str:
-        return self._features.name
-
     @override
     def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
         answers = [reference(store, int(i)) for i in indices]
@@ -78,11 +67,6 @@ class TfidfVectors(ExampleVectors):
 
     def __init__(self, text: TextField = "both") -> None:
         self.text = text
-
-    @property
-    @override
-    def name(self) -> str:
-        return f"tfidf-svd-{self.text}-{_TFIDF_DIMENSIONS}-1"
 
     @override
     def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
@@ -110,11 +94,6 @@ class EncodedTexts(ExampleVectors):
     def __init__(self, encoder: TextEncoder, text: TextField = "both") -> None:
         self.encoder, self.text = encoder, text
         self._known: dict[str, torch.Tensor] = {}
-
-    @property
-    @override
-    def name(self) -> str:
-        return f"text-{self.encoder.name}-{self.text}"
 
     @override
     def raw(self, store: ExampleStore, indices: IntArray) -> Vectors:
