@@ -1,1 +1,1 @@
-"""Commands beside Lightning's own; each takes the factory of the configured run as its first argument."""
+"""The commands of ``lit-curriculum``, imported by :mod:`lit_curriculum.cli` when they are given."""

@@ -1,4 +1,4 @@
-"""``lit-curriculum evaluate``: any model on any tasks; a line for every item and a table with intervals."""
+"""``lit-curriculum evaluate``: evaluate a model on files of tasks, with every item and 95 % intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lit_curriculum.methods.tapir.roles import JudgeItem, PairJudge
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.export import load_module, read_checkpoint
 from lit_curriculum.utils import hub
-from lit_curriculum.utils.command_parser import CommandParser
+from lit_curriculum.utils.command_parser import CommandParser, parse_shard
 from lit_curriculum.utils.files import write_atomic
 from lit_curriculum.utils.progress import Show, display, no_display
 
@@ -37,25 +37,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """``I/N`` as (I, N).
-
-    Raises:
-        ValueError: it is not of that form, or I is not from 1 to N.
-    """
-    part, _, parts = text.partition("/")
-    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise ValueError(f"--shard {text} must be I/N with I from 1 to N, such as 1/4.")
-    return int(part), int(parts)
-
-
-def write_evaluation(out: Path, lines: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> str:
+def write_evaluation(out: Path, lines: Sequence[Mapping[str, Any]], info: Mapping[str, Any]) -> str:
     """Write ``items.jsonl``, ``results.json`` and ``results.md``.
 
     Args:
         out: Folder.
         lines: One an item, from :func:`~lit_curriculum.evaluation.summary.item_line`.
-        said: What was evaluated, and how.
+        info: What was evaluated, and how.
 
     Returns:
         The table.
@@ -63,7 +51,7 @@ def write_evaluation(out: Path, lines: Sequence[Mapping[str, Any]], said: Mappin
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_atomic(out / "items.jsonl", text)
     rows = summarise([result_of(line) for line in lines])
-    whole = {**said, "rows": [asdict(row) for row in rows]}
+    whole = {**info, "rows": [asdict(row) for row in rows]}
     write_atomic(out / "results.json", json.dumps(whole, indent=1, allow_nan=True) + "\n")
     table = as_table(rows)
     write_atomic(out / "results.md", table)
@@ -71,7 +59,7 @@ def write_evaluation(out: Path, lines: Sequence[Mapping[str, Any]], said: Mappin
 
 
 def merge_evaluations(parts: Sequence[Path], out: Path) -> str:
-    """One evaluation from all shards of it; the table is that of a single process.
+    """Merge the shards of an evaluation; the table is that of a single process.
 
     Args:
         parts: Folders that ``evaluate --shard`` has written, in any order.
@@ -80,7 +68,7 @@ def merge_evaluations(parts: Sequence[Path], out: Path) -> str:
     Raises:
         ValueError: a folder holds no shard, the shards are of different evaluations, or one is missing or there twice.
     """
-    said = []
+    info = []
     for part in parts:
         path = part / "results.json"
         if not path.is_file():
@@ -88,24 +76,24 @@ def merge_evaluations(parts: Sequence[Path], out: Path) -> str:
         one = json.loads(path.read_text(encoding="utf-8"))
         if not one.get("shard"):
             raise ValueError(f"--merge: {part} is of a whole evaluation and not of a shard.")
-        said.append(one)
-    for part, one in zip(parts, said, strict=True):
-        differing = [n for n in ("model", "tasks", "options", "num_items") if one[n] != said[0][n]]
-        if differing or one["shard"][1] != said[0]["shard"][1]:
+        info.append(one)
+    for part, one in zip(parts, info, strict=True):
+        differing = [n for n in ("model", "tasks", "options", "num_items") if one[n] != info[0][n]]
+        if differing or one["shard"][1] != info[0]["shard"][1]:
             what = differing[0] if differing else "number of shards"
             raise ValueError(f"--merge: {part} and {parts[0]} differ in {what}; merge shards of one evaluation.")
-    numbers, wanted = sorted(one["shard"][0] for one in said), list(range(1, said[0]["shard"][1] + 1))
+    numbers, wanted = sorted(one["shard"][0] for one in info), list(range(1, info[0]["shard"][1] + 1))
     if numbers != wanted:
         raise ValueError(f"--merge: shards {numbers} are not each of {wanted} once; give every shard once.")
     # Bytes, since str.splitlines() would split an answer at U+2028.
     lines = [json.loads(line) for part in parts for line in (part / "items.jsonl").read_bytes().splitlines()]
     lines.sort(key=lambda line: int(line["place"]))
-    whole = {k: v for k, v in said[0].items() if k != "rows"} | {"shard": None}
+    whole = {k: v for k, v in info[0].items() if k != "rows"} | {"shard": None}
     return write_evaluation(out, lines, whole)
 
 
 def as_table(rows: Sequence[TaskScore]) -> str:
-    """Rows of tasks as a table in Markdown; scores in percent."""
+    """Format the scores of tasks as a Markdown table, in percent."""
     lines = [
         "| task | items | score, % | 95 % interval | chance, % | kappa | loss, nats per token | further |",
         "| --- | ---: | ---: | --- | ---: | ---: | ---: | --- |",
@@ -125,7 +113,7 @@ _PART = 64
 
 
 def read_judge(path: Path) -> PairJudge:
-    """The judge that a yaml names by ``class_path`` and ``init_args``, its chat client inside.
+    """Make the judge that a yaml file describes by ``class_path`` and ``init_args``, with its chat client.
 
     Raises:
         ValueError: there is no such file, or it names no pair judge or an option that the judge does not have.
@@ -143,7 +131,7 @@ def read_judge(path: Path) -> PairJudge:
 
 
 def with_references(items: Sequence[EvalItem], path: Path) -> list[EvalItem]:
-    """The items, open ones with the answers of ``path`` to compare with.
+    """Add reference answers to open items.
 
     Args:
         items: Of any kind.
@@ -157,7 +145,7 @@ def with_references(items: Sequence[EvalItem], path: Path) -> list[EvalItem]:
 
 
 def refuse_without_reference(items: Sequence[EvalItem]) -> None:
-    """Refuse open items that a judge could compare with nothing.
+    """Refuse open items without a reference answer.
 
     Raises:
         ValueError: an open item has no reference answer.
@@ -171,7 +159,7 @@ def refuse_without_reference(items: Sequence[EvalItem]) -> None:
 
 
 def pair_scores(judge: PairJudge, kept: Path, show: Show = no_display) -> Judge:
-    """A pair judge as what the evaluator asks: 1 where the answer beats the reference, 0.5 for a tie.
+    """Turn a pair judge into a score function: 1 where the answer beats the reference, 0.5 for a tie.
 
     Args:
         judge: Rates both answers.
@@ -205,7 +193,7 @@ def pair_scores(judge: PairJudge, kept: Path, show: Show = no_display) -> Judge:
 
 
 def evaluate_command(args: Sequence[str]) -> None:
-    """Evaluate a model folder, hub id, GGUF file or checkpoint on files of tasks.
+    """``lit-curriculum evaluate``: evaluate a model folder, hub id, GGUF file or checkpoint on files of tasks.
 
     Writes to ``--out``: ``items.jsonl`` (every item: score, gold, answer, reason), ``results.json`` and
     ``results.md`` (every task: score with its 95 % interval, chance, kappa, loss). Open prompts need ``--judge``.
@@ -242,14 +230,14 @@ def evaluate_command(args: Sequence[str]) -> None:
     kept = GenerationCache(given.out / "answers.jsonl", fingerprint)
     evaluator = Evaluator(resolve_template(tokenizer, given.template), options, judge, display, kept)
     results = evaluator.evaluate(module, [items[place] for place in places])
-    said = {"model": given.model, "tasks": given.task, "options": asdict(options), "num_items": len(items),
+    info = {"model": given.model, "tasks": given.task, "options": asdict(options), "num_items": len(items),
             "shard": None if given.shard is None else [number, parts]}  # fmt: skip
     lines = [{"place": place, **item_line(result)} for place, result in zip(places, results, strict=True)]
-    print(write_evaluation(given.out, lines, said), end="")
+    print(write_evaluation(given.out, lines, info), end="")
 
 
 def load(source: str, dtype: ScorerDtype = "float32") -> tuple[CausalLMModule, PreTrainedTokenizerBase]:
-    """A model on the GPU if there is one, in evaluation mode, and its tokenizer with the chat template in use.
+    """Load a model in evaluation mode, on the GPU if there is one, and its tokenizer with its chat template.
 
     Args:
         source: Folder, hub id or GGUF file, or a ``.ckpt`` file of a run.

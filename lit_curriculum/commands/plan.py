@@ -1,4 +1,4 @@
-"""``lit-curriculum plan``: what a run would do and cost, from its configuration, before any weight is read."""
+"""``lit-curriculum plan``: what a run would do and cost, without reading weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from lit_curriculum.commands.configured import check_scores
 from lit_curriculum.commands.forecast import Forecast, StageForecast
 from lit_curriculum.commands.run import CurriculumCLI, curriculum_of, training_examples
 from lit_curriculum.difficulty.score_store import read_scores
@@ -29,12 +28,13 @@ from lit_curriculum.models.footprint import Footprint, footprint
 from lit_curriculum.models.optimization import fix_horizon
 from lit_curriculum.types import CONDITIONED, ExampleStore
 from lit_curriculum.utils.command_parser import CommandParser
+from lit_curriculum.utils.files import write_atomic
 
 _MANY_CUT = 0.5
 
 
 def warnings_of(facts: dict[str, Any], store: ExampleStore) -> list[str]:
-    """A sentence for each thing that a person would want to know before the run.
+    """Warnings about a planned run, a sentence each.
 
     Args:
         facts: The plan.
@@ -192,13 +192,13 @@ _MANY = 100_000  # examples above which stages are simulated only with --simulat
 
 
 def plan_command(args: Sequence[str]) -> None:
-    """Print the plan of a run and write it to ``--out``; refuse what the run would refuse.
+    """``lit-curriculum plan``: print the plan of a run and write it to ``--out``; fails for the reasons a run would.
 
     Raises:
         ValueError: an option does not fit the data, the model or another option.
         MisconfigurationException: a flag of the Trainer would have something else trained on than is planned.
     """
-    parser = CommandParser("plan", "Say what a run would do and cost, before any weight is read.", takes_run=True)
+    parser = CommandParser("plan", "Show what a run would do and cost, without reading weights.", takes_run=True)
     parser.add_argument("--out", type=Path, default=None, help="JSON file to write the plan to")
     parser.add_argument("--scores", type=Path, default=None, help="DIR/scores.parquet of lit-curriculum score")
     parser.add_argument("--simulate", choices=("auto", "yes", "no"), default="auto",
@@ -209,15 +209,14 @@ def plan_command(args: Sequence[str]) -> None:
     cli = CurriculumCLI(rest, run=False)
     facts = make_plan(cli.trainer, cli.model, cli.datamodule, own.scores, own.simulate)
     if own.out is not None:
-        own.out.parent.mkdir(parents=True, exist_ok=True)
-        own.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        write_atomic(own.out, json.dumps(facts, indent=1) + "\n")
     show_plan(facts)
 
 
 def make_plan(
     trainer: Trainer, module: LightningModule, data: Any, scores: Path | None = None, simulate: str = "auto"
 ) -> Facts:
-    """All that can be known of a run before it; the keys are those of the JSON file.
+    """Everything that is known of a run before it starts, as in the JSON file.
 
     Args:
         trainer: The configured trainer; nothing is run with it.
@@ -237,7 +236,7 @@ def make_plan(
     module.setup("fit")
     curriculum, sampler = curriculum_of(trainer), curriculum_data(trainer).sampler
     if stored is not None:
-        check_scores(stored, {n: m.formula for n, m in curriculum.metrics.items()}, store)
+        stored.check_run({n: m.formula for n, m in curriculum.metrics.items()}, store)
     planner = curriculum.planner
     planner.setup(store, trainer.max_epochs, sampler)
     sizes = list(curriculum.policy.stage_sizes(len(store), trainer.max_epochs))
@@ -357,7 +356,7 @@ def _available() -> int | None:
 
 
 def _check_schedule(module: CausalLMModule, horizon: int) -> None:
-    """Have the schedule refuse a horizon that it would refuse in the run."""
+    """Raise what the schedule would raise for this horizon in the run."""
     if module.lr_schedule is not None:
         schedule = module.lr_schedule(module.optimizer([{"params": [nn.Parameter(torch.zeros(1))]}]))
         if hasattr(schedule, "set_horizon"):

@@ -1,4 +1,4 @@
-"""What finished runs did, from their files: ``lit-curriculum report`` and ``lit-curriculum explain``; no torch."""
+"""``lit-curriculum report`` and ``lit-curriculum explain``: show what runs did, from their files; no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 160  # columns of what goes into a file
 
 
 def report_command(args: Sequence[str]) -> None:
-    """``lit-curriculum report RUN [RUN ...]``: write the page, print where it is and what it concludes."""
+    """``lit-curriculum report RUN [RUN ...]``: write an HTML page about runs."""
     from lit_curriculum.report.page import write_page
     from lit_curriculum.report.runs import label_runs, read_run
 
@@ -88,7 +88,7 @@ def _answers(ledger: Ledger, given: argparse.Namespace) -> list[Answer]:
 
 
 def show(answer: Answer, limit: int) -> None:
-    """Print the lines and the first rows."""
+    """Print an answer: its lines and its first rows."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

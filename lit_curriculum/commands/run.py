@@ -1,4 +1,4 @@
-"""Runs: Lightning's ``fit`` and ``validate`` with a curriculum, and ``export``, which opens a run again."""
+"""``lit-curriculum fit``, ``validate`` and ``export``: LightningCLI with a curriculum."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class CurriculumCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, and refuse in one sentence with the nearest name.
+        """Parse the options; an error is one sentence with the nearest name.
 
         Raises:
             ValueError: an option does not exist or has no fitting value.
@@ -99,7 +99,7 @@ class CurriculumCLI(LightningCLI):
 
     @override
     def instantiate_classes(self) -> None:
-        """Also: one display of progress, in a file too, where the user has not configured another."""
+        """Also install the package's progress bar, unless another is configured."""
         super().instantiate_classes()
         # The parsed options: the Trainer puts its own bar into the list of callbacks that it is given.
         configured = [c.class_path for c in self._get(self.config, "trainer.callbacks") or []]
@@ -108,12 +108,12 @@ class CurriculumCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Only what there is data and a step for: ``score`` does what ``predict`` would."""
+        """``fit`` and ``validate``; there is no test data, and ``score`` takes the place of ``predict``."""
         ours = LightningCLI.subcommands()
         return {name: ours[name] for name in ("fit", "validate")}
 
     def before_fit(self) -> None:
-        """Where ``--ckpt_path`` names the folder of a run, take the newest checkpoint that can be continued.
+        """Replace a run's folder in ``--ckpt_path`` by its newest checkpoint that can be resumed.
 
         Raises:
             FileNotFoundError: there is none in the folder.
@@ -132,7 +132,7 @@ class CurriculumCLI(LightningCLI):
 
 
 def curriculum_of(trainer: Trainer) -> CurriculumCallback:
-    """The configured curriculum."""
+    """The curriculum callback of a trainer."""
     callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]
     return next(c for c in callbacks if isinstance(c, CurriculumCallback))
 

@@ -1,11 +1,10 @@
-"""``lit-curriculum score``: the scores of all examples by any metrics, under any model, into a file that lasts."""
+"""``lit-curriculum score``: score all examples with the metrics of a curriculum, into a file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,25 +19,24 @@ from torch.utils.data import DataLoader, IterableDataset
 from typing_extensions import override
 
 from lit_curriculum import __version__
-from lit_curriculum.commands.configured import refuse_learned
 from lit_curriculum.commands.run import CurriculumCLI, curriculum_of
 from lit_curriculum.difficulty.base import DifficultyMetric, ModelMetric, TextMetric
 from lit_curriculum.difficulty.engine import Autocast, ScoringEngine, TokenBudget, formula_ids
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
-from lit_curriculum.difficulty.learned import LearnedMetric
+from lit_curriculum.difficulty.learned import LearnedMetric, refuse_learned
 from lit_curriculum.difficulty.score_store import ScoreKey, write_scores
 from lit_curriculum.difficulty.summary_cache import SummaryCache
 from lit_curriculum.loop.checks import check_module, curriculum_data
 from lit_curriculum.loop.scoring import score_without_run, scoring_bar
 from lit_curriculum.report.figures import save, score_histogram
 from lit_curriculum.types import ExampleStore, FloatArray, Subset
-from lit_curriculum.utils.command_parser import CommandParser
+from lit_curriculum.utils.command_parser import CommandParser, parse_shard
 from lit_curriculum.utils.eval_mode import evaluation_mode
 from lit_curriculum.utils.files import write_atomic
 
 
 def shard(store: ExampleStore, number: int, of: int) -> Subset:
-    """The part ``number`` of ``of``, from 1 on: equal examples fall into the same part, whatever the order of the data.
+    """Part ``number`` of ``of``, counted from 1; equal examples are in the same part, whatever the order of the data.
 
     Raises:
         ValueError: no example falls into this part.
@@ -53,7 +51,7 @@ def shard(store: ExampleStore, number: int, of: int) -> Subset:
 
 
 def score_command(args: Sequence[str]) -> None:
-    """Score the training data with ``curriculum.metrics``; a run that was killed resumes where it stopped.
+    """``lit-curriculum score``: score the training data with ``curriculum.metrics``; rerun it to resume.
 
     Writes to ``--out``: ``scores.parquet``, ``scores.png``, ``score.json`` (what it cost) and ``journal/`` (the
     model's answers, so that the same model is not asked twice). The answers are kept in the common cache too, where
@@ -70,12 +68,15 @@ def score_command(args: Sequence[str]) -> None:
     parser.add_argument("--autocast", choices=get_args(Autocast), default="none", help="type of the matrix products")
     parser.add_argument("--shard", default="1/1", help="I/N: only the I-th of N parts; lit-curriculum merge joins them")
     own, rest = parser.parse_with_run(args)
-    part = _part(own.shard)
+    number, of = parse_shard(own.shard)
+    part = (number, of) if of > 1 else None
     cli = CurriculumCLI(rest, run=False)
     curriculum = curriculum_of(cli.trainer)
     metrics = curriculum.metrics
     if not metrics:
-        raise ValueError("curriculum.metrics is empty, so there is nothing to score; lay a curriculum yaml over.")
+        raise ValueError(
+            "curriculum.metrics is empty, so there is nothing to score; add the yaml of a curriculum with --config."
+        )
     refuse_learned(metrics, "score")
     budget: TokenBudget = int(own.token_budget) if own.token_budget.isdecimal() else own.token_budget
     engine = ScoringEngine(
@@ -91,7 +92,7 @@ def score_command(args: Sequence[str]) -> None:
 
 
 class ScoreAll(Callback):
-    """Scores all training examples when prediction starts, and writes what it finds.
+    """Scores all training examples when prediction starts, and writes the files.
 
     Args:
         metrics: All metrics by name.
@@ -194,7 +195,7 @@ def score_key(
     module: LightningModule | None, examples: ExampleStore, fingerprint: str | None,
     formulas: Mapping[str, str], autocast: str,
 ) -> ScoreKey:  # fmt: skip
-    """What scores of ``examples`` under ``module`` are of."""
+    """The key of scores of ``examples`` under ``module``."""
     weights = None if module is None else next(iter(module.parameters()), None)
     return ScoreKey(
         data=hashlib.blake2b(examples.content_hashes.tobytes(), digest_size=16).hexdigest(),
@@ -206,14 +207,6 @@ def score_key(
         formulas=dict(formulas),
         version=__version__,
     )
-
-
-def _part(text: str) -> tuple[int, int] | None:
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    number, of = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not 1 <= number <= of:
-        raise ValueError(f"--shard must be I/N with I from 1 to N, such as 2/8, got {text}.")
-    return None if of == 1 else (number, of)
 
 
 class _Nothing(IterableDataset[Any]):

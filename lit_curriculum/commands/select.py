@@ -1,4 +1,4 @@
-"""Commands on stored scores: ``lit-curriculum merge`` joins files, ``lit-curriculum select`` chooses by them."""
+"""``lit-curriculum merge`` and ``lit-curriculum select``: join files of scores, and choose examples by them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, get_loader  # type: ignore[attr-defined]
 
-from lit_curriculum.commands.configured import check_scores, refuse_learned
 from lit_curriculum.curriculum.base import CurriculumPolicy, entry_reasons
 from lit_curriculum.difficulty.base import DifficultyMetric
 from lit_curriculum.difficulty.engine import Autocast, TokenBudget
+from lit_curriculum.difficulty.learned import refuse_learned
 from lit_curriculum.difficulty.score_store import merge_scores, read_scores
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.loop.planner import StagePlanner
@@ -69,7 +69,7 @@ def select_command(args: Sequence[str]) -> None:
     refuse_learned(planner.metrics, "select")
     planner.setup(examples, num_stages)
     if stored is not None:
-        check_scores(stored, {n: m.formula for n, m in planner.metrics.items()}, examples)
+        stored.check_run({n: m.formula for n, m in planner.metrics.items()}, examples)
         stored.enter(planner.table, examples)
     planner.score_texts()
     for name in planner.policy.required_metrics:
@@ -90,7 +90,7 @@ Configured = tuple[StagePlanner, ExampleStore, int]
 
 
 def _configure(args: Sequence[str]) -> Configured:
-    """The run as ``lit-curriculum fit`` would configure it."""
+    """Configure the run as ``lit-curriculum fit`` does."""
     from lit_curriculum.commands.run import CurriculumCLI, curriculum_of, training_examples
 
     cli = CurriculumCLI(args, run=False)
@@ -99,7 +99,7 @@ def _configure(args: Sequence[str]) -> Configured:
 
 
 def _configure_light(args: Sequence[str]) -> Configured | None:
-    """The same without Lightning, for the default model and data module; none for others or where anything is wrong."""
+    """Configure a run of the default model and data module without Lightning; none for others or for a wrong option."""
     from lit_curriculum.data.instruction_data import InstructionData  # here, as merge needs no data sets
 
     layers = Layers()
@@ -137,13 +137,13 @@ def make_planner(
     training_loss_metric: str | None = None,
     reuse_scores: bool = False,
 ) -> StagePlanner:
-    """The planner of a run; the options are those of :class:`~lit_curriculum.CurriculumCallback`."""
+    """Make the planner of a run; the options are those of :class:`~lit_curriculum.CurriculumCallback`."""
     del token_budget, reuse_scores
     return StagePlanner(policy, metrics, seed or 0, training_loss_metric, autocast)
 
 
 class Layers:
-    """Options of a run in layers, those of trainer and model taken as they are written."""
+    """Options of a run in layers; those of trainer and model are not checked."""
 
     def __init__(self) -> None:
         self.trainer: dict[str, Any] = {}
@@ -155,7 +155,7 @@ class Layers:
         """All other options, with a data class that is free of Lightning."""
 
     def read(self, args: Sequence[str]) -> None:
-        """Take in options of the command line.
+        """Read options of the command line.
 
         Raises:
             ValueError: an option has no value, or a layer is no mapping.
@@ -229,7 +229,7 @@ def _lines(
 
 
 def _line(example: Example, decision: dict[str, Any]) -> dict[str, Any]:
-    """What is ours first; a field of the record with the same name keeps its value under ``record``."""
+    """One line of the file; fields of the record that have a name of ours are under ``record``."""
     line: dict[str, Any] = {
         "id": example.id,
         "messages": [{"role": m.role, "content": m.content} for m in example.messages],

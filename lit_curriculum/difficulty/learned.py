@@ -118,3 +118,18 @@ class LearnedMetric(DifficultyMetric):
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore :meth:`state_dict`."""
+
+
+def refuse_learned(metrics: Mapping[str, DifficultyMetric], command: str) -> None:
+    """Refuse metrics that learn from the run that they are part of.
+
+    Raises:
+        ValueError: names the first one.
+    """
+    for name, metric in metrics.items():
+        if isinstance(metric, LearnedMetric) and metric.needs_run:
+            raise ValueError(
+                f"curriculum.metrics.{name} ({type(metric).__name__}) learns while a model is trained, so "
+                f"lit-curriculum {command} has no score of it; leave it out of curriculum.metrics, or train with it "
+                "(lit-curriculum fit)."
+            )

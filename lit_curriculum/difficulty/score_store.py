@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lit_curriculum import __version__
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 from lit_curriculum.utils.files import atomic_path
@@ -100,6 +101,24 @@ class StoredScores:
                     _compare(self.path, f"formula of {metric!r}", mine[metric], formula)
             else:
                 _compare(self.path, name, mine, value)
+
+    def check_run(self, formulas: Mapping[str, str], examples: ExampleStore) -> None:
+        """Refuse to be used for a run with another encoding, another formula or another version of the package.
+
+        Args:
+            formulas: Formula id of every metric of the run; stored scores may be of the bfloat16 form.
+            examples: Data of the run.
+
+        Raises:
+            ValueError: names what differs.
+        """
+        expected = {
+            name: f"{formula}+bf16" if self.key.autocast == "bfloat16" and mine.endswith("+bf16") else formula
+            for name, formula in formulas.items()
+            if (mine := self.key.formulas.get(name)) is not None
+        }
+        encoding = dict(getattr(examples, "identity", {}))
+        self.check({"formulas": expected, "encoding": encoding, "version": __version__})
 
     def rows(self, examples: ExampleStore) -> IntArray:
         """Row of the file [N] of each example, found by content hash.

@@ -1,1 +1,1 @@
-"""What runs have left on disk, read and shown: ledger, figures, tables, the page. Imports no torch."""
+"""Figures, tables and a page from the files of runs. Imports no torch."""

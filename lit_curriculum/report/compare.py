@@ -1,4 +1,4 @@
-"""Which runs can be compared, and by how much they differ: paired by seed, with intervals, or not at all."""
+"""Group comparable runs and test their differences, paired by seed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _key(run: Run) -> tuple[object, ...]:
 
 
 def group_comparable(runs: Sequence[Run], labels: Sequence[str]) -> tuple[list[Comparable], list[str]]:
-    """Sort runs into groups whose members can share a figure, and describe what separates the groups.
+    """Group comparable runs, and describe what separates the groups.
 
     Returns:
         The groups, in the order of their first runs, and one sentence for each reason why there are several.
@@ -86,7 +86,7 @@ class Difference:
 
 
 def compare(group: Comparable, control: str, measure: str) -> list[Difference]:
-    """Every condition of ``group`` against ``control``, by the final value of ``measure``."""
+    """Compare every condition of a group with the control, by the final value of ``measure``."""
     found: list[tuple[str, np.ndarray]] = []
     base = {run.seed: run.final(measure) for run in group.conditions[control]}
     for label, runs in group.conditions.items():
@@ -112,7 +112,7 @@ def _testable(differences: np.ndarray) -> bool:
 
 
 def find_control(group: Comparable, wanted: str | None) -> str | None:
-    """The label of the control: the one asked for, else the first condition of uniform random order, else none.
+    """Label of the control: the given one, else the first condition of uniform random order, else none.
 
     Raises:
         ValueError: no run of the group has the label that was asked for.
@@ -139,7 +139,7 @@ def lower_is_better(measure: str) -> bool:
 
 
 def verdict(differences: Sequence[Difference], measure: str, conditions: Mapping[str, Sequence[Run]]) -> str:
-    """What the comparison says, in one sentence."""
+    """The result of the comparison, in one sentence."""
     if not differences:
         label, runs = next(iter(conditions.items()))
         values = [run.final(measure) for run in runs]

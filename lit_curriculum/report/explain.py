@@ -1,4 +1,4 @@
-"""Answers from a run's ledger as tables: what happened to an example, what a stage chose, what was never trained on."""
+"""Answer questions from the ledger of a run: the history of an example, the choice of a stage, what was left out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Cell = str | int | float | None
 
 @dataclass(slots=True)
 class Answer:
-    """A few lines of text, and the rows of a table with all that was asked for."""
+    """An answer: lines of text and a table."""
 
     lines: list[str]
     columns: list[str] = field(default_factory=list)
@@ -106,7 +106,7 @@ def listing(rows: pa.Table) -> Answer:
 
 
 def history(ledger: Ledger, index: int, stage: int | None = None) -> Answer:
-    """What happened to one example in every stage, or in one.
+    """History of an example, in every stage or in one.
 
     Raises:
         ValueError: there is no such stage, or the example came later.
@@ -195,7 +195,7 @@ def dropped(ledger: Ledger) -> Answer:
 
 
 def write_csv(answer: Answer, path: Path) -> None:
-    """All rows of the table, none left out."""
+    """Write all rows of the table as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns: Sequence[Sequence[Any]] = list(zip(*answer.rows, strict=True)) or [[] for _ in answer.columns]
     # By way of text: a column may hold numbers and words.

@@ -1,4 +1,4 @@
-"""Figures from numbers that a run has written; no torch, no display."""
+"""Figures from numbers of a run; no torch, no display."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def matrix(
 
 
 def score_histogram(axes: Axes, scores: Sequence[float], name: str, unit: str) -> None:
-    """How many examples have which score, the outermost 0.5 % on either side gathered in the last bars.
+    """Histogram of scores; the outermost 0.5 % on either side are in the last bars.
 
     Args:
         axes: Drawn into.
@@ -145,7 +145,7 @@ def score_histogram(axes: Axes, scores: Sequence[float], name: str, unit: str) -
 
 
 def gap_histogram(axes: Axes, gaps: Sequence[float], delta: float) -> None:
-    """How many instructions have which Model Fitting Difficulty, in half points, and where the hard ones begin.
+    """Histogram of the Model Fitting Difficulty in half points, with the threshold of hard instructions.
 
     Args:
         axes: Drawn into.
@@ -220,7 +220,7 @@ def mixture_figure(shares: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def schedule_trace(axes: Axes, perplexities: Mapping[str, Sequence[float]], chosen: Sequence[str]) -> None:
-    """Perplexity of every schedule's band at each stage, and whose band was taught.
+    """Perplexity of every schedule's band at each stage, and the schedule that was chosen.
 
     Args:
         axes: Drawn into.

@@ -1,4 +1,4 @@
-"""What a ledger shows of a whole run: drift of scores, agreement of views and stages, and examples to read."""
+"""Views of a whole ledger: drift of scores, rank correlations, and examples to read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXT = 160
 
 
 def shown_stages(stages: Sequence[int]) -> Sequence[int]:
-    """All of them, or :data:`MAX_STAGES` at equal distances, first and last included."""
+    """The stages to show: all, or :data:`MAX_STAGES` at equal distances, first and last included."""
     if len(stages) <= MAX_STAGES:
         return stages
     return [stages[i] for i in np.linspace(0, len(stages) - 1, MAX_STAGES).round().astype(int)]

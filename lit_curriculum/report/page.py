@@ -1,4 +1,4 @@
-"""One self-contained HTML page about runs, with its figures and tables as files beside it."""
+"""A self-contained HTML page about runs; figures and tables are files too."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def write_page(runs: Sequence[Run], out: Path, measure: str, control: str | None
 
 
 def render(title: str, groups: Sequence[Mapping[str, Any]], warnings: Sequence[str], footer: str) -> str:
-    """A page from its parts.
+    """Render a page from its parts.
 
     Args:
         title: Its heading.

@@ -1,4 +1,4 @@
-"""Figures of a comparison of runs: measure, cost, and what the stages were given."""
+"""Figures that compare runs: validation, cost, and the examples of the stages."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def score_by_stage(axes: Axes, run: Run, metric: str, unit: str) -> None:
 
 
 def score_by_place(axes: Axes, run: Run, metric: str, unit: str, bins: int = 200) -> None:
-    """Mean score of the examples in the order in which they were trained on: the curriculum as the model met it."""
+    """Mean score of the examples in the order of training."""
     scores = np.concatenate([s.scores.get(metric, np.full(len(s.index), np.nan)) for s in run.selections])
     if not np.isfinite(scores).any():
         return

@@ -1,4 +1,4 @@
-"""A run's folder as a report reads it: the card, and what each stage was given; no torch."""
+"""Read the folder of a run: its card and its selections; no torch."""
 
 from __future__ import annotations
 

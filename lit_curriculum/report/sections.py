@@ -1,4 +1,4 @@
-"""What a page says of one group of comparable runs: tables, figures, warnings."""
+"""Tables, figures and warnings about a group of comparable runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NamedFigure:
 
 
 def tables(group: Comparable, control: str | None, differences: Sequence[Difference], measure: str) -> list[Table]:
-    """What was run, on what, with which outcome, at which cost."""
+    """Tables of runs: data and model, outcome, cost."""
     found = [_outcomes(group, control, differences, measure), _costs(group, control, measure)]
     firsts = {label: runs[0].ledger for label, runs in group.conditions.items()}
     kept = {label: ledger for label, ledger in firsts.items() if ledger is not None}
@@ -135,7 +135,7 @@ def _policy(run: Run) -> str:
 
 
 def figures(group: Comparable, measure: str) -> list[NamedFigure]:
-    """Everything there is to draw for the group; figures without data are left out."""
+    """All figures of a group; those without data are left out."""
     conditions = group.conditions
     found: list[NamedFigure] = []
 
@@ -168,7 +168,7 @@ def figures(group: Comparable, measure: str) -> list[NamedFigure]:
 
 
 def _of_condition(add: Callable[[str, str], Axes], number: int, label: str, run: Run) -> None:
-    """What the stages of one run were made of."""
+    """Figures about the stages of one run."""
     who = f"{label}, seed {run.seed}"
     if run.ledger is not None:
         _of_ledger(add, number, who, run.ledger)
@@ -189,7 +189,7 @@ def _of_condition(add: Callable[[str, str], Axes], number: int, label: str, run:
 
 
 def _of_ledger(add: Callable[[str, str], Axes], number: int, who: str, ledger: Ledger) -> None:
-    """How scores moved and agreed."""
+    """Figures about the scores of a run, from its ledger."""
     states = list(ledger.states(views.shown_stages(ledger.stages)))
     for metric, described in ledger.info["metrics"].items():
         if len(states) > 1 and np.isfinite(states[-1].scores[metric]).any():
@@ -205,7 +205,7 @@ def _of_ledger(add: Callable[[str, str], Axes], number: int, who: str, ledger: L
 
 
 def warnings(groups: Sequence[Comparable]) -> list[str]:
-    """What a reader has to know before believing the page."""
+    """Warnings about what the page cannot show."""
     found = []
     for group in groups:
         for run in group.runs:

@@ -1,4 +1,4 @@
-"""A table that goes into the page, a spreadsheet and a Markdown file alike."""
+"""Tables as HTML, CSV and Markdown."""
 
 from __future__ import annotations
 

@@ -24,6 +24,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}? " if near else "; "
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """``I/N`` of the option ``--shard`` as (I, N).
+
+    Raises:
+        ValueError: it is not of that form, or I is not from 1 to N.
+    """
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ValueError(f"--shard {text} must be I/N with I from 1 to N, such as 1/4.")
+    return int(part), int(parts)
+
+
 class CommandParser(argparse.ArgumentParser):
     """Parser of a command's own options; everything that it refuses is a ``ValueError`` of one sentence.
 
@@ -126,7 +138,7 @@ def parser_refusal(message: str, known: Iterable[str], command: str = "fit") -> 
         if near_names:
             hint = f"did you mean {module}.{near_names[0]}?"
         given = name if no_class["bare"] else f"{module}.{name}"
-        return ValueError(f"{place}: there is no class {given}; {hint}")
+        return ValueError(f"{place}{': ' if place else ''}there is no class {given}; {hint}")
     types, value = list(dict.fromkeys(_EXPECTED.findall(text))), _VALUE.search(message)
     if place and types and value is not None:
         wanted = " or ".join("null" if name == "NoneType" else name for name in types)
