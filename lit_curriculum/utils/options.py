@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral, Real
@@ -19,13 +20,14 @@ from typing import Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origi
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 _GIVEN = "_given_options"
+_SECRET = re.compile(r"(^|_)(api_?key|password|secret|(access|auth|hf)_token)$")
 
 
 class Configured:
     """Base class of parts that a configuration names; records the arguments of their constructor.
 
     Arguments are plain (none, numbers, strings, paths, lists and dicts of these) or parts with a base class of this
-    module; others are refused. Arguments that are annotated with ``Literal`` are checked before the constructor runs.
+    module; others are refused. Those named as a secret, such as ``api_key``, are never recorded. Arguments that are annotated with ``Literal`` are checked before the constructor runs.
     Subclasses need no code for this.
     """
 
@@ -46,7 +48,7 @@ class NamedPart(ABC):
     @property
     @abstractmethod
     def recorded_name(self) -> str:
-        """Stands for the part among a run's options."""
+        """What is recorded among a run's options."""
 
 
 def options_of(part: Configured) -> dict[str, Plain]:
@@ -137,7 +139,9 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
             given |= value if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD else {name: value}
         _check_literals(self, init, given)
         if _GIVEN not in vars(self):
-            vars(self)[_GIVEN] = {name: _stored(value, self, name) for name, value in given.items()}
+            vars(self)[_GIVEN] = {
+                name: _stored(value, self, name) for name, value in given.items() if not _SECRET.search(name)
+            }
         return init(self, *args, **kwargs)
 
     return recorded

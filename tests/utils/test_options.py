@@ -107,6 +107,12 @@ def test_a_client_is_a_name_and_its_key_is_nowhere() -> None:
     assert "secret" not in repr(options_of(whole))
 
 
+def test_secrets_are_not_recorded() -> None:
+    assert options_of(Whole(api_key="sk-1", hf_token="hf-1", api_key_env="KEY", max_tokens=3)) == {
+        "part": None, "others": [], "client": None, "api_key_env": "KEY", "max_tokens": 3,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("value", "kind"), [(print, "builtin_function_or_method"), ({1: 2}, "dict"), ([{3}], "set")])
 def test_what_is_not_plain_is_refused(value: Any, kind: str) -> None:
     with pytest.raises(ValueError, match=rf"option Whole\.others of Whole is or holds a {kind}"):
