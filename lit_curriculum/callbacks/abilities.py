@@ -11,12 +11,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import override
 
 from lit_curriculum.evaluation.ability_scores import ability_scores
 from lit_curriculum.loop.checks import step_outputs, validation_store
 from lit_curriculum.types import BoolArray, ExampleStore, FloatArray, IntArray, ability_names
-from lit_curriculum.utils.distributed import all_gather_columns
+from lit_curriculum.utils.float64 import to_float64
 
 COLUMNS = ("index", "nll_sum", "num_scored", "exact")
 """What the module's ``validation_step`` returns of each item, each [B]."""
@@ -60,6 +62,27 @@ class Outcomes:
         return ability_scores(self.abilities.tolist(), self.right, self.nll_sum, self.num_scored, self.chance)
 
 
+class ItemRows(Metric):
+    """Rows [items, 4] of all ranks, the columns of :data:`COLUMNS` in float64."""
+
+    full_state_update = False
+    rows: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    @override
+    def update(self, *columns: Tensor) -> None:
+        """Add a batch: four columns, each [B]."""
+        self.rows.append(torch.stack([to_float64(column.detach()) for column in columns], dim=1))
+
+    @override
+    def compute(self) -> Tensor:
+        """Concatenate the rows of all ranks."""
+        return dim_zero_cat(self.rows)
+
+
 class AbilityMeter(Callback):
     """Collects what the model does on the validation items; a subclass reads :meth:`outcomes` when they are done.
 
@@ -69,11 +92,13 @@ class AbilityMeter(Callback):
     """
 
     def __init__(self) -> None:
-        self._rows: list[Tensor] = []
+        self._rows = ItemRows()
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._rows = []
+        self._rows.to(pl_module.device).reset()
+        # A rank without items takes part in the gathering all the same.
+        self._rows.update(*[torch.zeros(0, device=pl_module.device) for _ in COLUMNS])
         if not trainer.sanity_checking:
             validation_store(trainer, self)
 
@@ -89,12 +114,11 @@ class AbilityMeter(Callback):
     ) -> None:
         if not trainer.sanity_checking:
             found = step_outputs(outputs, COLUMNS, "validation_step", self, pl_module)
-            self._rows.append(torch.stack([found[name].detach().cpu().double() for name in COLUMNS]))
+            self._rows.update(*[found[name] for name in COLUMNS])
 
     def outcomes(self, trainer: Trainer) -> Outcomes:
         """Outcomes of the whole validation data, the same on every rank; all ranks have to call it."""
-        rows = torch.cat([torch.zeros(len(COLUMNS), 0, dtype=torch.float64), *self._rows], dim=1).numpy()
-        return Outcomes.from_rows(all_gather_columns(rows), validation_store(trainer, self))
+        return Outcomes.from_rows(self._rows.compute().T.cpu().numpy(), validation_store(trainer, self))
 
 
 class AbilityMonitor(AbilityMeter):

@@ -47,7 +47,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 FOLDER, INFO, DROPPED = "ledger", "ledger.json", "dropped.parquet"
 EXAMPLES, PLANNED, TRAINED = "examples", "planned", "trained"
 STAGE_META = b"stage"

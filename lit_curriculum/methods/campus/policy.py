@@ -169,7 +169,8 @@ class CampusPolicy(CurriculumPolicy):
         if self._schedules is not None and self._schedules.run.num_examples < size:
             raise ValueError(
                 f"CampusPolicy has sorted {self._schedules.run.num_examples} examples and cannot take in data "
-                f"that have grown to {size}: bands and budget are planned for a known size; start a new run with all of them."
+                f"that have grown to {size}: bands and budget are planned for a known size; start a new run with all "
+                "of them."
             )
         run, self._budget = self._fitting_run(size, num_stages)
         self._num_tokens = self._measure.tokens(examples)
