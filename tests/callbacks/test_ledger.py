@@ -231,7 +231,7 @@ def test_refusals(tmp_path: Path, toy_examples: list[Example]) -> None:
     with pytest.raises(ValueError, match=r"stage 7 is not in the ledger"):
         list(ledger.states([0, 7]))
     path = tmp_path / "ledger" / "ledger.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 9'))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 9'))
     with pytest.raises(ValueError, match="is of version 9 and cannot be read"):
         Ledger(tmp_path)
     assert part(tmp_path, PLANNED, 3).name == "stage-3.parquet"
