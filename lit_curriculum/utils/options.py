@@ -27,8 +27,8 @@ class Configured:
     """Base class of parts that a configuration names; records the arguments of their constructor.
 
     Arguments are plain (none, numbers, strings, paths, lists and dicts of these) or parts with a base class of this
-    module; others are refused. Those named as a secret, such as ``api_key``, are never recorded. Arguments that are annotated with ``Literal`` are checked before the constructor runs.
-    Subclasses need no code for this.
+    module; others are refused. Arguments named as a secret, such as ``api_key``, are never recorded. Arguments that are
+    annotated with ``Literal`` are checked before the constructor runs. Subclasses need no code for this.
     """
 
     option_path: ClassVar[str] = ""
@@ -153,7 +153,7 @@ def _given(part: Configured) -> dict[str, Any]:
         names: list[str] = (
             [f.name for f in dataclasses.fields(part) if f.init] if dataclasses.is_dataclass(part) else []
         )
-        found = {name: _stored(getattr(part, name), part, name) for name in names}
+        found = {name: _stored(getattr(part, name), part, name) for name in names if not _SECRET.search(name)}
     return dict(found)
 
 
