@@ -1,81 +1,77 @@
-"""Counts the files that a reader of the loop, or of one of the four systems, opens.
+"""How many files one opens to read the loop, and each system beyond the loop: ``python -m tests.reading_count``.
 
-    python -m tests.reading_count
+**Reached** are the files that a file imports, and what those import, wherever the import is written (lazy ones and
+those for types too). Never counted:
 
-- The loop: what ``loop/planner.py`` and ``loop/callback.py`` reach by imports. The scoring engine behind
-  ``difficulty/engine.py``, which the loop calls through one method, is counted apart.
-- A system: its folder and what that reaches by imports, beyond the loop and the engine.
+- the shared vocabulary: ``types/``, ``utils/``, ``report/``, ``data/`` and ``models/``, but for the sampler, through
+  which the loop acts on the loader; and ``__init__`` files without code;
+- the scoring engine below ``ScoringEngine``: the loop and the systems call it as they call a model. It is listed apart.
 
-Imports inside functions and for type checkers count too. Left out are the layers that every part shares (types,
-utils, data, models, report) and ``__init__.py`` files, which hold no code. The sampler counts, since it is the loop's.
+**The loop** is what is reached from the planner and the callback. **A system** is its folder and what is reached from
+there, without the files of the loop; TAPIR includes all chat clients, which its configuration names and nothing
+imports. Policies, metrics and callbacks that a configuration combines with a system are read apart.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import functools
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "lit_curriculum"
-SHARED = ("types/", "utils/", "data/", "models/", "report/")
-SYSTEMS = ("iterit", "campus", "tapir", "doit")
+from tests.imports import graph, modules
 
-
-def name(path: Path) -> str:
-    return str(path.relative_to(PACKAGE))
-
-
-def public_modules() -> dict[str, str]:
-    """The module of every name that the package offers."""
-    tree = ast.parse((PACKAGE / "__init__.pyi").read_text())
-    return {a.name: f"lit_curriculum.{n.module}" for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names}
+VOCABULARY = ("types", "utils", "report", "data", "models")
+ENGINE = ("engine", "runner", "batching", "summary_cache", "fingerprint")
+SYSTEMS = {
+    "IterIT": ("methods.iterit",),
+    "CAMPUS": ("methods.campus",),
+    "TAPIR": ("methods.tapir", "chat"),
+    "DoIT": ("methods.doit",),
+}
+LIMITS = {"loop": 12, "IterIT": 9, "CAMPUS": 12, "TAPIR": 20}
 
 
-def imported_files(path: Path) -> set[Path]:
-    """The files of the package that a file imports from."""
-    public, found = public_modules(), set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        modules = []
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lit_curriculum"):
-            for alias in node.names:
-                module = public.get(alias.name, "") if node.module == "lit_curriculum" else str(node.module)
-                modules += [f"{node.module}.{alias.name}", module]
-        elif isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        files = (ROOT / f"{module.replace('.', '/')}.py" for module in modules)
-        found |= {file for file in files if file.exists()}
+@functools.cache
+def has_code(module: str) -> bool:
+    """Whether there is more in a file than a docstring."""
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(modules()[module].read_text()).body)
+
+
+def counts(module: str) -> bool:
+    """Whether a file is neither vocabulary nor part of the engine."""
+    parts = module.split(".")
+    shared = parts[0] in VOCABULARY and module != "data.sampler"
+    return not shared and not (parts[0] == "difficulty" and parts[-1] in ENGINE) and has_code(module)
+
+
+def reached(starts: set[str]) -> set[str]:
+    """``starts`` and everything that they import, directly or not; imports of vocabulary and engine are not followed."""
+    imports, found, todo = graph(), set(), [module for module in starts if counts(module)]
+    while todo:
+        module = todo.pop()
+        if module not in found:
+            found.add(module)
+            todo += [target for target in imports[module] if counts(target)]
     return found
 
 
-def reached(starts: Iterable[Path], skipped: Callable[[Path], bool]) -> list[str]:
-    """Names of ``starts`` and of all files behind them, except those that are skipped and what only they reach."""
-    found: set[Path] = set()
-    waiting = list(starts)
-    while waiting:
-        path = waiting.pop()
-        if path not in found and not skipped(path):
-            found.add(path)
-            waiting += imported_files(path)
-    return sorted(map(name, found))
-
-
-def is_shared(path: Path) -> bool:
-    return name(path).startswith(SHARED) and name(path) != "data/sampler.py"
-
-
-def counts() -> dict[str, list[str]]:
-    """The files of the loop, of the engine and of every system."""
-    engine = [n for n in reached([PACKAGE / "difficulty" / "engine.py"], is_shared) if n != "difficulty/base.py"]
-    starts = [PACKAGE / "loop" / "planner.py", PACKAGE / "loop" / "callback.py"]
-    found = {"loop": reached(starts, lambda path: is_shared(path) or name(path) in engine), "engine": engine}
-    known = {*found["loop"], *engine}
-    for system in SYSTEMS:
-        own = [path for path in (PACKAGE / "methods" / system).rglob("*.py") if path.name != "__init__.py"]
-        found[system] = reached(own, lambda path: is_shared(path) or name(path) in known)
+@functools.cache
+def reading_lists() -> dict[str, list[str]]:
+    """Files to open for the loop, and beyond the loop for each system."""
+    loop = reached({"loop.planner", "loop.callback"})
+    found = {"loop": sorted(loop)}
+    for system, folders in SYSTEMS.items():
+        own = {module for module in modules() if module.startswith(folders)}
+        found[system] = sorted(reached(own) - loop)
     return found
+
+
+def main() -> None:
+    """Print the lists."""
+    for name, files in reading_lists().items():
+        most = f" (at most {LIMITS[name]})" if name in LIMITS else ""
+        print(f"{name}: {len(files)} files{most}", *(f"  {file}" for file in files), sep="\n")
+    print(f"scoring engine, counted nowhere: {', '.join(ENGINE)}")
 
 
 if __name__ == "__main__":
-    for title, files in counts().items():
-        print(f"{title}: {len(files)}", *files, sep="\n    ")
+    main()
