@@ -1,15 +1,15 @@
 """The public names of the package; :mod:`lit_curriculum` loads each on first use."""
 
-from .callbacks.abilities import AbilityMonitor as AbilityMonitor
-from .callbacks.ledger import LedgerWriter as LedgerWriter
+from .callbacks.ability_monitor import AbilityMonitor as AbilityMonitor
+from .callbacks.ledger_writer import LedgerWriter as LedgerWriter
 from .callbacks.monitor import CurriculumMonitor as CurriculumMonitor
 from .callbacks.run_card import RunCard as RunCard
 from .callbacks.selection_log import SelectionLog as SelectionLog
-from .chat.cache import CachedClient as CachedClient
 from .chat.client import Budget as Budget
 from .chat.client import ChatClient as ChatClient
 from .chat.local_client import LocalClient as LocalClient
 from .chat.openai_client import OpenAIClient as OpenAIClient
+from .chat.reply_cache import CachedClient as CachedClient
 from .curriculum.base import CurriculumPolicy as CurriculumPolicy
 from .data.ability_datamodule import AbilityDataModule as AbilityDataModule
 from .data.datamodule import InstructionDataModule as InstructionDataModule
@@ -43,15 +43,15 @@ from .methods.baselines.competence import CompetencePolicy as CompetencePolicy
 from .methods.baselines.coverage import CoveragePolicy as CoveragePolicy
 from .methods.baselines.diversity.base import Diversity as Diversity
 from .methods.baselines.diversity.clusters import ClusterDraw as ClusterDraw
+from .methods.baselines.diversity.example_vectors import EncodedTexts as EncodedTexts
+from .methods.baselines.diversity.example_vectors import ExampleVectors as ExampleVectors
+from .methods.baselines.diversity.example_vectors import NgramVectors as NgramVectors
+from .methods.baselines.diversity.example_vectors import TfidfVectors as TfidfVectors
 from .methods.baselines.diversity.facility import FacilityLocation as FacilityLocation
 from .methods.baselines.diversity.kcenter import KCenterGreedy as KCenterGreedy
 from .methods.baselines.diversity.minhash import MinHashFilter as MinHashFilter
 from .methods.baselines.diversity.neighbours import NeighbourFilter as NeighbourFilter
 from .methods.baselines.diversity.ngrams import NgramCoverage as NgramCoverage
-from .methods.baselines.diversity.vectors import EncodedTexts as EncodedTexts
-from .methods.baselines.diversity.vectors import ExampleVectors as ExampleVectors
-from .methods.baselines.diversity.vectors import NgramVectors as NgramVectors
-from .methods.baselines.diversity.vectors import TfidfVectors as TfidfVectors
 from .methods.baselines.interleaved import InterleavedPolicy as InterleavedPolicy
 from .methods.baselines.length_warmup import SequenceLengthWarmup as SequenceLengthWarmup
 from .methods.baselines.loss_sampling import LossSamplingPolicy as LossSamplingPolicy
@@ -80,10 +80,10 @@ from .methods.campus.scorer.features import HiddenStates as HiddenStates
 from .methods.campus.scorer.features import ScorerFeatures as ScorerFeatures
 from .methods.campus.scorer.features import TextEncoder as TextEncoder
 from .methods.campus.scorer.features import TextFeatures as TextFeatures
+from .methods.campus.scorer.learned_scorer import LearnedScorer as LearnedScorer
 from .methods.campus.scorer.objective import ScorerObjective as ScorerObjective
 from .methods.campus.scorer.pairwise import Pairwise as Pairwise
 from .methods.campus.scorer.reweighting import Reweighting as Reweighting
-from .methods.campus.scorer.scorer import LearnedScorer as LearnedScorer
 from .methods.campus.trace import ScheduleTrace as ScheduleTrace
 from .methods.doit.data import DoITDataModule as DoITDataModule
 from .methods.doit.growth_pace import GrowthPacePolicy as GrowthPacePolicy
@@ -113,9 +113,9 @@ from .methods.wrappers.within_abilities import WithinAbilitiesPolicy as WithinAb
 from .methods.wrappers.wrapper import PolicyWrapper as PolicyWrapper
 from .models.causal_lm import CausalLMModule as CausalLMModule
 from .models.lora import LoRA as LoRA
-from .models.schedules import WarmupCosine as WarmupCosine
-from .models.schedules import WarmupCosineCycles as WarmupCosineCycles
-from .models.schedules import WarmupLinear as WarmupLinear
+from .models.lr_schedules import WarmupCosine as WarmupCosine
+from .models.lr_schedules import WarmupCosineCycles as WarmupCosineCycles
+from .models.lr_schedules import WarmupLinear as WarmupLinear
 from .types import Batch as Batch
 from .types import Example as Example
 from .types import Message as Message

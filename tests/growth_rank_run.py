@@ -15,8 +15,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from lit_curriculum import AbilityDataModule, AbilityGrowthTracker, CausalLMModule, CurriculumCallback, UniformPolicy
-from lit_curriculum.data.examples import Split
 from lit_curriculum.data.problems import ProblemReport
+from lit_curriculum.data.read_examples import Split
 from lit_curriculum.types import Example
 from tests.rank_run import CONFIG
 

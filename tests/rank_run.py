@@ -55,7 +55,7 @@ from lit_curriculum.methods.tapir.teacher.procedural import (
     ProceduralRefiner,
     ProceduralTeacher,
 )
-from lit_curriculum.models.schedules import WarmupCosine
+from lit_curriculum.models.lr_schedules import WarmupCosine
 
 CONFIG = {
     "model_type": "llama", "vocab_size": 102, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,

@@ -18,6 +18,6 @@ def test_the_lists_hold_what_they_are_about() -> None:
     assert {"loop.planner", "loop.callback", "curriculum.base", "difficulty.table", "data.sampler"} <= set(
         lists["loop"]
     )
-    assert {"methods.campus.policy", "methods.campus.scorer.scorer"} <= set(lists["CAMPUS"])
-    assert {"methods.tapir.teacher.judge", "chat.cache"} <= set(lists["TAPIR"])
+    assert {"methods.campus.policy", "methods.campus.scorer.learned_scorer"} <= set(lists["CAMPUS"])
+    assert {"methods.tapir.teacher.judge", "chat.reply_cache"} <= set(lists["TAPIR"])
     assert not set(lists["loop"]) & set(lists["TAPIR"])

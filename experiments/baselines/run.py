@@ -32,7 +32,7 @@ from experiments.baselines.method import CONFIGS, RANDOM, Method, Setting, polic
 from experiments.baselines.ranking import ranking
 from experiments.common import SILENT, print_rows, write_results
 from lit_curriculum import CurriculumObserver, StageReport
-from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.callbacks.ability_monitor import AbilityMonitor
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.utils.files import atomic_path
 

@@ -29,7 +29,7 @@ from experiments.campus_ablation.real_rows import EXACT, files
 from experiments.campus_ablation.rows import CONTROL, LONG, MAIN, ROWS, VIEWS
 from experiments.common import print_rows, write_results
 from lit_curriculum import CurriculumObserver, StageReport
-from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.callbacks.ability_monitor import AbilityMonitor
 from lit_curriculum.commands.run import CurriculumCLI
 
 

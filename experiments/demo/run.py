@@ -22,7 +22,7 @@ from scipy.stats import mannwhitneyu, spearmanr
 from experiments.common import write_results
 from experiments.demo.tapir import RoundTrace, true_level
 from lit_curriculum import CurriculumCallback, CurriculumObserver, ScheduleTrace, StageReport, TapirPolicy
-from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.callbacks.ability_monitor import AbilityMonitor
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD

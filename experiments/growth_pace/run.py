@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, Trainer
 from experiments.ablation import CellLog, Measures, compare
 from experiments.common import print_rows, write_results
 from lit_curriculum import CurriculumObserver, StageReport
-from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.callbacks.ability_monitor import AbilityMonitor
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.report import figures
 

@@ -21,8 +21,8 @@ from experiments.common import Row, print_rows, write_results
 from experiments.growth_real.data import SOURCES, write_data
 from experiments.growth_study.run import make_cli
 from lit_curriculum.methods.doit.command import train_cell
-from lit_curriculum.methods.doit.report import write_report
-from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.growth_report import write_report
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord
 from lit_curriculum.methods.doit.study.sensitivity import AbilityGrowth, analyse, report_rows
 from lit_curriculum.methods.doit.study.study import GrowthCell, GrowthStudy, Size, cells, run_study
 

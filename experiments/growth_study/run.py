@@ -16,8 +16,8 @@ from pathlib import Path
 from experiments.common import print_rows, write_results
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.methods.doit.command import train_cell
-from lit_curriculum.methods.doit.report import write_report
-from lit_curriculum.methods.doit.study.records import write_records
+from lit_curriculum.methods.doit.growth_report import write_report
+from lit_curriculum.methods.doit.study.growth_records import write_records
 from lit_curriculum.methods.doit.study.sensitivity import analyse, report_rows
 from lit_curriculum.methods.doit.study.study import cells, load_study, run_study
 

@@ -42,7 +42,7 @@ from experiments.iterit_ablation.rows import (
     as_many_tokens,
 )
 from experiments.iterit_ablation.turnover import Turnover
-from lit_curriculum.callbacks.abilities import AbilityMonitor
+from lit_curriculum.callbacks.ability_monitor import AbilityMonitor
 from lit_curriculum.commands.run import CurriculumCLI
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from scipy.stats import binomtest
 
 from experiments.common import Row, print_rows, write_results
-from lit_curriculum.chat.cache import CachedClient
 from lit_curriculum.chat.client import render_costs
 from lit_curriculum.chat.local_client import LocalClient
+from lit_curriculum.chat.reply_cache import CachedClient
 from lit_curriculum.data.records import read_records
 from lit_curriculum.methods.tapir.judging import judge_items
 from lit_curriculum.methods.tapir.roles import JudgeItem, Judgement

@@ -45,7 +45,7 @@ from lit_curriculum.methods.tapir.teacher.procedural import (
     ProceduralRefiner,
     ProceduralTeacher,
 )
-from lit_curriculum.models.schedules import WarmupCosine
+from lit_curriculum.models.lr_schedules import WarmupCosine
 from lit_curriculum.types import CONDITIONED
 from lit_curriculum.utils.files import atomic_path
 

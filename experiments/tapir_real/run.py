@@ -31,10 +31,10 @@ from experiments.tapir_real.report import Trace, answers_of, describe
 from experiments.tapir_real.server import serving_transformers
 from experiments.tapir_real.trouble import PATIENCE, EndsItsServer, failing_now_and_then
 from lit_curriculum import CausalLMModule, CurriculumCallback, InstructionDataModule, TapirPolicy, TapirRounds
-from lit_curriculum.chat.cache import CachedClient
 from lit_curriculum.chat.client import ChatClient, ChatStoppedError, render_costs
 from lit_curriculum.chat.local_client import LocalClient
 from lit_curriculum.chat.openai_client import OpenAIClient
+from lit_curriculum.chat.reply_cache import CachedClient
 from lit_curriculum.data.records import read_records
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
 from lit_curriculum.methods.tapir.roles import PairJudge

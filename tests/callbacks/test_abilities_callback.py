@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from lit_curriculum.callbacks.abilities import AbilityMonitor, Outcomes
+from lit_curriculum.callbacks.ability_monitor import AbilityMonitor, Outcomes
 from lit_curriculum.types import Batch, Example
 from tests.callbacks.scoring_toys import ScoringModule, ValidatedData
 from tests.conftest import ListStore, make_example

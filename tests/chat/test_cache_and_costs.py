@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.chat.cache import CachedClient, ReplyCache, request_key
 from lit_curriculum.chat.client import Budget, ChatRequest, ChatStoppedError, render_costs
+from lit_curriculum.chat.reply_cache import CachedClient, ReplyCache, request_key
 from lit_curriculum.types import Message
 from tests.chat.scripted_client import ScriptedClient
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lit_curriculum.chat.cache import CachedClient
 from lit_curriculum.chat.client import Budget, ChatRequest, ChatStoppedError
 from lit_curriculum.chat.openai_client import OpenAIClient
+from lit_curriculum.chat.reply_cache import CachedClient
 from lit_curriculum.types import Message
 from tests.chat.chat_server import serving
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_curriculum import AbilityDataModule, CausalLMModule, CurriculumCallback, UniformPolicy
-from lit_curriculum.models.schedules import WarmupCosine
+from lit_curriculum.models.lr_schedules import WarmupCosine
 from lit_curriculum.types import Batch
 
 CONFIG: dict[str, Any] = {

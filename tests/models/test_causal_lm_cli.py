@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.lora import LoRA
-from lit_curriculum.models.schedules import WarmupCosine
+from lit_curriculum.models.lr_schedules import WarmupCosine
 from lit_curriculum.types import Batch
 
 CONFIG: dict[str, Any] = {

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lit_curriculum.models.causal_lm import CausalLMModule
 from lit_curriculum.models.loading import make_config, random_model
 from lit_curriculum.models.lora import LoRA
-from lit_curriculum.models.schedules import WarmupCosine
+from lit_curriculum.models.lr_schedules import WarmupCosine
 from tests.models.tiny_runs import CONFIG, VOCABULARY, Batches, make_batch, make_module, make_trainer, sgd, weights
 
 

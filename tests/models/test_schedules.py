@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim import SGD, Optimizer
 
-from lit_curriculum.models.schedules import (
+from lit_curriculum.models.lr_schedules import (
     HorizonSchedule,
     WarmupCosine,
     WarmupCosineCycles,

@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch.cli import LightningCLI
 from torch.utils.tensorboard import SummaryWriter
 
-from lit_curriculum.methods.doit.report import (
+from lit_curriculum.methods.doit.growth_report import (
     curve_figure,
     report_text,
     sensitivity_figure,
@@ -21,7 +21,7 @@ from lit_curriculum.methods.doit.report import (
     write_report,
 )
 from lit_curriculum.methods.doit.study.findings import find
-from lit_curriculum.methods.doit.study.records import BASE, GrowthRecord
+from lit_curriculum.methods.doit.study.growth_records import BASE, GrowthRecord
 from lit_curriculum.methods.doit.study.sensitivity import report_rows
 from lit_curriculum.methods.doit.study.study import (
     GrowthCell,
@@ -58,7 +58,7 @@ def write_events(
         records: Of all finished cells.
         fits: As ``fits.json`` holds them.
         findings: As ``findings.json`` holds them.
-        smooth: See :func:`~lit_curriculum.methods.doit.report.growth_curve`.
+        smooth: See :func:`~lit_curriculum.methods.doit.growth_report.growth_curve`.
     """
     cells: dict[str, list[GrowthRecord]] = defaultdict(list)
     for r in records:

@@ -13,13 +13,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
-from lit_curriculum.callbacks.abilities import AbilityMeter, Outcomes
+from lit_curriculum.callbacks.ability_monitor import AbilityMeter, Outcomes
 from lit_curriculum.callbacks.loggers import Options, add_layout, log_figure, log_final_values, log_rows, log_scalars
 from lit_curriculum.loop.checks import curriculum_data, validation_store
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
 from lit_curriculum.methods.doit.seen_rows import Seen, SeenRows
-from lit_curriculum.methods.doit.study.records import GrowthRecord, overall
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord, overall
 from lit_curriculum.methods.doit.study.study import AnswerMode
 from lit_curriculum.methods.doit.validation_items import (
     check_generative,
@@ -51,7 +51,7 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
     ``growth/mixture``, a page of custom scalars, and the run's options with its last means as hyperparameters. Rank
     zero appends every record to ``growth.jsonl`` in the run's folder. The items of the validation data are split by
     ``split`` in their ``meta``, else by turns within an ability, into ``valid``, which checkpoints are chosen on, and
-    ``test``. See :class:`~lit_curriculum.callbacks.abilities.AbilityMeter` for what module and data have to offer.
+    ``test``. See :class:`~lit_curriculum.callbacks.ability_monitor.AbilityMeter` for what module and data have to offer.
 
     Args:
         ood: Abilities that are not trained on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord
 from tests.methods.doit.planted_curves import planted
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord
 from tests.methods.doit.growth_records import record
 
 N = np.array([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0])

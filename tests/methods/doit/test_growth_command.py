@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lit_curriculum.cli import main
 from lit_curriculum.commands.run import CurriculumCLI
-from lit_curriculum.methods.doit.study.records import read_records
+from lit_curriculum.methods.doit.study.growth_records import read_records
 from lit_curriculum.methods.doit.tracker import AbilityGrowthTracker
 
 CONFIGS = Path(__file__).parents[3] / "configs"

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from lit_curriculum.methods.doit.command import write_events
-from lit_curriculum.methods.doit.report import (
+from lit_curriculum.methods.doit.growth_report import (
     growth_curve,
     report_text,
     sensitivity_forest,
@@ -21,7 +21,7 @@ from lit_curriculum.methods.doit.report import (
     write_report,
 )
 from lit_curriculum.methods.doit.study.findings import Findings, find
-from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord
 from lit_curriculum.report.figures import BLUE, GREY, mixture_figure
 from tests.methods.doit.contrast_toys import of
 from tests.methods.doit.transfer_studies import study as transfer_study

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.methods.doit.study.records import read_records
+from lit_curriculum.methods.doit.study.growth_records import read_records
 from lit_curriculum.methods.doit.study.sensitivity import analyse
 
 RESULTS = Path(__file__).parents[3] / "results"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_curriculum.methods.doit.study.records import GrowthRecord, read_records
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord, read_records
 from lit_curriculum.methods.doit.study.study import (
     GrowthCell,
     GrowthStudy,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord
 from tests.methods.doit.growth_records import record
 
 RUNGS = (4, 16, 64, 256)

@@ -28,9 +28,9 @@ from lit_curriculum import (
     TapirRounds,
     UniformPolicy,
 )
-from lit_curriculum.chat.cache import CachedClient
 from lit_curriculum.chat.client import ChatStoppedError
 from lit_curriculum.chat.openai_client import OpenAIClient
+from lit_curriculum.chat.reply_cache import CachedClient
 from lit_curriculum.methods.tapir.callback import check_whole_weights, warn_of_lost_answers
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
 from lit_curriculum.methods.tapir.provenance import RoundRecords

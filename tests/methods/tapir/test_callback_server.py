@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from lit_curriculum import AbilityDataModule, CausalLMModule, CurriculumCallback, TapirPolicy, TapirRounds
-from lit_curriculum.chat.cache import CachedClient
 from lit_curriculum.chat.client import ChatStoppedError
 from lit_curriculum.chat.openai_client import OpenAIClient
+from lit_curriculum.chat.reply_cache import CachedClient
 from lit_curriculum.methods.tapir.difficulty import ModelFittingDifficulty
 from lit_curriculum.methods.tapir.teacher.expander import PromptExpander
 from lit_curriculum.methods.tapir.teacher.judge import PromptJudge

@@ -10,9 +10,9 @@ import pytest
 
 from experiments.tapir_real.run import Settings, both_runs, choose_rows
 from experiments.tapir_real.server import serving_transformers
-from lit_curriculum.chat.cache import CachedClient
 from lit_curriculum.chat.local_client import LocalClient
 from lit_curriculum.chat.openai_client import OpenAIClient
+from lit_curriculum.chat.reply_cache import CachedClient
 from lit_curriculum.data.records import read_records
 from lit_curriculum.methods.tapir.roles import JudgeItem, TaskItem
 from lit_curriculum.methods.tapir.teacher.judge import LikelihoodJudge, PromptJudge

@@ -6,7 +6,7 @@ import numpy as np
 from typing_extensions import override
 
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
-from lit_curriculum.methods.baselines.diversity.vectors import ExampleVectors, NgramVectors, Vectors
+from lit_curriculum.methods.baselines.diversity.example_vectors import ExampleVectors, NgramVectors, Vectors
 from lit_curriculum.types import IntArray
 from lit_curriculum.utils.options import check_range
 

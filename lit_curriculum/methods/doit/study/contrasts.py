@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from lit_curriculum.methods.doit.study.fits import Curve
-from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord
 from lit_curriculum.methods.doit.study.sensitivity import (
     AbilityGrowth,
     GrowthClass,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from lit_curriculum.methods.doit.study.contrasts import Crossover, SizeGrowth, crossovers, method_gap, size_growth
+from lit_curriculum.methods.doit.study.growth_records import ALONE, BASE, WITHOUT, GrowthRecord
 from lit_curriculum.methods.doit.study.joint_law import fit_joint_law, joint_intervals
-from lit_curriculum.methods.doit.study.records import ALONE, BASE, WITHOUT, GrowthRecord
 from lit_curriculum.methods.doit.study.sensitivity import AbilityGrowth, Interval, analyse
 from lit_curriculum.methods.doit.study.transfer import (
     Transfer,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lit_curriculum.methods.doit.study.fits import Curve, fit_loss, fit_score, saturation
-from lit_curriculum.methods.doit.study.records import GrowthRecord
+from lit_curriculum.methods.doit.study.growth_records import GrowthRecord
 from lit_curriculum.types import FloatArray
 
 GrowthClass = Literal["responsive", "resistant", "saturated", "accelerating", "undetermined"]

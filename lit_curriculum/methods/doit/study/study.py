@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from lit_curriculum.curriculum.quotas import SYNTHETIC, SelectMode, check_counts, recipe_counts
-from lit_curriculum.methods.doit.study.records import (
+from lit_curriculum.methods.doit.study.growth_records import (
     ALONE,
     BASE,
     WITHOUT,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from lit_curriculum.methods.doit.study.records import ALONE, BASE, WITHOUT, GrowthRecord
+from lit_curriculum.methods.doit.study.growth_records import ALONE, BASE, WITHOUT, GrowthRecord
 from lit_curriculum.methods.doit.study.sensitivity import Interval, interval_of, item_values, resampled_means
 from lit_curriculum.types import FloatArray
 
