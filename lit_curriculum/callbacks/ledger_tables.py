@@ -41,6 +41,7 @@ def texts(store: ExampleStore, start: int, stop: int) -> tuple[list[str], list[s
 
 
 _ROWS = 1 << 16
+_TEXT_CHARS = 200  # kept of instruction and response, to read and to search
 EXAMPLE = pa.schema(
     [
         ("index", pa.int32()), ("id", pa.string()), ("content_hash", pa.string()), ("source", pa.string()),
@@ -152,7 +153,7 @@ def trained_table(entries: IntArray, indices: IntArray, losses: FloatArray) -> p
     )
 
 
-def example_tables(store: ExampleStore, start: int, text_chars: int) -> Iterator[pa.RecordBatch]:
+def example_tables(store: ExampleStore, start: int) -> Iterator[pa.RecordBatch]:
     """Yield the examples from index ``start`` on, in batches."""
     tokens, scored = store.lengths(CONDITIONED), store.num_scored(CONDITIONED)
     for low in range(start, len(store), _ROWS):
@@ -161,8 +162,8 @@ def example_tables(store: ExampleStore, start: int, text_chars: int) -> Iterator
         instructions, responses = texts(store, low, high)
         columns = [
             indices.astype(np.int32), *example_columns(store, indices).values(), tokens[low:high].astype(np.int32),
-            scored[low:high].astype(np.int32), [_shortened(t, text_chars) for t in instructions],
-            [_shortened(t, text_chars) for t in responses],
+            scored[low:high].astype(np.int32), [_shortened(t) for t in instructions],
+            [_shortened(t) for t in responses],
         ]  # fmt: skip
         arrays = [pa.array(c, f.type) for c, f in zip(columns, EXAMPLE, strict=True)]
         yield pa.record_batch(arrays, schema=EXAMPLE)
@@ -198,5 +199,5 @@ def write_part(path: Path, batches: Sequence[pa.RecordBatch] | Iterator[pa.Recor
             writer.write_batch(batch)
 
 
-def _shortened(text: str, chars: int) -> str:
-    return text if len(text) <= chars else text[:chars] + "…"
+def _shortened(text: str) -> str:
+    return text if len(text) <= _TEXT_CHARS else text[:_TEXT_CHARS] + "…"

@@ -36,7 +36,6 @@ from lit_curriculum.report.ledger import (
 )
 from lit_curriculum.types import CONDITIONED, Plan
 from lit_curriculum.utils.files import write_atomic
-from lit_curriculum.utils.options import check_range
 
 _PARENTS = 4  # how far above a checkpoint the folder of its run is looked for
 
@@ -52,15 +51,13 @@ class LedgerWriter(Callback, CurriculumObserver):
 
     Args:
         dirpath: Folder to write to; by default the logger's folder, or the trainer's root folder without a logger.
-        text_chars: Characters of instruction and response to keep for reading and searching.
 
     Raises:
         ValueError: an option is out of range.
     """
 
-    def __init__(self, dirpath: str | None = None, text_chars: int = 200) -> None:
-        check_range("LedgerWriter", "[0, inf)", text_chars=text_chars)
-        self.dirpath, self.text_chars = dirpath, text_chars
+    def __init__(self, dirpath: str | None = None) -> None:
+        self.dirpath = dirpath
         self._reset()
 
     def _reset(self) -> None:
@@ -91,7 +88,7 @@ class LedgerWriter(Callback, CurriculumObserver):
         now = parts.state_of(report)
         start = 0 if self._before is None else len(self._before.times)
         if len(report.store) > start or report.stage == 0:
-            batches = parts.example_tables(report.store, start, self.text_chars)
+            batches = parts.example_tables(report.store, start)
             parts.write_part(part(self._folder, EXAMPLES, report.stage), batches, parts.EXAMPLE)
         rows = parts.planned_table(now, self._before, report.plan)
         self._write(PLANNED, report.stage, rows, parts.planned_info(report, trainer.global_step))

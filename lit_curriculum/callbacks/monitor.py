@@ -154,15 +154,14 @@ class CurriculumMonitor(Callback, CurriculumObserver):
 
     Args:
         examples: Rows of each table of texts; 0 logs no texts.
-        figures: Draw figures.
 
     Raises:
         ValueError: an option is out of range.
     """
 
-    def __init__(self, examples: int = 5, figures: bool = True) -> None:
+    def __init__(self, examples: int = 5) -> None:
         check_range("CurriculumMonitor", "[0, inf)", examples=examples)
-        self.examples, self.figures = examples, figures
+        self.examples = examples
         self.history, self.cost = StageHistory(), CostMeter()
         self._curriculum: CurriculumCallback | None = None
         self._started = self._begun = 0.0
@@ -201,7 +200,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
         self._lay_out(trainer, report.table.scores)
         most = _FIGURE_SHARE * (time.perf_counter() - self._begun)
         # Now, and once more at the end.
-        if self.figures and report.stage > 0 and self._drawing_seconds + 2 * self._one_drawing < most:
+        if report.stage > 0 and self._drawing_seconds + 2 * self._one_drawing < most:
             self._draw(trainer, report.metrics)
 
     @override
@@ -238,7 +237,7 @@ class CurriculumMonitor(Callback, CurriculumObserver):
             self._log(trainer, self.cost.scalars())
             self._lay_out(trainer, self._curriculum.metrics)
             self._log_final_values(trainer, pl_module, self._curriculum)
-            if self.figures and self._drawn_at < len(self.history) - 1:
+            if self._drawn_at < len(self.history) - 1:
                 self._draw(trainer, self._curriculum.metrics)
 
     def _log_final_values(self, trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> None:

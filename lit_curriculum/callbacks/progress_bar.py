@@ -8,24 +8,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from typing_extensions import override
 
-from lit_curriculum.utils.options import check_range
-from lit_curriculum.utils.progress import LOG_SECONDS, Display
+from lit_curriculum.utils.progress import Display
 
 
 class StageProgressBar(ProgressBar):
-    """Shows the stage in training or the validation, with rate, time left and logged values.
+    """Shows the stage in training or the validation, with rate, time left and logged values."""
 
-    Args:
-        log_seconds: Seconds between two lines where output goes into a file.
-
-    Raises:
-        ValueError: ``log_seconds`` is negative.
-    """
-
-    def __init__(self, log_seconds: float = LOG_SECONDS) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        check_range("StageProgressBar", "[0, inf)", log_seconds=log_seconds)
-        self.log_seconds = log_seconds
         self._enabled = True
         self._shown: Display | None = None
 
@@ -77,7 +67,7 @@ class StageProgressBar(ProgressBar):
     def _open(self, trainer: Trainer, title: str) -> None:
         self._close()
         if self._enabled and trainer.is_global_zero:
-            self._shown = Display(title, " batches", self.log_seconds)
+            self._shown = Display(title, " batches")
 
     def _advance(self, done: int, total: float, note: str) -> None:
         if self._shown is not None and total < float("inf"):

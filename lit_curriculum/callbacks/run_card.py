@@ -56,13 +56,9 @@ class RunCard(Callback, CurriculumObserver):
     ``running``, ``finished`` or ``stopped by`` an exception. A validation lists each scalar whose name starts with
     ``val/``, with the training and refresh seconds spent by then. The card is part of checkpoints, so that of a
     resumed run holds all stages. Rank zero writes.
-
-    Args:
-        dirpath: Folder to write to; by default the logger's folder, or the trainer's root folder without a logger.
     """
 
-    def __init__(self, dirpath: str | None = None) -> None:
-        self.dirpath = dirpath
+    def __init__(self) -> None:
         self.stages: list[StageCost] = []
         self.validations: list[dict[str, Any]] = []
         self._facts: dict[str, Any] = {}
@@ -71,7 +67,7 @@ class RunCard(Callback, CurriculumObserver):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._folder = run_folder(trainer, self.dirpath)
+        self._folder = run_folder(trainer)
 
     @override
     def on_stage_planned(self, trainer: Trainer, report: StageReport) -> None:

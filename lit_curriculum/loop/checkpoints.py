@@ -55,17 +55,16 @@ class ExceptionCheckpoint(Checkpoint):
 
     Args:
         dirpath: Folder to write to; by default ``checkpoints`` in the logger's folder.
-        filename: Name of the file without its suffix.
     """
 
-    def __init__(self, dirpath: str | None = None, filename: str = "exception") -> None:
-        self.dirpath, self.filename = dirpath, filename
+    def __init__(self, dirpath: str | None = None) -> None:
+        self.dirpath = dirpath
 
     @property
     def ckpt_path(self) -> Path:
         """Path of the checkpoint; known after ``setup``."""
         assert self.dirpath is not None
-        return Path(self.dirpath) / f"{self.filename}.ckpt"
+        return Path(self.dirpath) / "exception.ckpt"
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

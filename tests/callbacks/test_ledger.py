@@ -221,8 +221,6 @@ def test_ranks_are_of_the_hardest_first_and_shared_by_equals() -> None:
 
 
 def test_refusals(tmp_path: Path, toy_examples: list[Example]) -> None:
-    with pytest.raises(ValueError, match=r"LedgerWriter\.text_chars must be at least 0, got -1"):
-        LedgerWriter(text_chars=-1)
     with pytest.raises(FileNotFoundError, match="has no ledger"):
         Ledger(tmp_path)
     ledger = Ledger(fit(tmp_path, toy_examples, ordered(), stages=1))

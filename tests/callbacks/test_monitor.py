@@ -223,7 +223,7 @@ def test_other_loggers_get_what_they_can_show(tmp_path: Path, toy_examples: list
 def test_a_continued_run_logs_what_the_undisturbed_one_does(tmp_path: Path, toy_examples: list[Example]) -> None:
     def log(folder: Path, *more: Any, ckpt: Path | None = None) -> list[dict[str, float]]:
         logger = TrackingLogger()
-        callbacks = [CurriculumMonitor(figures=False), *more, curriculum(ordered())]
+        callbacks = [CurriculumMonitor(), *more, curriculum(ordered())]
         trainer = toy_trainer(folder, 4, callbacks=callbacks, logger=[logger], enable_checkpointing=bool(more))
         trainer.fit(LossModule(), ToyData(toy_examples), ckpt_path=ckpt)
         rows = [m for m in logger.scalars if "curriculum/stage" in m]
