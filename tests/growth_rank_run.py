@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--answers", choices=("teacher_forced", "generated"), default="teacher_forced")
     parser.add_argument("--stages", type=int, default=2)
     parser.add_argument("--count", type=int, default=101, help="examples of a stage")
-    parser.add_argument("--weights", type=Path, help="start from these, and go on so slowly that ranks stay together")
+    parser.add_argument("--weights", type=Path, help="start from these, and train so slowly that ranks stay together")
     given = parser.parse_args()
     torch.set_num_threads(1)
     tracker = AbilityGrowthTracker(answers=given.answers)

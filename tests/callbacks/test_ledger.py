@@ -32,7 +32,7 @@ STAGES = 4
 
 
 class Seen(Callback, CurriculumObserver):
-    """The slow twin: plain lists and dictionaries of all that happens."""
+    """Slow reference implementation: plain lists and dictionaries of all that happens."""
 
     def __init__(self) -> None:
         self.stages: list[dict[str, Any]] = []
@@ -129,7 +129,7 @@ def test_a_killed_and_continued_run_has_the_ledger_of_an_undisturbed_one(
     with pytest.raises(RuntimeError, match="killed"):
         fit(first, toy_examples, policy(), KillAt(stage, batch), ExceptionCheckpoint(str(first / "checkpoints")))
     checkpoint = first / "checkpoints" / "exception.ckpt"
-    for again in (tmp_path / "second", first):  # in a folder of its own, and where it was killed
+    for again in (tmp_path / "second", first):  # in another folder, and where it was killed
         found = parts(fit(again, toy_examples, policy(), ckpt=checkpoint))
         assert found.keys() == whole.keys()
         for name, table in whole.items():

@@ -162,9 +162,9 @@ def test_hyperparameters_stand_beside_what_was_reached(run: Path, events: EventA
         data = events.SummaryMetadata(f"_hparams_/{name}").plugin_data.content
         return plugin_data_pb2.HParamsPluginData.FromString(data)
 
-    told = dict(content("session_start_info").session_start_info.hparams)
-    assert told["curriculum.policy"].string_value == "IterITPolicy"
-    assert (told["curriculum.policy.fraction"].number_value, told["data.examples"].number_value) == (0.2, 160)
+    options = dict(content("session_start_info").session_start_info.hparams)
+    assert options["curriculum.policy"].string_value == "IterITPolicy"
+    assert (options["curriculum.policy.fraction"].number_value, options["data.examples"].number_value) == (0.2, 160)
     reached = {info.name.tag for info in content("experiment").experiment.metric_infos}
     assert reached == {"train/loss", "val/loss", "val/accuracy"}
     (validated,) = [v["metrics"]["val/loss"] for v in json.loads((run / "run.json").read_text())["validations"]]

@@ -1,4 +1,4 @@
-"""A scripted chat model: the deterministic twin of a real one, for tests and for trying a configuration."""
+"""A scripted chat model: a deterministic replacement of a real one for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every test of a command has a common cache of its own."""
+"""Every test of a command has a separate shared cache."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ open(sys.argv[1], "w").write(json.dumps([status, [name for name in heavy if name
 
 
 def imports_of(tmp_path: Path, *args: str) -> tuple[int, set[str]]:
-    """Exit status of a command in a process of its own, and which heavy packages it has imported."""
+    """Exit status of a command in a separate process, and which heavy packages it has imported."""
     out = tmp_path / "imports.json"
     subprocess.run([sys.executable, "-c", _PROBE, str(out), *args], check=True, capture_output=True, timeout=240)
     status, found = json.loads(out.read_text())

@@ -34,10 +34,10 @@ def test_a_metric_that_learns_has_no_score_outside_a_run(
     place = make_place(tmp_path)
     layer(place, METRICS, EASY_FIRST)
     assert main([command, "--out", str(place / "out"), *arguments(place)]) == 2
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert (
         f"curriculum.metrics.learned (LearnedScorer) learns while a model is trained, so lit-curriculum {command}"
-        in told
+        in printed
     )
 
 

@@ -38,7 +38,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def planned(stand_in: Path, method: str, *more: str) -> dict[str, Any]:
-    """The plan that the command in the head of ``configs/paper/<method>.yaml`` makes, of the stand-ins."""
+    """The plan that the command in the head of ``configs/paper/<method>.yaml`` makes, with small replacements."""
     names = ["base", f"paper/{method}", f"curriculum/{method}"]
     args = [
         "plan", "--out", str(stand_in / "plan.json"), *(f"--config={CONFIGS / name}.yaml" for name in names),

@@ -1,4 +1,4 @@
-"""One option seeds a run, and each of its seeds can be given by itself."""
+"""One option seeds a run, and each of its seeds can be given separately."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def test_the_shifted_form_has_the_values_of_the_table() -> None:
 def test_scopes_equal_the_slow_twin_and_their_bands_shrink(index: str, power: float) -> None:
     for num_bands in (2, 5, 17, 100):
         found = scopes(num_bands, 0.01, power, index)  # type: ignore[arg-type]
-        twin = [_reference_scope(t, num_bands, 0.01, power, index == "shifted") for t in range(1, num_bands + 1)]
-        np.testing.assert_allclose(found, twin, rtol=1e-12)
+        expected = [_reference_scope(t, num_bands, 0.01, power, index == "shifted") for t in range(1, num_bands + 1)]
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
         assert (np.diff(found) > 0).all()
         widths = np.diff(found)[1:]  # from t = 3 on
         assert (np.diff(widths) <= 1e-12).all()

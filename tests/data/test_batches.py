@@ -18,7 +18,7 @@ def item(index: int, weight: float, ids: list[int], scored: list[int]) -> tuple[
 
 
 def test_padding_by_hand() -> None:
-    # Token 0 and the padding are told apart by length alone.
+    # Only the length distinguishes token 0 from padding.
     batch = Batch.from_views([item(7, 0.5, [5, 0, 6], [0, 1, 1]), item(2, 1.0, [0], [0])])
     assert batch.input_ids.tolist() == [[5, 0, 6], [0, 0, 0]]
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]

@@ -1,4 +1,4 @@
-"""The data module by itself: what it reads, keeps and refuses."""
+"""The data module without a run: what it reads, keeps and refuses."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_token_counts_of_the_reference_script(
         prompt = row["n_prompt_tokens" if form == "superfiltering" else "n_chat_prompt_tokens"]
         assert int(out.conditioned.scored.argmax()) == prompt
         assert out.conditioned.scored.sum() == row["n_response_tokens"]
-        # Without a template nothing stands before the response's first token, and it cannot be scored.
+        # Without a template nothing precedes the response's first token, and it cannot be scored.
         first = 1 if form == "superfiltering" else 0
         assert out.unconditioned.scored.sum() == row["n_response_tokens"] - first
 

@@ -62,7 +62,7 @@ def test_a_json_list_gives_the_line_of_each_record(tmp_path: Path, indent: int |
     if indent:
         # The record begins at its brace, one line above its first field.
         lines = [line - 1 for line in lines]
-    places = [str(line) for line in lines] if indent else [str(lines[0]), "[2]"]  # the second stands behind the first
+    places = [str(line) for line in lines] if indent else [str(lines[0]), "[2]"]  # the second follows the first
     assert read(file) == [Record(f"{file}:{n}", row) for n, row in zip(places, ROWS, strict=True)]
 
 
@@ -159,7 +159,7 @@ def test_a_hub_data_set_is_read_row_by_row(monkeypatch: pytest.MonkeyPatch) -> N
 
     def load_dataset(path: str, name: str | None, split: str) -> datasets.Dataset:
         asked.append((path, name, split))
-        assert datasets.are_progress_bars_disabled()  # nobody watches a test
+        assert datasets.are_progress_bars_disabled()  # a test is not interactive
         return datasets.Dataset.from_list(ROWS)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)

@@ -1,4 +1,4 @@
-"""Where a response stands in what a template renders, for templates of every temper."""
+"""The place of a response in a rendered conversation, for templates of every kind."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def _reference_scored(offsets: Sequence[tuple[int, int]], spans: Sequence[Span])
     flags, reached = [], 0
     for start, end in offsets:
         characters = range(start, end) if start < end else range(min(start, reached), end)
-        # A token that holds nothing at all is scored where the span goes on to both sides of it.
+        # An empty token is scored where the span continues on both sides of it.
         flags.append(any(c in inside for c in characters) or (not characters and {end - 1, end} <= inside))
         reached = max(reached, end)
     return flags

@@ -49,7 +49,7 @@ def build(
 
 
 def assert_same(store: EncodedStore, examples: Sequence[Example], encoder: Encoder) -> None:
-    """Slow twin of the store: encode each example alone, ask the example itself for the rest."""
+    """Slow reference implementation of the store: encode each example alone, read the rest from the example."""
     assert len(store) == len(examples)
     assert store.content_hashes.dtype == np.dtype("S32")
     assert store.content_hashes.tolist() == [e.content_hash.encode() for e in examples]

@@ -107,4 +107,4 @@ def test_ranks_that_share_the_weights_refuse_to_back_off_apart(tmp_path: Path) -
     one, two = run_out_of_memory(tmp_path, sharded=True)
     assert two["error"].startswith("ValueError: memory ran out on rank 1 in a scoring batch of ")
     assert "set curriculum.token_budget below" in two["error"]
-    assert "scores" not in one, "the other rank does not end with scores of its own"
+    assert "scores" not in one, "the other rank does not end with separate scores"

@@ -74,7 +74,7 @@ def test_a_broken_model_leaves_nothing_in_the_cache(toy_store: ListStore, tmp_pa
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bits(toy_store: ListStore, tmp_path: Path) -> None:
-    """Each process is killed by SIGKILL a random while after it began; the next goes on in its files."""
+    """Each process is killed by SIGKILL at a random time after its start; the next resumes from its files."""
 
     class Slow(BigramModel):
         def token_nll(self, batch: Batch) -> TokenNLL:

@@ -1,4 +1,4 @@
-"""MTLD: hand-made vectors, a slow twin, and three packages' values."""
+"""MTLD: hand-made vectors, a slow reference, and three packages' values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reference_rows(shared_data: Path) -> list[dict[str, Any]]:
 
 
 def _reference_mtld(words: list[str], threshold: float, tie_closes: bool) -> float:
-    """Every stretch's ratio anew from its words, whole number of factors first, then the rest."""
+    """Every stretch's ratio recomputed from its words, whole number of factors first, then the rest."""
     scores = []
     for text in (words, list(reversed(words))):
         factors, start = 0.0, 0

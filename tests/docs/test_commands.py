@@ -1,4 +1,4 @@
-"""The commands of pages that no test runs are read by the command line as they stand: files, options and names."""
+"""The commands of pages that no test runs are parsed by the command line unchanged: files, options and names."""
 
 from __future__ import annotations
 

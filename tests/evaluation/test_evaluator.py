@@ -218,12 +218,12 @@ def test_a_trained_model_of_any_kind_is_evaluated_without_a_trace(tmp_path: Path
 
 
 def test_whoever_waits_is_told_how_far_it_has_come() -> None:
-    told: list[tuple[str, str, list[tuple[int, int]]]] = []
+    shown: list[tuple[str, str, list[tuple[int, int]]]] = []
 
     @contextmanager
     def show(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         steps: list[tuple[int, int]] = []
-        told.append((title, unit, steps))
+        shown.append((title, unit, steps))
         yield lambda done, total: steps.append((done, total))
 
     judged = evaluator(max_new_tokens=8)
@@ -231,8 +231,8 @@ def test_whoever_waits_is_told_how_far_it_has_come() -> None:
     items = [ask(f"q{k}", kind="exact", gold="x", parser="whole") for k in range(600)]
     results = judged.evaluate(Parrot({f"q{k}": f"a{k}" for k in reversed(range(600))}), items)
     assert [r.answer for r in results] == [f"a{k}" for k in range(600)]
-    assert [(title, unit) for title, unit, _ in told] == [("Answers", " answers"), ("Likelihoods", " tok")]
-    assert told[0][2] == [(256, 600), (512, 600), (600, 600)]
-    done, total = zip(*told[1][2], strict=True)
+    assert [(title, unit) for title, unit, _ in shown] == [("Answers", " answers"), ("Likelihoods", " tok")]
+    assert shown[0][2] == [(256, 600), (512, 600), (600, 600)]
+    done, total = zip(*shown[1][2], strict=True)
     assert list(done) == sorted(done)
     assert done[-1] == total[0]

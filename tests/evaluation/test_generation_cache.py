@@ -1,4 +1,4 @@
-"""Answers that are kept: asked once, told apart by model and options, and robust to a line that was cut off."""
+"""Answers that are kept: generated once, keyed by model and options, and robust to a line that was cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranking by likelihood: on known losses, on a model whose every loss is known, and against a slow twin."""
+"""Ranking by likelihood: on known losses, on a model whose losses are known, and against a slow reference."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUESTION = (Message(role="user", content="Say it."),)
 
 
 class Letters:
-    """Each token's loss is a fixed number, whatever stands before it."""
+    """Each token's loss is a fixed number, whatever precedes it."""
 
     def __init__(self, losses: dict[str, float], otherwise: float = 5.0) -> None:
         self.table = torch.full((256,), otherwise)

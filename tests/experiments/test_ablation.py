@@ -65,15 +65,15 @@ def test_differences_are_paired_by_seed() -> None:
     found = {("random", s): {"loss": 1.0 + s} for s in range(5)}
     gains = [0.1, 0.2, 0.3, 0.2, 0.1]
     found |= {("ours", s): {"loss": 1.0 + s - gain} for s, gain in enumerate(gains)}
-    found |= {("twin", s): {"loss": 1.0 + s + 0.01 * (-1) ** s} for s in range(4)}
-    table = {row["name"]: row for row in compare(found, ["random", "ours", "twin"], "random", {"loss": "nats"})}
+    found |= {("like", s): {"loss": 1.0 + s + 0.01 * (-1) ** s} for s in range(4)}
+    table = {row["name"]: row for row in compare(found, ["random", "ours", "like"], "random", {"loss": "nats"})}
     ours = table["ours minus random: loss"]
     expected = stats.ttest_rel([1.0 + s - g for s, g in enumerate(gains)], [1.0 + s for s in range(5)])
     interval = expected.confidence_interval(0.95)
     assert ours["value"] == pytest.approx(-np.mean(gains))
     assert (ours["low"], ours["high"]) == pytest.approx((interval.low, interval.high))
     assert ours["n"] == 5
-    assert table["twin minus random: loss"]["n"] == 4
+    assert table["like minus random: loss"]["n"] == 4
     assert table["ours minus random: loss, false discovery rate"]["value"] == pytest.approx(2 * expected.pvalue)
-    assert float(ours["high"]) < 0 < float(table["twin minus random: loss"]["high"])
+    assert float(ours["high"]) < 0 < float(table["like minus random: loss"]["high"])
     assert table["random: loss"]["value"] == pytest.approx(3.0)

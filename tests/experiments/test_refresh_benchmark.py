@@ -15,7 +15,7 @@ def test_where_all_is_scored_nothing_differs() -> None:
     found = run_cell(next(iter(CHOICES)), seed=0, examples=60, stages=5)
     missing = set(UNITS) - set(found)
     assert missing
-    assert all("measured" in name for name in missing), "left out where nobody was to be skipped, and so none drawn"
+    assert all("measured" in name for name in missing), "left out where no example was to be skipped, and so none drawn"
     for phase in (f"{part} third of the stages" for part in ("first", "second", "last")):
         # A model early in training moves too fast for anything to be skipped.
         assert found[f"candidates not scored, {phase}"] == 0.0

@@ -1,4 +1,4 @@
-"""The scoring benchmark: its contenders agree, it goes on where it was stopped, its ratios are right."""
+"""The scoring benchmark: its contenders agree, it resumes where it was stopped, its ratios are right."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_rows_are_drawn_from_those_with_the_field(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_peak_memory_is_what_the_call_needs() -> None:
-    """In a process of its own: memory that earlier tests leave to be collected would be subtracted from the peak."""
+    """In a separate process: memory that earlier tests leave to be collected would be subtracted from the peak."""
     code = (
         "import numpy as np; from experiments.benchmarks.scoring_memory import peak_of_process; "
         "print(peak_of_process(lambda: np.ones(16_000_000)))"

@@ -74,7 +74,7 @@ def test_ratios_are_taken_within_rounds() -> None:
 def test_the_command_writes_its_table_and_repeats_what_was_disturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With stand-ins for the contenders, of which one never gets the processor for itself."""
+    """With fake contenders, of which one never gets the CPU alone."""
     asked: list[str] = []
 
     def stand_in(name: str) -> Run:

@@ -1,4 +1,4 @@
-"""Metrics with parameters of their own inside real runs: resume, traces on the model, cost, and what is refused."""
+"""Learned metrics inside real runs: resume, traces on the model, cost, and what is refused."""
 
 from __future__ import annotations
 

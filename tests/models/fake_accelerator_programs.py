@@ -1,4 +1,4 @@
-"""What ``test_fake_accelerator.py`` runs in a process of its own; it prints one line of JSON."""
+"""What ``test_fake_accelerator.py`` runs in a separate process; it prints one line of JSON."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.models.tiny_lms import CONFIGS, SMALL, VOCABULARY, make_batch, tiny_m
 
 
 class ShiftedLogits(LlamaForCausalLM):
-    """Adds to its logits what no configuration tells."""
+    """Adds to its logits something that no configuration shows."""
 
     def forward(self, **inputs: Any) -> Any:  # type: ignore[override]
         output = super().forward(**inputs)

@@ -35,7 +35,7 @@ def test_stories260k_loads_by_path(shared_data: Path) -> None:
         assert module.model is not None
         torch.testing.assert_close(tokens.nll, full_logits_nll(module.model, batch).nll)
     story, noise = (tokens.nll[tokens.row == row].mean().item() for row in (0, 1))
-    # A story of its own kind is far likelier than chance, its tokens in random order far less likely.
+    # A story like its training data is far likelier than chance, its tokens in random order far less likely.
     assert story < 0.5 * math.log(512)
     assert noise > math.log(512)
     assert tokens.hit[tokens.row == 0].float().mean() > 0.4

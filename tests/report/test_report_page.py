@@ -151,8 +151,8 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = read_run(tmp_path / "runs" / "a")
     with pytest.raises(ValueError, match=r"--measure val/other: none of the runs has it"):
         write_page([run], tmp_path / "out", "val/other")
-    with pytest.raises(ValueError, match=r"--control 'Nobody' is none of the conditions: IterIT"):
-        write_page([run], tmp_path / "out", "val/loss", "Nobody")
+    with pytest.raises(ValueError, match=r"--control 'Other' is none of the conditions: IterIT"):
+        write_page([run], tmp_path / "out", "val/loss", "Other")
     old = write_run(tmp_path / "old")
     (old / "run.json").write_text(json.dumps({"format": 0}))
     with pytest.raises(ValueError, match="is of format 0, and this version reads 1"):

@@ -1,4 +1,4 @@
-"""Rules of diversity against slow twins from their definitions, by hand, and their refusals."""
+"""Rules of diversity against slow references from their definitions, by hand, and their refusals."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def test_super_loss_trains_on_all_and_trusts_the_easy() -> None:
 @pytest.mark.parametrize(
     ("rule", "shape"),
     [
-        # Losses 1, 2, 4 and 5 stand at -1, -1/2, 1/2 and 1.
+        # Losses 1, 2, 4 and 5 are at -1, -1/2, 1/2 and 1.
         ("linupper", [0.0, 0.5, 1.0, 1.0]),
         ("uniform", [-1.0, -0.5, 0.5, 1.0]),
         ("quadratic", [0.0, 0.75, 0.75, 0.0]),

@@ -1,4 +1,4 @@
-"""Patterns of an order: golden orders worked by hand, slow twins, and that each is a permutation."""
+"""Patterns of an order: golden orders worked by hand, slow references, and that each is a permutation."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def _score(module: ToyModule, store: ListStore, metric: ReferenceLoss) -> FloatA
 
 
 def _reference_reference_loss(store: ListStore, metric: ReferenceLoss) -> FloatArray:
-    """One example at a time, each fold with a module of its own."""
+    """One example at a time, each fold with a separate module."""
     generator = make_generator(0, 0, "reference")
     folds = np.array([int(e.content_hash[:8], 16) % metric.folds for e in store.examples])
     found = np.full(len(store), np.nan)

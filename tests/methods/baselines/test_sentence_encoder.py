@@ -1,4 +1,4 @@
-"""The sentence encoder: pooling against a slow twin on a random model, and meaning on real weights where at hand."""
+"""The sentence encoder: pooling against a slow reference on a random model, and meaning on real weights, if present."""
 
 from __future__ import annotations
 

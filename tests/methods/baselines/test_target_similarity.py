@@ -1,4 +1,4 @@
-"""Similarity to a target set: slow twins of both aggregates, target rows, vectors on disk, refusals."""
+"""Similarity to a target set: slow references of both aggregates, target rows, vectors on disk, refusals."""
 
 from __future__ import annotations
 

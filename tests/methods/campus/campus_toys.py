@@ -149,7 +149,7 @@ class ScriptedRun:
 
 
 @dataclass
-class Twin:
+class ReferenceRun:
     """The scheduler again, from the description of the method alone: lists, loops and true losses."""
 
     metrics: list[str]

@@ -1,4 +1,4 @@
-"""Perplexity over all tokens: the metric and the scheduler's use of it, each against a slow twin."""
+"""Perplexity over all tokens: the metric and the scheduler's use of it, each against a slow reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lit_curriculum.methods.campus.policy import CampusPolicy
 from lit_curriculum.types import CONDITIONED, WHOLE, EncodedView, Example
 from tests.conftest import ListStore, make_example
 from tests.difficulty.bigram import BigramModel, _reference_mean_nll
-from tests.methods.campus.campus_toys import ScriptedRun, Twin
+from tests.methods.campus.campus_toys import ReferenceRun, ScriptedRun
 from tests.toy import ToyData, ToyModule, toy_trainer
 
 THREE = ["length", "mtld", "loss"]
@@ -46,10 +46,10 @@ def test_the_trace_over_all_tokens_equals_the_slow_twin(clock: str, pool: str) -
         return CampusPolicy(THREE, num_bands=8, clock=clock, ppl_pool=pool, ppl_on=on, budget_passes=2.0)  # type: ignore[arg-type]
 
     found = ScriptedRun(policy("all")).run()
-    twin = Twin(THREE, bands=8, clock=clock, pool=pool, on="all", budget=120).run()
-    assert [t["chosen"] for t in found] == [t["chosen"] for t in twin]
-    assert [t["orders"] for t in found] == [t["orders"] for t in twin]
-    for mine, his in zip(found, twin, strict=True):
+    expected = ReferenceRun(THREE, bands=8, clock=clock, pool=pool, on="all", budget=120).run()
+    assert [t["chosen"] for t in found] == [t["chosen"] for t in expected]
+    assert [t["orders"] for t in found] == [t["orders"] for t in expected]
+    for mine, his in zip(found, expected, strict=True):
         for number, perplexity in his["ppl"].items():
             assert mine["perplexities"][number] == pytest.approx(perplexity, rel=1e-12)
     assert [t["chosen"] for t in found] != [t["chosen"] for t in ScriptedRun(policy("response")).run()]

@@ -1,4 +1,4 @@
-"""CAMPUS: the whole trace against a slow twin, the budget, clocks, frozen and static schedules, state, words."""
+"""CAMPUS: the whole trace against a slow reference, the budget, clocks, frozen and static schedules, state, words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from lit_curriculum.methods.campus.policy import CampusPolicy
 from lit_curriculum.methods.campus.schedules import band_perplexity, choose, measured_part
 from lit_curriculum.types import make_generator
-from tests.methods.campus.campus_toys import ScriptedRun, Twin, campus_store
+from tests.methods.campus.campus_toys import ReferenceRun, ScriptedRun, campus_store
 
 FOUR = ["length", "mtld", "loss", "scorer"]
 THREE = ["length", "mtld", "loss"]
@@ -32,11 +32,11 @@ def test_the_whole_trace_equals_the_slow_twin(
         exclude_seen=exclude_seen, budget_passes=budget / 60,
     )  # fmt: skip
     found = ScriptedRun(policy).run()
-    twin = Twin(
+    expected = ReferenceRun(
         FOUR, clock=clock, which=which, every=every, scope=scope, exclude_seen=exclude_seen, budget=budget
     ).run()
-    assert len(found) == len(twin) >= 20
-    for stage, (mine, his) in enumerate(zip(found, twin, strict=True)):
+    assert len(found) == len(expected) >= 20
+    for stage, (mine, his) in enumerate(zip(found, expected, strict=True)):
         assert mine["chosen"] == his["chosen"], stage
         assert sorted(mine["indices"]) == sorted(his["band"]), stage
         assert mine["clocks"] == his["clocks"], stage
@@ -50,18 +50,18 @@ def test_the_whole_trace_equals_the_slow_twin(
 
 def test_perplexity_by_examples_equals_the_slow_twin() -> None:
     found = ScriptedRun(CampusPolicy(THREE, num_bands=8, ppl_pool="examples", budget_passes=2.0)).run()
-    twin = Twin(THREE, bands=8, pool="examples", budget=120).run()
-    assert [t["chosen"] for t in found] == [t["chosen"] for t in twin]
-    assert [t["orders"] for t in found] == [t["orders"] for t in twin]
+    expected = ReferenceRun(THREE, bands=8, pool="examples", budget=120).run()
+    assert [t["chosen"] for t in found] == [t["chosen"] for t in expected]
+    assert [t["orders"] for t in found] == [t["orders"] for t in expected]
 
 
 @pytest.mark.parametrize("clock", ["per_schedule", "shared"])
 def test_perplexity_of_a_few_examples_equals_the_slow_twin(clock: str) -> None:
     policy = CampusPolicy(FOUR, num_bands=8, clock=clock, ppl_count=3, budget_passes=3.0)  # type: ignore[arg-type]
     found = ScriptedRun(policy).run()
-    twin = Twin(FOUR, bands=8, clock=clock, count=3, budget=180).run()
-    assert [t["chosen"] for t in found] == [t["chosen"] for t in twin]
-    assert [t["orders"] for t in found] == [t["orders"] for t in twin]
+    expected = ReferenceRun(FOUR, bands=8, clock=clock, count=3, budget=180).run()
+    assert [t["chosen"] for t in found] == [t["chosen"] for t in expected]
+    assert [t["orders"] for t in found] == [t["orders"] for t in expected]
     whole = ScriptedRun(CampusPolicy(FOUR, num_bands=8, clock=clock, budget_passes=3.0)).run()  # type: ignore[arg-type]
     assert [t["chosen"] for t in found] != [t["chosen"] for t in whole], "the few decide otherwise than all"
 

@@ -1,4 +1,4 @@
-"""The learned scorer: objectives against slow twins, planted difficulty, determinism, state."""
+"""The learned scorer: objectives against slow references, planted difficulty, determinism, state."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_reweighting_finds_planted_difficulty_of_examples_it_has_not_seen(
 
 @pytest.mark.parametrize("difficulty", ["gap", "own_answer", "reference"])
 def test_pairwise_asks_for_answers_and_ranks_what_can_be_told_apart(difficulty: Any) -> None:
-    # The model answers with easy letters whatever it is asked, so references with rare letters are easily told apart.
+    # The model answers with easy letters to every prompt, so references with rare letters are easily separated.
     store, truth = planted_store()
     metric = LearnedScorer(
         Pairwise(difficulty, num_answers=100, max_new_tokens=20), HashedNgrams(buckets=128, max_ngram=1)

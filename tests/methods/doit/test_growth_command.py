@@ -112,7 +112,7 @@ def test_tags_lines_and_a_history_that_outlives_the_run(tmp_path: Path) -> None:
     first = make_run(tmp_path, "first", 1)
     first.trainer.fit(first.model, first.datamodule)
     checkpoint = Path(first.trainer.log_dir or "") / "checkpoints" / "last.ckpt"
-    # Growth is in the checkpoint of its own epoch only where validation came before it was written.
+    # Growth is in the checkpoint of the same epoch only where validation came before it was written.
     torch.load(checkpoint, weights_only=True)
     second = make_run(tmp_path, "second", 2)
     second.trainer.fit(second.model, second.datamodule, ckpt_path=str(checkpoint), weights_only=True)

@@ -110,8 +110,8 @@ def test_event_files_hold_every_tag_of_the_study(found: Findings, tmp_path: Path
         assert ("growth/a/n_sat" in run.Tags()["scalars"]) == (fit["saturation_rows"] is not None)
     cell = EventAccumulator(str(tmp_path / "cells" / "curated-large-16-1")).Reload()
     content = cell.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    told = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
-    assert (told["size"].string_value, told["seed"].number_value, told["total"].number_value) == ("large", 1.0, 16.0)
+    found = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert (found["size"].string_value, found["seed"].number_value, found["total"].number_value) == ("large", 1.0, 16.0)
     assert cell.Scalars("growth/test/overall_all")[0].value == pytest.approx(0.5, abs=2e-3)
 
 

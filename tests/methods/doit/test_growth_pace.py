@@ -1,4 +1,4 @@
-"""GrowthPace: slopes by least squares, shares within their bounds, and a state that goes on as it was."""
+"""GrowthPace: slopes by least squares, shares within their bounds, and a state that resumes."""
 
 from __future__ import annotations
 

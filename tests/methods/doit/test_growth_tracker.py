@@ -73,8 +73,8 @@ class TellingPolicy(UniformPolicy):
 
     def step(self, table: DifficultyTable, stage: int, generator: np.random.Generator) -> Plan:
         plan = super().step(table, stage, generator)
-        told = {"slope/sums": 0.5, "slope_se/sums": 0.1, "marginal_gain/sums": 0.01 * stage}
-        return replace(plan, scalars={**plan.scalars, **told})
+        scalars = {"slope/sums": 0.5, "slope_se/sums": 0.1, "marginal_gain/sums": 0.01 * stage}
+        return replace(plan, scalars={**plan.scalars, **scalars})
 
 
 def run(tmp_path: Path, tracker: AbilityGrowthTracker, epochs: int = 2, **options: Any) -> Any:
@@ -175,9 +175,13 @@ def test_event_files_hold_every_tag(tmp_path: Path) -> None:
     start = plugin_data_pb2.HParamsPluginData.FromString(
         events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     )
-    told = dict(start.session_start_info.hparams)
-    assert (told["size"].string_value, told["seed"].number_value, told["arm"].string_value) == ("toy", 3.0, "curated")
-    assert told["total"].number_value == len(np.unique(plan))
+    options = dict(start.session_start_info.hparams)
+    assert (options["size"].string_value, options["seed"].number_value, options["arm"].string_value) == (
+        "toy",
+        3.0,
+        "curated",
+    )
+    assert options["total"].number_value == len(np.unique(plan))
     assert events.Scalars("growth/test/overall_ood")[-1].value == pytest.approx(
         next(r.score for r in tracker.history[::-1] if r.ability == "other" and r.split == "test")
     )

@@ -24,10 +24,10 @@ PLANTED = {"noise": ("resistant",), "echo": ("saturated",), "lookup": ("responsi
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_stored_records_give_the_classes_that_were_reported(study: str) -> None:
     found = {a.ability: a for a in analyse(read_records(RESULTS / study / "records.jsonl"))}
-    told = {fit["ability"]: fit for fit in json.loads((RESULTS / study / "fits.json").read_text())}
-    assert {a: g.growth_class for a, g in found.items()} == {a: fit["growth_class"] for a, fit in told.items()}
+    stored = {fit["ability"]: fit for fit in json.loads((RESULTS / study / "fits.json").read_text())}
+    assert {a: g.growth_class for a, g in found.items()} == {a: fit["growth_class"] for a, fit in stored.items()}
     for ability, growth in found.items():
-        assert growth.slope.value == pytest.approx(told[ability]["slope"]["value"])
+        assert growth.slope.value == pytest.approx(stored[ability]["slope"]["value"])
     recovered = {a for a, classes in PLANTED.items() if found[a].growth_class in classes}
     assert recovered == RECOVERED.get(study, recovered)
     assert min(growth.num_seeds for growth in found.values()) >= 5

@@ -18,7 +18,7 @@ def test_the_planted_matrix_comes_back_with_intervals_around_it() -> None:
             entry = found.matrix[i][j]
             assert entry.value == pytest.approx(PLANTED[a, b], abs=5e-3)
             assert entry.low <= entry.value <= entry.high
-    assert found.matrix[0][1].low > 0  # the gain of b from a is told from none
+    assert found.matrix[0][1].low > 0  # the gain of b from a is detected
     losses = transfer_matrix(study(), "nll", num_resamples=50)
     assert losses.matrix[0][1].value == pytest.approx(0.8 * 0.05)
 

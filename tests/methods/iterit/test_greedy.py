@@ -15,7 +15,7 @@ from tests.selection_toys import END, TOY_A, TOY_B, TOY_B2, corpus, ngram_weight
 
 
 def _scores(complexity: FloatArray, weights: sparse.csr_array, chosen: Sequence[int], decay: float) -> FloatArray:
-    """Every row's score after ``chosen``, all anew; 0 for the chosen."""
+    """Every row's score after ``chosen``, all recomputed; 0 for the chosen."""
     remaining = np.ones(weights.shape[1])
     for row in chosen:
         remaining[weights.indices[weights.indptr[row] : weights.indptr[row + 1]]] *= decay
@@ -29,7 +29,7 @@ def _scores(complexity: FloatArray, weights: sparse.csr_array, chosen: Sequence[
 def _reference_greedy(
     complexity: FloatArray, weights: sparse.csr_array, num: int, decay: float, tie_rank: IntArray | None = None
 ) -> list[int]:
-    """All scores anew before every pick."""
+    """Recompute all scores before every pick."""
     ranks = np.arange(len(complexity)) if tie_rank is None else tie_rank
     chosen: list[int] = []
     while len(chosen) < num:

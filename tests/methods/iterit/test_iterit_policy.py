@@ -82,13 +82,13 @@ def test_refreshed_short_list_looks_at_all_eligible() -> None:
     assert order_of(policy) == [3, 7, 5, 0, 1, 4, 2, 6]
 
 
-# -- slow twin of the loop -------------------------------------------------------------------------------------------
+# -- slow reference of the loop --------------------------------------------------------------------------------------
 
 
 def _reference_stage(
     order: list[int], texts: list[str], score: dict[int, float], size: int, num_scored: int, decay: float
 ) -> tuple[list[int], list[int]]:
-    """One stage from the paper's code as the notes tell it, with lists; returns the chosen and the new order."""
+    """One stage from the paper's code as described in the notes, with lists; returns the chosen and the new order."""
     pool, beyond = order[:num_scored], order[num_scored:]
     eligible = [i for i in pool if score[i] < 1.0]
     hard = [i for i in pool if score[i] >= 1.0]

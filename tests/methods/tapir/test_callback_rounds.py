@@ -210,7 +210,7 @@ def test_the_same_run_again_is_the_same(whole: tuple[Run, Path], tmp_path: Path)
 def test_a_resumed_run_ends_like_the_one_that_was_not_killed(
     whole: tuple[Run, Path], tmp_path: Path, step: int
 ) -> None:
-    """Step 7 is inside round 1, 10 the last of round 1 (its refresh has to be made up for), 13 inside round 2."""
+    """Step 7 is inside round 1, 10 the last of round 1 (its missed refresh runs on resume), 13 inside round 2."""
     run, folder = whole
     resumed = Run(tmp_path, folder / "checkpoints" / f"step={step}.ckpt")
     assert resumed.watch.losses == run.watch.losses[step:]

@@ -16,7 +16,7 @@ ITEMS = [JudgeItem(f"question {i}", "right", f"answer {i % 7}") for i in range(2
 
 
 class Judge(PairJudge):
-    """Scores by the item's number, counts what it is asked, and fails when it is told to."""
+    """Scores by the item's number, counts its calls, and fails on demand."""
 
     def __init__(self, version: str = "j/1", fail_after: int | None = None) -> None:
         self._version, self.fail_after = version, fail_after
@@ -44,12 +44,12 @@ def test_a_killed_judging_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: 
     with pytest.raises(ConnectionError):
         judge_items(first, ITEMS, path)
     path.write_text(path.read_text() + '\n{"key": "cut o')  # killed in the middle of a write
-    told: list[tuple[int, int]] = []
-    found = judge_items(second, ITEMS, path, lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    found = judge_items(second, ITEMS, path, lambda done, total: progress.append((done, total)))
     assert not set(first.asked) & set(second.asked)
     assert set(first.asked) | set(second.asked) == set(ITEMS)
     assert repr(found) == repr(Judge().judge(ITEMS))  # NaN is not equal to NaN
-    assert told == [(4, 12), (8, 12), (12, 12)]
+    assert progress == [(4, 12), (8, 12), (12, 12)]
     third = Judge()
     assert repr(judge_items(third, ITEMS, path)) == repr(found)
     assert third.asked == []

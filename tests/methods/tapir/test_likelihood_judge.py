@@ -67,7 +67,7 @@ def test_scores_are_expected_values_of_the_right_answer_in_both_orders(judge: tu
     assert found.valid
     assert found.usage.calls == 2
     assert found.usage.prompt_tokens == judge[1].num_read, (
-        "nothing is read twice: the second score goes on from the first"
+        "nothing is read twice: the second score continues from the first"
     )
 
 

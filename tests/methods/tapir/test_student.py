@@ -13,7 +13,7 @@ from tests.conftest import ListStore, make_example
 
 
 class Echo:
-    """Answers with the prompt backwards, counts what it was asked, and fails when it is told to."""
+    """Answers with the prompt backwards, counts its calls, and fails on demand."""
 
     def __init__(self, fail_after: int | None = None) -> None:
         self.asked: list[tuple[int, ...]] = []
@@ -47,12 +47,12 @@ def test_a_killed_pass_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyt
         answers(tmp_path).answer(first, PROMPTS)  # type: ignore[arg-type]
     (file,) = tmp_path.rglob("*.jsonl")
     file.write_text(file.read_text() + '\n{"prompt": "cut o')  # killed in the middle of a write
-    second, told = Echo(), []
+    second, progress = Echo(), []
     kept = answers(tmp_path)
-    found = kept.answer(second, PROMPTS, lambda done, total: told.append((done, total)))  # type: ignore[arg-type]
+    found = kept.answer(second, PROMPTS, lambda done, total: progress.append((done, total)))  # type: ignore[arg-type]
     assert not set(first.asked) & set(second.asked)
     assert [a.tolist() for a in found] == [p[::-1][:3].tolist() for p in PROMPTS]
-    assert told[-1][0] == told[-1][1] == len(second.asked)
+    assert progress[-1][0] == progress[-1][1] == len(second.asked)
     third = Echo()
     answers(tmp_path).answer(third, PROMPTS[::-1])  # type: ignore[arg-type]
     assert third.asked == []

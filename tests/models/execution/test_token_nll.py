@@ -155,7 +155,7 @@ def test_lora_model() -> None:
     assert not torch.allclose(token_nll(model, batch, 3).nll, token_nll(tiny_model("llama"), batch, 3).nll)
 
 
-def test_scoring_on_a_processor_makes_few_logits_at_once_behind_a_head_of_another_kind() -> None:
+def test_scoring_on_a_cpu_makes_few_logits_at_once_behind_a_head_of_another_kind() -> None:
     class Head(nn.Linear):
         pass
 
