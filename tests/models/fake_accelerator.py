@@ -1,8 +1,8 @@
 """A fake accelerator for machines without one: it computes on the CPU and behaves like an accelerator.
 
-Its tensors do not mix with the processor's, and whoever looks into them waits: both are what goes wrong first on a
-GPU and what no test on a processor sees. PyTorch lets a process name one such device, so each test of it has a process
-of its own; see ``test_fake_accelerator.py``.
+Its tensors do not mix with CPU tensors, and reading them counts as a wait: both are the first errors on a GPU, and no
+test on a CPU sees them. A process can register one such device, so each test of it runs in a separate process; see
+``test_fake_accelerator.py``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 FAKE = "far"
 _MAY_MIX = {"aten::index.Tensor", "aten::index_put", "aten::_index_put_impl_", "aten::_to_copy", "aten::copy_"}
-"""CUDA takes these with tensors of the processor: copies, and places to read from or write to."""
+"""CUDA takes these with CPU tensors: copies, and places to read from or write to."""
 _WAIT = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"}
 
 
 class FakeDeviceTensor(Tensor):
-    """A tensor that says it is on the fake accelerator, around one of the processor."""
+    """A tensor on the fake accelerator, around a CPU tensor."""
 
     near: Tensor
 
@@ -49,7 +49,7 @@ class FakeDeviceTensor(Tensor):
 
 
 waits: Counter[str] = Counter()
-"""How often somebody looked into far tensors, by operation."""
+"""Number of reads of its tensors, by operation."""
 narrow = False
 """Whether the device holds no float64, as Apple's GPUs do not."""
 
@@ -78,7 +78,7 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     becomes_far = bool(far) if wanted is None else torch.device(wanted).type == FAKE
     masks = name == "aten::index.Tensor" and any(i is not None and i.dtype == torch.bool for i in args[1])
     if far and (name in _WAIT or masks or not becomes_far):
-        waits["to the processor" if wanted is not None else name] += 1
+        waits["to the CPU" if wanted is not None else name] += 1
     if becomes_far and narrow and any(isinstance(t, Tensor) and t.dtype == torch.float64 for t in tree_leaves(found)):
         raise TypeError(f"{name}: the fake accelerator holds no float64")
     same = {id(_near(t)): t for t in far}  # what an operation in place returns

@@ -14,7 +14,7 @@ from lit_curriculum.types import Batch
 
 
 class FakeAccelerator(Accelerator):
-    """One far device."""
+    """One fake accelerator."""
 
     def setup_device(self, device: torch.device) -> None:
         pass
