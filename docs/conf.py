@@ -37,7 +37,7 @@ _FOR_TYPES = ("DeviceMesh", "Path", "PreTrainedModel", "PreTrainedTokenizerBase"
 nitpick_ignore = [("py:class", name) for name in _FOR_TYPES] + [("py:exc", "MisconfigurationException")]
 keep_warnings = True
 
-# An override that says nothing of its own is documented where it was declared.
+# An override without a docstring is documented where it was declared.
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_inherit_docstrings = False
 autodoc_typehints = "signature"

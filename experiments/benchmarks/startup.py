@@ -2,7 +2,7 @@
 
 python -m experiments.benchmarks.startup --out results/startup [--quick]
 
-Every command is a process of its own, and all take turns within a round, so a ratio is of two processes of the same
+Every command is a separate process, and all take turns within a round, so a ratio is of two processes of the same
 minute. The commands that read files do so on a run of two stages on 200 rows with a tiny model, which is made first.
 """
 

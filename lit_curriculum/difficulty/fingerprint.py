@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lit_curriculum.utils.float64 import has_float64
 
-# What a processor's cache holds, and what keeps a GPU busy.
+# What a CPU's cache holds, and what keeps a GPU busy.
 _CHUNK, _DEVICE_CHUNK = 1 << 15, 1 << 24
 # Odd constants below 2**63 in magnitude, from the fractional parts of the golden ratio and of the square root of 2.
 _SPREAD, _MIX = 0x1E3779B97F4A7C15, 0x6A09E667F3BCC909
@@ -25,7 +25,7 @@ def model_fingerprint(module: nn.Module) -> str | None:
     """32 hexadecimal digits that change whenever a parameter or buffer of ``module`` changes in a single bit.
 
     The weights are summed up where they lie, as integers modulo 2**64, so the result depends on no order of
-    summation and one number a tensor crosses to the processor. Names, shapes and dtypes count, and so do the options
+    summation and one number a tensor crosses to the CPU. Names, shapes and dtypes count, and so do the options
     that are no weights: ``extra_repr`` of every submodule, ``config`` of a Hugging Face model, ``scaling`` of LoRA.
     Whether the module is in training mode and where it lies do not count.
 

@@ -42,7 +42,7 @@ def test_the_device_is_as_strict_as_a_real_one(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2"])
-def test_scores_are_those_of_the_processor_and_are_waited_for_once(found: dict[str, Any], name: str) -> None:
+def test_scores_are_those_of_the_cpu_and_are_waited_for_once(found: dict[str, Any], name: str) -> None:
     scores = found["scores"][name]
     assert scores["error"] < 1e-5
     assert scores["batches"] > 5
@@ -52,18 +52,18 @@ def test_scores_are_those_of_the_processor_and_are_waited_for_once(found: dict[s
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2"])
-def test_gradients_are_those_of_the_processor(found: dict[str, Any], name: str) -> None:
+def test_gradients_are_those_of_the_cpu(found: dict[str, Any], name: str) -> None:
     assert found["learning"][name]["gradient"] < 1e-5
 
 
-def test_answers_hidden_states_and_sketches_are_those_of_the_processor(found: dict[str, Any]) -> None:
+def test_answers_hidden_states_and_sketches_are_those_of_the_cpu(found: dict[str, Any]) -> None:
     others = found["others"]
     assert max(others["errors"]) < 1e-5
     assert others["same"]
     assert others["length"] > 0
 
 
-def test_a_run_chooses_and_learns_what_it_does_on_the_processor(found: dict[str, Any]) -> None:
+def test_a_run_chooses_and_learns_the_same_as_on_the_cpu(found: dict[str, Any]) -> None:
     here, there = found["fit"]["runs"]
     assert (here["devices"], there["devices"]) == (["cpu"], ["far:0"])
     assert len(here["examples"]) == 9

@@ -31,7 +31,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
 
     A single score over a mixture of unlike sources can exclude a whole source, for example one with short responses.
     Here the policy selects its usual share of each ability. The abilities are spread evenly over a stage, each in the
-    order of its own copy.
+    order of its copy.
 
     Args:
         policy: Copied for each ability. ``fraction`` and ``count`` are those of one ability.

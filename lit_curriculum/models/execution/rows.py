@@ -1,4 +1,4 @@
-"""Rows without padding on a CPU: each length runs as a batch of its own, after a prefix that all rows share."""
+"""Rows without padding on a CPU: each length runs as a separate batch, after a prefix that all rows share."""
 
 from __future__ import annotations
 

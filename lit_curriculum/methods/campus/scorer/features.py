@@ -46,7 +46,7 @@ def reference(store: ExampleStore, index: int, max_tokens: int | None = None) ->
     """First answer in the data, with no tokens where nothing is scored.
 
     The token that ends the turn and tokens beyond ``max_tokens`` are left out: answers of the model have neither, so
-    a scorer could tell the two apart by them alone.
+    a scorer could separate the two by them alone.
     """
     ids, scored = store.encoded(index, CONDITIONED)
     places = np.flatnonzero(scored)

@@ -1,4 +1,4 @@
-"""Pairwise objective: tell the reference answer from the answer of the model in training."""
+"""Pairwise objective: separate the reference answer from the answer of the model in training."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def bradley_terry_loss(better: Tensor, worse: Tensor) -> Tensor:
 
 
 class Pairwise(ScorerObjective):
-    """Bradley-Terry on reference against the model's answer: pairs that can still be told apart are hard.
+    """Bradley-Terry on reference against the model's answer: pairs that are still distinguishable are hard.
 
     The model answers a number of drawn examples at each update. Their difficulty uses the score of that answer; for
     the others it is predicted by ridge regression on the features of the reference, so no more has to be generated.
 
     The model's most likely answer is used by default. Drawn answers (``temperature`` 1) of a model that has
-    learned little are mostly noise, and how far noise stands out depends on the form of the task more than on what the
-    model knows: the gap then runs against the loss rather than with it (``experiments/learned_scorer``).
+    learned little are mostly noise, and how distinguishable noise is depends on the form of the task more than on what
+    the model knows: the gap then runs against the loss rather than with it (``experiments/learned_scorer``).
 
     Args:
         difficulty: ``gap``: r(x, y) - r(x, y_hat); ``own_answer``: -r(x, y_hat); ``reference``: -r(x, y), which
