@@ -1,4 +1,4 @@
-"""Evaluation items: what is asked, what the right answer is, and how an answer is judged."""
+"""Evaluation items and options: what is asked, the right answer, and how answers are judged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import comb
 from typing import Any, Literal, get_args
 
 from lit_curriculum.evaluation.likelihood import LogitStep, Norm
-from lit_curriculum.types import Message
+from lit_curriculum.types import Example, Message
 from lit_curriculum.utils.options import check_choice, check_range
 
 ItemKind = Literal["exact", "ranked", "choice", "nll", "instructions", "code", "open"]
@@ -147,3 +147,41 @@ class ItemResult:
     """Why, where the score alone does not say."""
     extra: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Further measures as numerator and denominator; a task's value is the ratio of the sums."""
+
+
+def example_item(example: Example, task: str, parser: str = "whole") -> EvalItem:
+    """An item that asks for an example's last response.
+
+    Where ``meta`` holds ``choices``, the gold candidate is ranked against the others: the one at ``gold_index`` in
+    ``meta``, else the one that equals the response. Otherwise the answer is generated, and read by the parser that
+    ``meta`` names as ``parser``, else by ``parser``. The chance level is ``chance`` in ``meta``; 1 over the
+    number of candidates, or 0, where it is not given.
+
+    Args:
+        example: Ends with an assistant's turn.
+        task: What its score is grouped under.
+        parser: Id of the parser where the example names none.
+
+    Raises:
+        ValueError: the example does not end with a response, or the response is none of the choices.
+    """
+    where = example.source or example.id
+    if example.messages[-1].role != "assistant":
+        raise ValueError(f"{where}: an example that is evaluated must end with the right answer; add that turn.")
+    context, gold = example.messages[:-1], example.messages[-1].content
+    choices = tuple(str(c) for c in example.meta.get("choices") or ())
+    if choices:
+        place = example.meta.get("gold_index")
+        if place is None:
+            if gold not in choices:
+                raise ValueError(f"{where}: the response is none of the choices; add it, or give gold_index.")
+            place = choices.index(gold)
+        chance = float(example.meta.get("chance", 1 / len(choices)))
+        return EvalItem(
+            id=example.id, task=task, kind="ranked", messages=context, choices=choices, gold_index=int(place),
+            gold=choices[int(place)], chance=chance, source=where,
+        )  # fmt: skip
+    return EvalItem(
+        id=example.id, task=task, kind="exact", messages=context, gold=gold, source=where,
+        parser=str(example.meta.get("parser", parser)), chance=float(example.meta.get("chance", 0.0)),
+    )  # fmt: skip

@@ -1,12 +1,12 @@
-"""Records of an evaluation file, each with its line number."""
+"""Records of an evaluation file, each with its place."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from lit_curriculum.data.json_files import read_json, read_lines
 
 
 def list_files(path: Path) -> list[Path]:
@@ -17,35 +17,23 @@ def list_files(path: Path) -> list[Path]:
 
 
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """``(file:line, record)`` of a JSONL file, gzip-compressed or not, or of a JSON file with a list of records.
+    """``(file:line, record)`` of a JSONL file, gzip-compressed or not, or of a JSON file with a list or lines of records.
 
     Raises:
-        ValueError: the file is missing or empty, or a line is no JSON object.
+        ValueError: the file is missing or empty, or a record is no JSON object.
     """
     if not path.is_file():
         raise ValueError(f"evaluation data: there is no file {path}.")
+    read = read_json if path.name.removesuffix(".gz").endswith(".json") else read_lines
     found = False
-    with _open(path) as file:
-        if path.name.removesuffix(".gz").endswith(".json"):
-            text = file.read()
-            lines = _records_of_json(path, text)
-        else:
-            lines = ((n, line) for n, line in enumerate(file, 1) if line.strip())
-        for number, line in lines:
-            where = f"{path.name}:{number}"
-            record = _object(line, where) if isinstance(line, str) else line
-            if not isinstance(record, dict):
-                raise ValueError(f"{where}: a record must be a JSON object, got {type(record).__name__}.")
-            found = True
-            yield where, record
+    for record in read(path):
+        where = f"{path.name}{record.source.removeprefix(str(path))}"
+        if record.fields is None:
+            raise ValueError(f"{where}: the record {record.reason}.")
+        found = True
+        yield where, record.fields
     if not found:
         raise ValueError(f"evaluation data: {path} holds no record.")
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
 
 
 def need(record: dict[str, Any], name: str, where: str) -> Any:
@@ -62,18 +50,3 @@ def need(record: dict[str, Any], name: str, where: str) -> Any:
 def others(record: dict[str, Any], *used: str) -> dict[str, Any]:
     """The record's fields beside those that were used."""
     return {name: value for name, value in record.items() if name not in used}
-
-
-def _records_of_json(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    """A list of records, or (as DoIT names its files) lines of them under a name that ends in .json."""
-    if text.lstrip().startswith("["):
-        yield from enumerate(json.loads(text), 1)
-    else:
-        yield from ((n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip())
-
-
-def _object(line: str, where: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not valid JSON ({error.msg} at column {error.colno}).") from error

@@ -66,7 +66,7 @@ class AbilityGrowthTracker(AbilityMeter, CurriculumObserver):
         max_items: Items of each ability at most, chosen by content hash; all by default.
         answers: What counts as right: ``teacher_forced``, each token of the right answer is the likeliest given the
             right ones before it; ``generated``, a greedy answer is read by a parser, and items with ``choices`` are
-            ranked by perplexity (see :func:`~lit_curriculum.evaluation.tasks.from_examples.example_item`).
+            ranked by perplexity (see :func:`~lit_curriculum.evaluation.items.example_item`).
         parsers: Ability -> parser of its generated answers; ``whole`` where it is not named.
         max_new_tokens: Tokens of a generated answer at most; by default twice those of the longest right answer.
 

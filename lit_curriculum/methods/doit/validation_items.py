@@ -14,10 +14,9 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.evaluation.evaluator import Evaluator
-from lit_curriculum.evaluation.items import EvalItem, EvalOptions
+from lit_curriculum.evaluation.items import EvalItem, EvalOptions, example_item
 from lit_curriculum.evaluation.parsers import PARSERS
 from lit_curriculum.evaluation.summary import shard
-from lit_curriculum.evaluation.tasks.from_examples import example_item
 from lit_curriculum.loop.scoring import scoring_bar
 from lit_curriculum.types import CONDITIONED, BoolArray, ExampleStore, IntArray, ability_names
 from lit_curriculum.utils.distributed import all_gather_columns
