@@ -44,7 +44,7 @@ def counts(module: str) -> bool:
 
 
 def reached(starts: set[str]) -> set[str]:
-    """``starts`` and everything that they import, directly or not; imports of vocabulary and engine are not followed."""
+    """``starts`` and all that they import, directly or not, past no file of vocabulary or engine."""
     imports, found, todo = graph(), set(), [module for module in starts if counts(module)]
     while todo:
         module = todo.pop()

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import mannwhitneyu, spearmanr
 
+from experiments import figures as panels
 from experiments.common import write_results
 from experiments.demo.tapir import RoundTrace, true_level
 from lit_curriculum import CurriculumCallback, CurriculumObserver, ScheduleTrace, StageReport, TapirPolicy
@@ -153,14 +154,14 @@ def main() -> None:
                       f"above clean ones with probability {auc:.2f}", highlight=False)  # fmt: skip
     figure, axes = figures.plt.subplots(1, 3, figsize=(17, 4.5))
     take = {k: {a: r[k] for a, r in after.items()} for k in ("accuracy", "chance")}
-    figures.ability_bars(axes[0], {a: r["accuracy"] for a, r in before.items()}, take["accuracy"], take["chance"])
-    figures.score_by_level(
+    panels.ability_bars(axes[0], {a: r["accuracy"] for a, r in before.items()}, take["accuracy"], take["chance"])
+    panels.score_by_level(
         axes[1],
         truth.levels[~truth.noise],
         truth.scores["nll"][~truth.noise],
         "response loss under the trained model, nats",
     )
-    figures.selected_levels(axes[2], levels.by_stage)
+    panels.selected_levels(axes[2], levels.by_stage)
     figures.save(figure, given.out / "demo.png")
     rows = [
         {"name": f"accuracy/{when}/{a}", "value": r["accuracy"], "unit": "share"}

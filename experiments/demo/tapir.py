@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from rich.table import Table
 
+from experiments import figures as panels
 from experiments.common import Row
 from lit_curriculum import CurriculumObserver, StageReport, TapirPolicy
 from lit_curriculum.methods.tapir.teacher.procedural import level_of
@@ -120,10 +121,10 @@ class RoundTrace(Callback, CurriculumObserver):
         (folder / "rounds.json").write_text(json.dumps(self.stages, indent=1) + "\n")
         figure, axes = figures.plt.subplots(1, 3, figsize=(17, 4.5))
         numbers = [s["round"] for s in self.rounds]
-        figures.lines_by_round(axes[0], numbers, {n: [s[n] for s in self.rounds] for n in LEVELS}, "true level")
+        panels.lines_by_round(axes[0], numbers, {n: [s[n] for s in self.rounds] for n in LEVELS}, "true level")
         shares = {"hard share": [s["hard_share"] for s in self.rounds], "alpha": [s["alpha"] for s in self.rounds]}
-        figures.lines_by_round(axes[1], numbers, shares, "share of the loss on hard rows")
+        panels.lines_by_round(axes[1], numbers, shares, "share of the loss on hard rows")
         after = self.after(history)
         by_task = {task: [result[task] for result in after.values()] for task in next(iter(after.values()))}
-        figures.lines_by_round(axes[2], [0, *numbers], by_task, "accuracy on validation items (0: S_0)")
+        panels.lines_by_round(axes[2], [0, *numbers], by_task, "accuracy on validation items (0: S_0)")
         figures.save(figure, folder / "tapir_rounds.png")

@@ -15,6 +15,7 @@ import numpy as np
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
+from experiments import figures as panels
 from experiments.common import Row, write_results
 from lit_curriculum import CurriculumObserver, StageReport
 from lit_curriculum.commands.run import CurriculumCLI
@@ -106,7 +107,7 @@ def main() -> None:
     config = {"rows": rows, "fraction": given.fraction, "stages": stages, "seed": given.seed, "model": given.model}
     write_results(given.out, found, config, [given.data])
     figure, axes = figures.plt.subplots(1, 2, figsize=(11, 4))
-    figures.score_by_level(axes[0], *_flatten(trace.scores), "IFD of what was scored")
+    panels.score_by_level(axes[0], *_flatten(trace.scores), "IFD of what was scored")
     axes[0].set_xlabel("stage")
     axes[0].axhline(1.0, color=figures.GREY, linewidth=1)
     overlap = [

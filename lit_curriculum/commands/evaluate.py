@@ -16,8 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lit_curriculum.data.encode import choose_max_length
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.difficulty.fingerprint import model_fingerprint
-from lit_curriculum.evaluation.evaluator import Evaluator, Judge
-from lit_curriculum.evaluation.generation_cache import GenerationCache
+from lit_curriculum.evaluation.evaluator import Evaluator, GenerationCache, Judge
 from lit_curriculum.evaluation.items import EvalItem, EvalOptions, MathRule
 from lit_curriculum.evaluation.likelihood import LogitStep, Norm
 from lit_curriculum.evaluation.summary import TaskScore, item_line, result_of, shard, summarise

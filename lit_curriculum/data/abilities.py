@@ -19,8 +19,20 @@ from zlib import crc32
 
 import numpy as np
 
-from lit_curriculum.data.ability_facts import Echo, Lookup, Noise, Style
-from lit_curriculum.data.ability_tasks import MAX_LEVEL, Ability, Add, Brackets, Copy, Parity, Reverse, Sort
+from lit_curriculum.data.ability_tasks import (
+    MAX_LEVEL,
+    Ability,
+    Add,
+    Brackets,
+    Copy,
+    Echo,
+    Lookup,
+    Noise,
+    Parity,
+    Reverse,
+    Sort,
+    Style,
+)
 from lit_curriculum.data.formats import content_hash
 from lit_curriculum.types import Example, Message, make_generator
 from lit_curriculum.utils.options import check_range

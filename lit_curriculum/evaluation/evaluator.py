@@ -1,9 +1,11 @@
-"""Judges a model on items of any kind: likelihoods in one stream, answers in one batched generation."""
+"""Judges a model on items of any kind: likelihoods in one stream, answers in one batched, cached generation."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from math import exp
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_curriculum.data.template import ChatTemplate
 from lit_curriculum.difficulty.runner import TokenIds, answers_in_parts
-from lit_curriculum.evaluation.generation_cache import GenerationCache
 from lit_curriculum.evaluation.instructions import check_instructions
 from lit_curriculum.evaluation.items import EvalItem, EvalOptions, ItemResult
 from lit_curriculum.evaluation.likelihood import (
@@ -32,38 +33,8 @@ from lit_curriculum.evaluation.math_answer import verified_equivalent
 from lit_curriculum.evaluation.parsers import PARSERS, is_right, reads_letters
 from lit_curriculum.evaluation.sandbox import SandboxLimits, pass_at_k, program_of, run_program
 from lit_curriculum.types import EncodedView, GenerativeModel
+from lit_curriculum.utils.jsonl_log import JsonlLog
 from lit_curriculum.utils.progress import Show, no_display
-
-
-def check_items(items: Sequence[EvalItem], run_code: bool = False, has_judge: bool = False) -> None:
-    """Refuse what could only fail after the model has answered.
-
-    Args:
-        items: What is to be judged.
-        run_code: Whether generated programs may be run.
-        has_judge: Whether somebody judges open answers.
-
-    Raises:
-        ValueError: an item needs code to be run, a judge, or a package or word data that are not installed, or names
-            an unknown parser or instruction.
-    """
-    for item in items:
-        where = f"{item.source or item.task}: item {item.id}"
-        if item.kind == "code" and not run_code:
-            raise ValueError(f"{where} is judged by running the generated program; set run_code to allow that.")
-        if item.kind == "open" and not has_judge:
-            raise ValueError(f"{where} has no right answer; give the evaluator a judge.")
-        if item.kind == "exact" and item.parser not in PARSERS:
-            raise ValueError(f"{where} names the parser {item.parser!r}; known are {', '.join(PARSERS)}.")
-        if item.kind == "instructions":
-            try:
-                # Some checks load data only when they are made.
-                check_instructions(
-                    item.messages[-1].content, "An answer. Another.", item.meta["instruction_id_list"],
-                    item.meta["kwargs"],
-                )  # fmt: skip
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from error
 
 
 Judge = Callable[[Sequence[tuple[str, str, str]]], Sequence[float]]
@@ -102,7 +73,7 @@ class Evaluator:
 
         Raises:
             ValueError: an item does not fit into the model's context, or
-                :func:`~lit_curriculum.evaluation.evaluator.check_items` refuses it.
+                :func:`check_items` refuses it.
         """
         check_items(items, self.options.run_code, self.judge is not None)
         scored = [k for k, item in enumerate(items) if item.kind in ("ranked", "choice", "nll")]
@@ -264,6 +235,37 @@ class Evaluator:
         return out
 
 
+def check_items(items: Sequence[EvalItem], run_code: bool = False, has_judge: bool = False) -> None:
+    """Refuse what could only fail after the model has answered.
+
+    Args:
+        items: What is to be judged.
+        run_code: Whether generated programs may be run.
+        has_judge: Whether somebody judges open answers.
+
+    Raises:
+        ValueError: an item needs code to be run, a judge, or a package or word data that are not installed, or names
+            an unknown parser or instruction.
+    """
+    for item in items:
+        where = f"{item.source or item.task}: item {item.id}"
+        if item.kind == "code" and not run_code:
+            raise ValueError(f"{where} is judged by running the generated program; set run_code to allow that.")
+        if item.kind == "open" and not has_judge:
+            raise ValueError(f"{where} has no right answer; give the evaluator a judge.")
+        if item.kind == "exact" and item.parser not in PARSERS:
+            raise ValueError(f"{where} names the parser {item.parser!r}; known are {', '.join(PARSERS)}.")
+        if item.kind == "instructions":
+            try:
+                # Some checks load data only when they are made.
+                check_instructions(
+                    item.messages[-1].content, "An answer. Another.", item.meta["instruction_id_list"],
+                    item.meta["kwargs"],
+                )  # fmt: skip
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+
+
 def _follow(item: EvalItem, text: str) -> tuple[float, dict[str, tuple[float, float]]]:
     """Whether all instructions are followed, strictly; and the three other measures of IFEval."""
     ids = item.meta["instruction_id_list"]
@@ -273,3 +275,36 @@ def _follow(item: EvalItem, text: str) -> tuple[float, dict[str, tuple[float, fl
         "instruction_strict": (float(sum(found.strict)), float(len(ids))),
         "instruction_loose": (float(sum(found.loose)), float(len(ids))),
     }
+
+
+class GenerationCache:
+    """Answers by model, prompt and options of generation, in a :class:`~lit_curriculum.utils.jsonl_log.JsonlLog`.
+
+    Args:
+        path: The file; it and its folder are made where they do not exist.
+        model: Fingerprint of the weights.
+    """
+
+    def __init__(self, path: Path, model: str) -> None:
+        self.model = model
+        self._log: JsonlLog[str, list[int]] = JsonlLog(path, lambda row: (row["key"], row["tokens"]), "answer")
+
+    def answer(
+        self, prompts: Sequence[TokenIds], options: str, ask: Callable[[list[TokenIds]], list[TokenIds]]
+    ) -> list[TokenIds]:
+        """An answer to each prompt; only what is not in the file is asked, and it is there when this returns.
+
+        Args:
+            prompts: Token ids; an answer may not depend on what else is asked.
+            options: All that the answers depend on besides model and prompt.
+            ask: Makes an answer for each prompt.
+        """
+        keys, known = [self._key(prompt, options) for prompt in prompts], self._log.entries
+        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
+        found = ask(list(missing.values())) if missing else []
+        self._log.append([{"key": k, "tokens": t.tolist()} for k, t in zip(missing, found, strict=True)])
+        return [np.array(known[key], dtype=np.int32) for key in keys]
+
+    def _key(self, prompt: TokenIds, options: str) -> str:
+        said = f"{self.model} {options} ".encode() + np.ascontiguousarray(prompt, dtype=np.int32).tobytes()
+        return hashlib.blake2b(said, digest_size=16).hexdigest()

@@ -12,7 +12,7 @@ import pytest
 from lit_curriculum import CausalLMModule
 from lit_curriculum.cli import main
 from lit_curriculum.difficulty.runner import TokenIds
-from lit_curriculum.evaluation.generation_cache import GenerationCache
+from lit_curriculum.evaluation.evaluator import GenerationCache
 from tests.methods.baselines.tiny_scorer import save_scorer
 
 PROMPTS = [np.array(ids, np.int32) for ids in ([1, 2], [3], [4, 5, 6])]

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from experiments import figures as panels
 from lit_curriculum.report import figures
 
 
@@ -27,7 +28,7 @@ def test_nothing_judged_draws_nothing() -> None:
 
 def test_each_quantity_is_a_line_over_the_rounds() -> None:
     figure, axes = figures.plt.subplots()
-    figures.lines_by_round(axes, [1, 2, 3], {"hard": [0.3, 0.5, 0.7], "alpha": [0.3, 0.5, 0.7]}, "share")
+    panels.lines_by_round(axes, [1, 2, 3], {"hard": [0.3, 0.5, 0.7], "alpha": [0.3, 0.5, 0.7]}, "share")
     assert [line.get_ydata().tolist() for line in axes.lines] == [pytest.approx([0.3, 0.5, 0.7])] * 2  # type: ignore[union-attr]
     assert axes.get_ylabel() == "share"
     figures.plt.close(figure)

@@ -17,7 +17,7 @@ def list_files(path: Path) -> list[Path]:
 
 
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """``(file:line, record)`` of a JSONL file, gzip-compressed or not, or of a JSON file with a list or lines of records.
+    """Yield ``(file:line, record)`` of a JSONL file, or of a JSON file with a list or lines of records; gzipped or not.
 
     Raises:
         ValueError: the file is missing or empty, or a record is no JSON object.

@@ -10,7 +10,7 @@ import numpy as np
 
 from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.baselines.training_loss import LossSource, TrainingLossPolicy
+from lit_curriculum.methods.baselines.single_metric import LossSource, TrainingLossPolicy
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
 from lit_curriculum.utils.options import check_range
 

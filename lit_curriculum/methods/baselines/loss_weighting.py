@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import lambertw, softmax
 
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.baselines.training_loss import LossSource, TrainingLossPolicy
+from lit_curriculum.methods.baselines.single_metric import LossSource, TrainingLossPolicy
 from lit_curriculum.types import FloatArray, Plan
 from lit_curriculum.utils.options import check_range
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from typing_extensions import override
 
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
-from lit_curriculum.report import figures
+from lit_curriculum.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE
 
 _CLOCK, _PERPLEXITY = "clock/", "perplexity/"
 _EVERY_STAGES = 10
@@ -53,7 +56,7 @@ class ScheduleTrace(Callback, CurriculumObserver):
     def draw(self) -> Figure:
         """The figure so far."""
         figure = Figure(figsize=(9, 4.5))
-        figures.schedule_trace(figure.subplots(), self.perplexities, self.chosen)
+        schedule_trace(figure.subplots(), self.perplexities, self.chosen)
         return figure
 
     @override
@@ -69,3 +72,30 @@ class ScheduleTrace(Callback, CurriculumObserver):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 logger.experiment.add_figure("curriculum/schedule_trace", self.draw(), len(self.chosen) - 1)
+
+
+def schedule_trace(axes: Axes, perplexities: Mapping[str, Sequence[float]], chosen: Sequence[str]) -> None:
+    """Perplexity of every schedule's band at each stage, and the schedule that was chosen.
+
+    Args:
+        axes: Drawn into.
+        perplexities: Schedule -> [S] perplexity of its band before each stage; NaN where it had none or none was
+            measured.
+        chosen: [S] the schedule whose band the stage trained on.
+    """
+    stages = np.arange(len(chosen))
+    for (name, values), colour in zip(
+        perplexities.items(), (BLUE, ORANGE, GREEN, BLACK, GREY) * len(perplexities), strict=False
+    ):
+        line = np.asarray(values, dtype=float)
+        taught = np.array([c == name for c in chosen])
+        axes.plot(stages, line, color=colour, linewidth=1, label=f"{name}: {int(taught.sum())}")
+        if np.isfinite(line).any():
+            axes.plot(stages[taught], line[taught], "o", color=colour, markersize=6)
+        else:
+            axes.plot(stages[taught], np.ones(int(taught.sum())), "o", color=colour, markersize=6)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("stage")
+    axes.set_ylabel("perplexity of the schedule's band; dot: taught")
+    axes.legend(loc="upper right", frameon=False, title="stages taught")

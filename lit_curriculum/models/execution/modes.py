@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from lit_curriculum.models.execution.compiled import check_compiled
-from lit_curriculum.models.execution.packing import check_packing
 from lit_curriculum.models.execution.rows import rows_are_exact
 from lit_curriculum.models.execution.token_nll import (
     Layout,
     causal_lm,
     check_headless,
+    check_packing,
     full_logits_nll,
     token_nll,
 )

@@ -20,8 +20,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from lit_curriculum import AbilityGrowthTracker, AtomicCheckpointIO, CurriculumCallback, UniformPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.evaluation.items import example_item
-from lit_curriculum.methods.doit.seen_rows import SeenRows
-from lit_curriculum.methods.doit.tracker import mixture_rows, policy_scalars
+from lit_curriculum.methods.doit.tracker import SeenRows, mixture_rows, policy_scalars
 from lit_curriculum.methods.doit.validation_items import sample_items, split_items
 from lit_curriculum.types import Example, Message, Plan
 from tests.callbacks.scoring_toys import ScoringModule, ValidatedData

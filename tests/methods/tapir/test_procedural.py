@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lit_curriculum.data.abilities import ABILITIES, ability, generate, is_held_out
-from lit_curriculum.data.ability_facts import fact_level
-from lit_curriculum.data.ability_tasks import MAX_LEVEL
+from lit_curriculum.data.ability_tasks import MAX_LEVEL, fact_level
 from lit_curriculum.methods.tapir.roles import JudgeItem, TaskItem
 from lit_curriculum.methods.tapir.teacher.procedural import (
     ProceduralClassifier,

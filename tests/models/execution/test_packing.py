@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from lit_curriculum import CausalLMModule
-from lit_curriculum.models.execution.packing import check_packing
-from lit_curriculum.models.execution.token_nll import full_logits_nll, token_nll
+from lit_curriculum.models.execution.token_nll import check_packing, full_logits_nll, token_nll
 from tests.models.tiny_lms import CONFIGS, SMALL, make_batch, row_of, tiny_model
 
 BATCH = make_batch([30, 14, 22, 3], [5, 2, 9, 1])

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from lit_curriculum.data.abilities import ABILITIES, ability, is_held_out
-from lit_curriculum.data.ability_facts import NOISE_LABELS, fact_level
-from lit_curriculum.data.ability_tasks import MAX_LEVEL, Ability, last_word
+from lit_curriculum.data.ability_tasks import MAX_LEVEL, NOISE_LABELS, Ability, fact_level, last_word
 from lit_curriculum.methods.tapir.roles import (
     Answer,
     Expander,
