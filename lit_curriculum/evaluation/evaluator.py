@@ -36,7 +36,6 @@ from lit_curriculum.types import EncodedView, GenerativeModel
 from lit_curriculum.utils.jsonl_log import JsonlLog
 from lit_curriculum.utils.progress import Show, no_display
 
-
 Judge = Callable[[Sequence[tuple[str, str, str]]], Sequence[float]]
 """From (question, reference, answer) to the answer's score in [0, 1]: 1 where it wins, 0.5 for a tie."""
 _GENERATED = ("exact", "instructions", "code", "open")
