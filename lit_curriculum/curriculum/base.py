@@ -14,7 +14,8 @@ from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 from lit_curriculum.utils.options import Configured, check_exactly_one, check_range
 
-_OWNER = "curriculum.policy"
+OWNER = "curriculum.policy"
+"""Path of the policy in a configuration, for messages."""
 PREFERRED = "others were preferred"
 NOT_DRAWN = "not drawn"
 
@@ -27,7 +28,7 @@ class CurriculumPolicy(Configured, ABC):
     generator that it is handed depends on seed and stage alone.
     """
 
-    option_path: ClassVar[str] = _OWNER
+    option_path: ClassVar[str] = OWNER
 
     @property
     def required_metrics(self) -> tuple[str, ...]:
@@ -105,11 +106,11 @@ def resolve_count(num_examples: int, *, fraction: float | None, count: int | Non
         # The small constant keeps 0.05 * 100 at 5 where the product falls a rounding error below it.
         size = int(fraction * num_examples + 1e-9)
         if size < 1:
-            raise ValueError(f"{_OWNER}.fraction={fraction} of {num_examples} examples is less than one example.")
+            raise ValueError(f"{OWNER}.fraction={fraction} of {num_examples} examples is less than one example.")
         return size
     assert count is not None
     if count > num_examples:
-        raise ValueError(f"{_OWNER}.count must be between 1 and the {num_examples} examples of the data, got {count}.")
+        raise ValueError(f"{OWNER}.count must be between 1 and the {num_examples} examples of the data, got {count}.")
     return count
 
 
@@ -119,9 +120,9 @@ def check_size(*, fraction: float | None, count: int | None) -> None:
     Raises:
         ValueError: both or none is given, or the value is out of range.
     """
-    check_exactly_one(_OWNER, fraction=fraction, count=count)
-    check_range(_OWNER, "(0, 1]", fraction=fraction)
-    check_range(_OWNER, "[1, inf)", count=count)
+    check_exactly_one(OWNER, fraction=fraction, count=count)
+    check_range(OWNER, "(0, 1]", fraction=fraction)
+    check_range(OWNER, "[1, inf)", count=count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

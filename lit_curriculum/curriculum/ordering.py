@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_curriculum.curriculum.base import resolve_count
+from lit_curriculum.curriculum.base import OWNER, resolve_count
 from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray
 from lit_curriculum.utils.options import check_exactly_one, check_range
-
-_OWNER = "curriculum.policy"
 
 
 def content_ranks(content_hashes: NDArray[np.bytes_]) -> IntArray:
@@ -40,9 +38,9 @@ class StageSize:
     """
 
     def __init__(self, fraction: float | None, count: int | None, tokens: int | None) -> None:
-        check_exactly_one(_OWNER, fraction=fraction, count=count, tokens=tokens)
-        check_range(_OWNER, "(0, 1]", fraction=fraction)
-        check_range(_OWNER, "[1, inf)", count=count, tokens=tokens)
+        check_exactly_one(OWNER, fraction=fraction, count=count, tokens=tokens)
+        check_range(OWNER, "(0, 1]", fraction=fraction)
+        check_range(OWNER, "[1, inf)", count=count, tokens=tokens)
         self.fraction, self.count, self.tokens = fraction, count, tokens
         self._lengths: IntArray = np.empty(0, dtype=np.int64)
 
@@ -52,7 +50,7 @@ class StageSize:
         if self.tokens is not None and self.tokens < self._lengths.max():
             longest = examples[int(self._lengths.argmax())]
             raise ValueError(
-                f"{_OWNER}.tokens={self.tokens} is less than the {self._lengths.max()} tokens of example {longest.id} "
+                f"{OWNER}.tokens={self.tokens} is less than the {self._lengths.max()} tokens of example {longest.id} "
                 f"({longest.source}), so a stage might be empty; raise it, or lower data.max_length."
             )
         self.planned(len(examples))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.curriculum.ordering import content_ranks, highest_first
 from lit_curriculum.curriculum.pacing import cut_bands
 from lit_curriculum.difficulty.table import DifficultyTable
@@ -16,8 +16,6 @@ from lit_curriculum.types import ExampleStore, IntArray, Plan
 from lit_curriculum.utils.options import check_range
 
 Mode = Literal["one_pass", "baby_steps"]
-
-_OWNER = "curriculum.policy"
 
 
 class BabyStepsPolicy(CurriculumPolicy):
@@ -64,7 +62,7 @@ class BabyStepsPolicy(CurriculumPolicy):
         needed = (self.num_bands or 1) * self.stages_per_band
         if needed > num_stages:
             raise ValueError(
-                f"trainer.max_epochs={num_stages} is less than {_OWNER}.num_bands={self.num_bands} of "
+                f"trainer.max_epochs={num_stages} is less than {OWNER}.num_bands={self.num_bands} of "
                 f"{self.stages_per_band} stage(s) each, so the hardest bands would never be trained on; raise the one "
                 "or lower the other."
             )
@@ -92,7 +90,7 @@ class BabyStepsPolicy(CurriculumPolicy):
         if before[-1] < budget:
             raise ValueError(
                 f"trainer.max_epochs={num_stages} stages hold {before[-1]} examples, fewer than the {budget} of "
-                f"{_OWNER}.budget_passes={self.budget_passes}; raise trainer.max_epochs."
+                f"{OWNER}.budget_passes={self.budget_passes}; raise trainer.max_epochs."
             )
         return [min(size, budget - done) for size, done in zip(sizes, before, strict=False) if done < budget]
 

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.curriculum.ordering import StageSize, content_ranks, highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
 from lit_curriculum.methods.baselines.top import below_limit, check_scored
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
 from lit_curriculum.utils.options import check_range
-
-_OWNER = "curriculum.policy"
 
 
 class CoveragePolicy(CurriculumPolicy):
@@ -53,7 +51,7 @@ class CoveragePolicy(CurriculumPolicy):
         self.size = StageSize(fraction, count, tokens)
         check_range(self, "(0, 1]", shortlist=shortlist)
         if shortlist is not None and not priority:
-            raise ValueError(f"{_OWNER}.shortlist={shortlist} needs a score; name one in {_OWNER}.priority.")
+            raise ValueError(f"{OWNER}.shortlist={shortlist} needs a score; name one in {OWNER}.priority.")
         self.diversity, self.priority = diversity, list(priority or [])
         self.fraction, self.count, self.tokens = fraction, count, tokens
         self.shortlist, self.below = shortlist, below
@@ -99,7 +97,7 @@ class CoveragePolicy(CurriculumPolicy):
             if len(self.priority) > 1 and negative.any():
                 worst = self._examples[int(np.flatnonzero(negative)[0])]
                 raise ValueError(
-                    f"{_OWNER}.priority multiplies {' and '.join(self.priority)}, but one of these is negative for "
+                    f"{OWNER}.priority multiplies {' and '.join(self.priority)}, but one of these is negative for "
                     f"example {worst.id} ({worst.source}); name metrics that never are."
                 )
             priority = scores.prod(axis=0)
@@ -107,7 +105,7 @@ class CoveragePolicy(CurriculumPolicy):
         if not len(eligible):
             raise ValueError(
                 f"no example is left to choose from at stage {stage}: all {n} priorities by {self.priority} are "
-                f"missing or not below {_OWNER}.below={self.below}; raise it."
+                f"missing or not below {OWNER}.below={self.below}; raise it."
             )
         if self.shortlist is not None and priority is not None:
             kept = highest_first(priority[eligible], self._tie_rank[eligible])

@@ -6,12 +6,11 @@ from typing import Literal
 
 import numpy as np
 
+from lit_curriculum.curriculum.base import OWNER
 from lit_curriculum.methods.baselines.ordered import Direction, OrderedPolicy, Rescore
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 
 Grouping = Literal["interleaved", "blocked"]
-
-_OWNER = "curriculum.policy"
 
 
 class InterleavedPolicy(OrderedPolicy):
@@ -52,7 +51,7 @@ class InterleavedPolicy(OrderedPolicy):
         if None in names:
             index = names.index(None)
             raise ValueError(
-                f"{_OWNER}: InterleavedPolicy groups by ability, but example {examples[index].id!r} "
+                f"{OWNER}: InterleavedPolicy groups by ability, but example {examples[index].id!r} "
                 f"({examples[index].source}) has none; give every record a field ability."
             )
         self._group = np.unique(np.array(names, dtype=str), return_inverse=True)[1]

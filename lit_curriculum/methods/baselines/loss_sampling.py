@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lit_curriculum.curriculum.base import OWNER
 from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.single_metric import LossSource, TrainingLossPolicy
@@ -15,8 +16,6 @@ from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
 from lit_curriculum.utils.options import check_range
 
 Rule = Literal["below_mean", "percentile"]
-
-_OWNER = "curriculum.policy"
 
 
 class LossSamplingPolicy(TrainingLossPolicy):
@@ -81,7 +80,7 @@ class LossSamplingPolicy(TrainingLossPolicy):
         needed = math.ceil(self._budget(len(examples)) / least)
         if num_stages < needed:
             raise ValueError(
-                f"trainer.max_epochs={num_stages}, but a stage of {_OWNER} may be as small as {least} of "
+                f"trainer.max_epochs={num_stages}, but a stage of {OWNER} may be as small as {least} of "
                 f"{len(examples)} examples and budget_passes={self.budget_passes} then takes {needed} stages; set "
                 f"trainer.max_epochs to {needed} (the run ends when the budget is spent)."
             )

@@ -8,14 +8,13 @@ from typing import Literal
 import numpy as np
 from scipy.special import lambertw, softmax
 
+from lit_curriculum.curriculum.base import OWNER
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.single_metric import LossSource, TrainingLossPolicy
 from lit_curriculum.types import FloatArray, Plan
 from lit_curriculum.utils.options import check_range
 
 Rule = Literal["super_loss", "linupper", "uniform", "quadratic", "extremes"]
-
-_OWNER = "curriculum.policy"
 
 
 class LossWeightingPolicy(TrainingLossPolicy):
@@ -62,7 +61,7 @@ class LossWeightingPolicy(TrainingLossPolicy):
         super().__init__(metric, losses)
         check_range(self, "(0, inf)", strength=strength)
         if threshold is not None and rule != "super_loss":
-            raise ValueError(f"{_OWNER}.threshold is of rule=super_loss; {rule} has none.")
+            raise ValueError(f"{OWNER}.threshold is of rule=super_loss; {rule} has none.")
         self.rule: Rule = rule
         self.strength, self.threshold = strength, threshold
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lit_curriculum.curriculum.base import OWNER
 from lit_curriculum.curriculum.quotas import split_probes
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.source_mixture import (
@@ -19,8 +20,6 @@ from lit_curriculum.types import CONDITIONED, ExampleStore, FloatArray, IntArray
 from lit_curriculum.utils.options import check_range
 
 Update = Literal["doremi", "skill_it"]
-
-_OWNER = "curriculum.policy"
 
 
 class OnlineMixturePolicy(SourceMixturePolicy):
@@ -74,11 +73,11 @@ class OnlineMixturePolicy(SourceMixturePolicy):
         super().__init__(None, float("inf"), None, fraction, count)
         if (update == "doremi") != (reference is not None):
             raise ValueError(
-                f"{_OWNER}.reference names the loss of a reference model, which update=doremi needs and skill_it does "
+                f"{OWNER}.reference names the loss of a reference model, which update=doremi needs and skill_it does "
                 f"not have (got {update=}, {reference=})."
             )
         if graph is not None and update == "doremi":
-            raise ValueError(f"{_OWNER}.graph is of update=skill_it; doremi has none.")
+            raise ValueError(f"{OWNER}.graph is of update=skill_it; doremi has none.")
         check_range(self, "(0, inf)", rate=rate)
         check_range(self, "[0, 1]", smoothing=smoothing)
         check_range(self, "[1, inf)", window=window, probe=probe)
@@ -104,7 +103,7 @@ class OnlineMixturePolicy(SourceMixturePolicy):
                 self._graph[row] = [links.get(b, 0.0) for b in self.sources]
 
     def rows_to_train(self, examples: ExampleStore, available: Mapping[str, int]) -> dict[str, IntArray]:
-        self.probes, pool = split_probes(examples, self.probe, _OWNER)
+        self.probes, pool = split_probes(examples, self.probe, OWNER)
         return pool
 
     def candidates(self, table: DifficultyTable, stage: int) -> IntArray:
@@ -138,7 +137,7 @@ class OnlineMixturePolicy(SourceMixturePolicy):
         for a in self.sources:
             rows = self.probes[a]
             if np.isnan(values[rows]).any():
-                raise ValueError(f"{_OWNER}: some probe rows of source {a!r} have no score; remove empty responses.")
+                raise ValueError(f"{OWNER}: some probe rows of source {a!r} have no score; remove empty responses.")
             means.append(np.average(values[rows], weights=self._tokens[rows]))
         return np.array(means)
 

@@ -9,13 +9,12 @@ from typing import Literal
 
 import numpy as np
 
+from lit_curriculum.curriculum.base import OWNER
 from lit_curriculum.methods.baselines.ordered import Direction, OrderedPolicy, Rescore
 from lit_curriculum.types import FloatArray, IntArray
 from lit_curriculum.utils.options import check_range
 
 Pattern = Literal["shuffle", "sorting", "folding", "zigzag", "segment", "stair", "saw"]
-
-_OWNER = "curriculum.policy"
 
 
 class PatternPolicy(OrderedPolicy):
@@ -75,10 +74,10 @@ class PatternPolicy(OrderedPolicy):
         super().__init__(metric, direction, fraction, count, rescore, baseline)
         check_range(self, "[1, inf)", layers=layers, sections=sections, jitter=jitter)
         if head < 0.0 or tail < 0.0 or head + tail > 1.0:
-            raise ValueError(f"{_OWNER}.head and tail must be at least 0 and sum to at most 1, got {head} and {tail}.")
+            raise ValueError(f"{OWNER}.head and tail must be at least 0 and sum to at most 1, got {head} and {tail}.")
         if not 0.0 <= transition < 0.5 / sections:
             raise ValueError(
-                f"{_OWNER}.transition={transition} must be in [0, {0.5 / sections:g}) with sections={sections}, so "
+                f"{OWNER}.transition={transition} must be in [0, {0.5 / sections:g}) with sections={sections}, so "
                 "that transitions do not overlap; lower either."
             )
         self.pattern: Pattern = pattern

@@ -7,14 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.curriculum.ordering import StageSize, content_ranks
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray
 
 LossSource = Literal["training", "refresh"]
-
-_OWNER = "curriculum.policy"
 
 
 class SingleMetricPolicy(CurriculumPolicy):
@@ -87,7 +85,7 @@ class TrainingLossPolicy(CurriculumPolicy):
         values = table.hardness(self.metric)
         if self.losses == "training" and stage > 0 and not np.isfinite(values).any():
             raise ValueError(
-                f"{_OWNER}.losses=training, but a stage has been trained and left no loss under {self.metric!r}; set "
-                f"curriculum.training_loss_metric to {self.metric}, or {_OWNER}.losses to refresh."
+                f"{OWNER}.losses=training, but a stage has been trained and left no loss under {self.metric!r}; set "
+                f"curriculum.training_loss_metric to {self.metric}, or {OWNER}.losses to refresh."
             )
         return values

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_size, resolve_count
 from lit_curriculum.curriculum.quotas import choose_rows, count_abilities
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, FloatArray, IntArray, Plan
 from lit_curriculum.utils.options import check_range
-
-_OWNER = "curriculum.policy"
 
 
 class SourceMixturePolicy(CurriculumPolicy):
@@ -44,7 +42,7 @@ class SourceMixturePolicy(CurriculumPolicy):
     ) -> None:
         check_size(fraction=fraction, count=count)
         if shares is not None and (min(shares.values(), default=0.0) < 0.0 or sum(shares.values()) <= 0.0):
-            raise ValueError(f"{_OWNER}.shares must be at least 0 and not all 0, got {shares}.")
+            raise ValueError(f"{OWNER}.shares must be at least 0 and not all 0, got {shares}.")
         check_range(self, "(0, inf]", temperature=temperature)
         check_range(self, "[1, inf)", cap=cap)
         self.shares, self.temperature, self.cap = shares, temperature, cap
@@ -54,7 +52,7 @@ class SourceMixturePolicy(CurriculumPolicy):
         available = count_abilities(examples.abilities)
         if len(available) < 2:
             raise ValueError(
-                f"{_OWNER}: {type(self).__name__} mixes sources, but the data have {len(available)} abilities; give "
+                f"{OWNER}: {type(self).__name__} mixes sources, but the data have {len(available)} abilities; give "
                 "records a field ability."
             )
         self._without_source = len(examples) - sum(available.values())
@@ -99,7 +97,7 @@ def check_sources(option: str, named: Mapping[str, object], sources: Sequence[st
     """
     unknown = sorted(set(named) - set(sources))
     if unknown:
-        raise ValueError(f"{_OWNER}.{option} names {unknown[0]!r}, the data have {', '.join(sources)}; correct it.")
+        raise ValueError(f"{OWNER}.{option} names {unknown[0]!r}, the data have {', '.join(sources)}; correct it.")
 
 
 def temperature_shares(sizes: Sequence[int], temperature: float, cap: int | None = None) -> FloatArray:

@@ -7,14 +7,13 @@ from typing import Literal
 
 import numpy as np
 
+from lit_curriculum.curriculum.base import OWNER
 from lit_curriculum.curriculum.ordering import highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.single_metric import SingleMetricPolicy
 from lit_curriculum.types import FloatArray, IntArray, Plan
 
 Which = Literal["highest", "lowest", "middle"]
-
-_OWNER = "curriculum.policy"
 
 
 class TopMetricPolicy(SingleMetricPolicy):
@@ -57,7 +56,7 @@ class TopMetricPolicy(SingleMetricPolicy):
         if not len(eligible):
             raise ValueError(
                 f"no example is left to choose from at stage {stage}: all {len(values)} scores by {self.metric!r} are "
-                f"missing or not below {_OWNER}.below={self.below}; raise it."
+                f"missing or not below {OWNER}.below={self.below}; raise it."
             )
         chosen = self.size.cut(eligible[ranked(values[eligible], self._tie_rank[eligible], self.which)], len(values))
         scalars = {
@@ -81,7 +80,7 @@ def check_scored(table: DifficultyTable, metrics: Sequence[str], stage: int) -> 
         if never:
             raise ValueError(
                 f"metric {metric!r} has not scored {never} of {table.num_examples} examples when stage {stage} is "
-                f"planned; let curriculum.metrics.{metric} score from the stage on that {_OWNER} reads it "
+                f"planned; let curriculum.metrics.{metric} score from the stage on that {OWNER} reads it "
                 "(first_stage), or let the policy read it later."
             )
 

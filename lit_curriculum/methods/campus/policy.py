@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.curriculum.pacing import cut_bands
 from lit_curriculum.difficulty.table import DifficultyTable
@@ -34,7 +34,6 @@ from lit_curriculum.utils.options import check_range
 
 RescoreWhich = Literal["chosen", "all_aware", "none"]
 
-_OWNER = "curriculum.policy"
 _VERSION = 1
 _LOSS_OF_ALL_TOKENS = "loss_all"
 
@@ -142,7 +141,7 @@ class CampusPolicy(CurriculumPolicy):
         budget_passes: float = 1.0,
     ) -> None:
         if not metrics or len(set(metrics)) < len(metrics):
-            raise ValueError(f"{_OWNER}.metrics must name at least one metric and none twice, got {list(metrics)}.")
+            raise ValueError(f"{OWNER}.metrics must name at least one metric and none twice, got {list(metrics)}.")
         check_range(self, "[1, inf)", num_bands=num_bands, rescore_every=rescore_every, ppl_count=ppl_count)
         check_range(self, "(0, inf)", power=power, budget_passes=budget_passes)
         check_range(self, "(0, 1]", initial_scope=initial_scope)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_size, resolve_count
 from lit_curriculum.curriculum.quotas import count_abilities, split_probes, water_fill
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
@@ -19,7 +19,6 @@ Attitude = Literal["expected", "pessimistic", "exploring"]
 Score = Callable[[float], float]
 """Predicted score of an ability from its number of rows."""
 
-_OWNER = "curriculum.policy"
 _MIN_POINTS = 3
 
 
@@ -68,7 +67,7 @@ class GrowthPacePolicy(CurriculumPolicy):
         check_range(self, "[1, inf)", probe=probe)
         check_range(self, f"[{_MIN_POINTS}, inf)", window=window)
         if not 0.0 <= floor < cap <= 1.0:
-            raise ValueError(f"{_OWNER}: 0 <= floor < cap <= 1 is needed, got {floor=} and {cap=}.")
+            raise ValueError(f"{OWNER}: 0 <= floor < cap <= 1 is needed, got {floor=} and {cap=}.")
         check_range(self, "(0, 1]", max_change=max_change)
         self.metric, self.fraction, self.count, self.probe = metric, fraction, count, probe
         self.floor, self.cap, self.max_change, self.window = floor, cap, max_change, window
@@ -85,18 +84,18 @@ class GrowthPacePolicy(CurriculumPolicy):
         available = count_abilities(examples.abilities)
         if len(available) < 2:
             raise ValueError(
-                f"{_OWNER}: GrowthPacePolicy shares out rows among abilities, but the data have {len(available)}; give "
+                f"{OWNER}: GrowthPacePolicy shares out rows among abilities, but the data have {len(available)}; give "
                 "records an ability."
             )
         if self.floor * len(available) > 1.0 or self.cap * len(available) < 1.0:
             raise ValueError(
-                f"{_OWNER}: with {len(available)} abilities floor={self.floor} and cap={self.cap} fit no shares that "
+                f"{OWNER}: with {len(available)} abilities floor={self.floor} and cap={self.cap} fit no shares that "
                 "sum to 1; floor must be at most, cap at least one over their number."
             )
-        self.probes, self._pool = split_probes(examples, self.probe, _OWNER)
+        self.probes, self._pool = split_probes(examples, self.probe, OWNER)
         self._size = resolve_count(len(examples), fraction=self.fraction, count=self.count)
         if self._size > sum(len(rows) for rows in self._pool.values()):
-            raise ValueError(f"{_OWNER}: a stage of {self._size} rows exceeds what the probes leave; lower its size.")
+            raise ValueError(f"{OWNER}: a stage of {self._size} rows exceeds what the probes leave; lower its size.")
 
     def stage_sizes(self, num_examples: int, num_stages: int) -> Sequence[int]:
         return [resolve_count(num_examples, fraction=self.fraction, count=self.count)] * num_stages
@@ -112,7 +111,7 @@ class GrowthPacePolicy(CurriculumPolicy):
         for a, rows in self.probes.items():
             losses = table.scores[self.metric][rows]
             if np.isnan(losses).any():
-                raise ValueError(f"{_OWNER}: some probe rows of ability {a!r} have no score; remove empty responses.")
+                raise ValueError(f"{OWNER}: some probe rows of ability {a!r} have no score; remove empty responses.")
             self._points[a].append((self._seen[a], float(losses.mean())))
             scalars[f"probe/{a}"] = self._points[a][-1][1]
         counts = self._allocate(generator, scalars)

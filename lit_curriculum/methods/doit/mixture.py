@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.curriculum.quotas import (
     PAPER_BUDGET,
     PAPER_QUOTAS,
@@ -19,8 +19,6 @@ from lit_curriculum.curriculum.quotas import (
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import CONDITIONED, ExampleStore, IntArray, Plan
 from lit_curriculum.utils.options import check_exactly_one, check_range
-
-_OWNER = "curriculum.policy"
 
 
 class AbilityMixturePolicy(CurriculumPolicy):
@@ -55,9 +53,9 @@ class AbilityMixturePolicy(CurriculumPolicy):
     ) -> None:
         check_exactly_one(self, counts=counts, recipe=recipe)
         if counts is not None and sum(counts.values()) < 1:
-            raise ValueError(f"{_OWNER}.counts asks for no rows at all; give at least one ability a count.")
+            raise ValueError(f"{OWNER}.counts asks for no rows at all; give at least one ability a count.")
         if rows_per_stage is not None and tokens_per_stage is not None:
-            raise ValueError(f"{_OWNER}: give at most one of rows_per_stage and tokens_per_stage.")
+            raise ValueError(f"{OWNER}: give at most one of rows_per_stage and tokens_per_stage.")
         check_range(self, "[1, inf)", rows_per_stage=rows_per_stage, tokens_per_stage=tokens_per_stage)
         self.counts, self.recipe = counts, recipe
         self.quotas = dict(PAPER_QUOTAS) if quotas is None else quotas

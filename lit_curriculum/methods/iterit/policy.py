@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_size, resolve_count
 from lit_curriculum.curriculum.ordering import content_ranks, highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import CJKWords, TextField, field_text
@@ -25,7 +25,6 @@ ScoreDtype = Literal["float32", "bfloat16"]
 Ties = Literal["hash", "row"]
 Shuffle = Literal["stage", "fixed", "none"]
 
-_OWNER = "curriculum.policy"
 _VERSION = 1
 
 
@@ -160,8 +159,8 @@ class IterITPolicy(CurriculumPolicy):
         if len(eligible) == 0:
             raise ValueError(
                 f"no example is eligible at stage {stage}: of {len(pool)} candidates {num_too_hard} have "
-                f"{self.complexity!r} at or above {_OWNER}.max_complexity={self.max_complexity:g}, the others have no "
-                f"scored token; raise {_OWNER}.max_complexity or set it to null, or raise data.max_length."
+                f"{self.complexity!r} at or above {OWNER}.max_complexity={self.max_complexity:g}, the others have no "
+                f"scored token; raise {OWNER}.max_complexity or set it to null, or raise data.max_length."
             )
         size = min(self._size, len(eligible))
         picks = self._picks(eligible, complexity, size)
@@ -198,8 +197,8 @@ class IterITPolicy(CurriculumPolicy):
         if self.score == "both" and (values < 0).any():
             worst = self._examples[int(eligible[values.argmin()])].id
             raise ValueError(
-                f"{_OWNER}.score=both multiplies by complexity, but the hardness by {self.complexity!r} is negative "
-                f"({values.min():g} at example {worst!r}); set {_OWNER}.score to complexity."
+                f"{OWNER}.score=both multiplies by complexity, but the hardness by {self.complexity!r} is negative "
+                f"({values.min():g} at example {worst!r}); set {OWNER}.score to complexity."
             )
         if self._counts is None:
             texts = (field_text(self._examples[i], self.text) + self.text_suffix for i in range(len(self._examples)))

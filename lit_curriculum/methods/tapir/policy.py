@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy, resolve_count
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, resolve_count
 from lit_curriculum.curriculum.ordering import content_ranks
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.tapir.difficulty import is_hard, threshold
@@ -19,7 +19,6 @@ HardSet = Literal["mfd", "random"]
 
 OTHER_TASK = "Others"
 """Task of an example that has none."""
-_OWNER = "curriculum.policy"
 _TRIALS = 12
 """Sizes that a budget of tokens is tried with."""
 
@@ -92,7 +91,7 @@ class TapirPolicy(CurriculumPolicy):
         check_range(self, "[0, 1]", alpha_start=alpha_start)
         check_range(self, "(0, 1)", target_keep=target_keep)
         if targets is not None and (not targets or min(targets.values()) < 0.0 or sum(targets.values()) <= 0.0):
-            raise ValueError(f"{_OWNER}.targets needs ratios of at least 0 with a positive sum, got {targets}.")
+            raise ValueError(f"{OWNER}.targets needs ratios of at least 0 with a positive sum, got {targets}.")
         self.count, self.fraction, self.token_budget, self.metric = count, fraction, token_budget, metric
         self.alpha_start, self.alpha_step = alpha_start, alpha_step
         self.epochs_per_round, self.warmup_stages = epochs_per_round, warmup_stages
@@ -152,7 +151,7 @@ class TapirPolicy(CurriculumPolicy):
         if not hard.any():
             raise ValueError(
                 f"no instruction has a {self.metric} above {delta:g}, so there is nothing hard to train on; lower "
-                f"{_OWNER}.delta or set {_OWNER}.target_keep."
+                f"{OWNER}.delta or set {OWNER}.target_keep."
             )
         easy = ~hard & ~self.replaced
         order = np.argsort(self._rank, kind="stable")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.difficulty.table import NEVER, DifficultyTable
 from lit_curriculum.methods.wrappers.drift import AuditSample, Bounds, DriftModel, kth_highest
 from lit_curriculum.methods.wrappers.wrapper import PolicyWrapper, check_read
@@ -19,7 +19,6 @@ from lit_curriculum.utils.options import check_range
 
 Pick = Literal["hardest", "easiest"]
 
-_OWNER = "curriculum.policy"
 _VERSION = 1
 _CHECKED_PART = 4
 """The part of ``max_count`` that a check may take: one in so many."""
@@ -78,7 +77,7 @@ class BudgetedRefresh(PolicyWrapper):
         check_seed: int = 0,
     ) -> None:
         super().__init__(policy)
-        check_read(_OWNER, metric, policy)
+        check_read(OWNER, metric, policy)
         check_range(self, "(0, 1]", confidence=confidence)
         check_range(self, "[0, inf)", check_count=check_count)
         check_range(self, "[1, inf)", max_age=max_age, max_count=max_count)

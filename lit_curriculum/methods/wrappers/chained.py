@@ -8,12 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.wrappers.wrapper import PolicyWrapper
 from lit_curriculum.types import ExampleStore, IntArray, Plan, Subset
-
-_OWNER = "curriculum.policy"
 
 
 class ChainedPolicy(PolicyWrapper):
@@ -37,7 +35,7 @@ class ChainedPolicy(PolicyWrapper):
     def __init__(self, policy: CurriculumPolicy, then: Sequence[CurriculumPolicy]) -> None:
         super().__init__(policy)
         if not then:
-            raise ValueError(f"{_OWNER}.then of ChainedPolicy is empty; name a policy, or use the first one alone.")
+            raise ValueError(f"{OWNER}.then of ChainedPolicy is empty; name a policy, or use the first one alone.")
         self.then = list(then)
 
     @property
@@ -55,8 +53,8 @@ class ChainedPolicy(PolicyWrapper):
             policy.setup(examples, num_stages)
             if policy.state_dict():
                 raise ValueError(
-                    f"{_OWNER}.then[{number}] {type(policy).__name__} keeps a state, but is given other data in every "
-                    f"stage; put it into {_OWNER}.policy."
+                    f"{OWNER}.then[{number}] {type(policy).__name__} keeps a state, but is given other data in every "
+                    f"stage; put it into {OWNER}.policy."
                 )
 
     @override
@@ -87,9 +85,9 @@ class ChainedPolicy(PolicyWrapper):
         found = own.step(part, 0 if begins else stage, generator)
         if not np.array_equal(np.sort(found.indices), np.arange(len(given))):
             raise ValueError(
-                f"{type(policy).__name__} in {_OWNER}.then has to train once on each of the {len(given)} examples that "
+                f"{type(policy).__name__} in {OWNER}.then has to train once on each of the {len(given)} examples that "
                 f"were chosen, but takes {len(np.unique(found.indices))} of them in {len(found)} entries; give it "
-                f"fraction: 1.0, or put it into {_OWNER}.policy."
+                f"fraction: 1.0, or put it into {OWNER}.policy."
             )
         weights = [p for p in (None if given.weights is None else given.weights[found.indices], found.weights)
                    if p is not None]  # fmt: skip

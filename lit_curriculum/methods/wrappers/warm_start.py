@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
 from lit_curriculum.utils.options import check_range
-
-_OWNER = "curriculum.policy"
 
 
 class WarmStartPolicy(CurriculumPolicy):
@@ -44,7 +42,7 @@ class WarmStartPolicy(CurriculumPolicy):
     def setup(self, examples: ExampleStore, num_stages: int) -> None:
         if num_stages <= self.stages:
             raise ValueError(
-                f"{_OWNER}.stages={self.stages} of a run of {num_stages} stages leave none for the second policy; "
+                f"{OWNER}.stages={self.stages} of a run of {num_stages} stages leave none for the second policy; "
                 "raise trainer.max_epochs."
             )
         self.first.setup(examples, self.stages)

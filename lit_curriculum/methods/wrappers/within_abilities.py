@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan, Subset
 
-_OWNER = "curriculum.policy"
 UNLABELLED = "(none)"
 """Name of the group of examples that have no ability."""
 
@@ -53,7 +52,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
         names = sorted(set(labels.tolist()))
         if len(names) < 2:
             raise ValueError(
-                f"{_OWNER}: WithinAbilitiesPolicy chooses inside each ability, but all {len(examples)} examples are of "
+                f"{OWNER}: WithinAbilitiesPolicy chooses inside each ability, but all {len(examples)} examples are of "
                 f"{names[0]}; give the rows a field 'ability', name theirs in data.ability_field, "
                 f"or use {type(self.policy).__name__} alone."
             )
