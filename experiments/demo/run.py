@@ -26,8 +26,7 @@ from lit_curriculum import CurriculumCallback, CurriculumObserver, ScheduleTrace
 from lit_curriculum.callbacks.ability_monitor import AbilityMonitor
 from lit_curriculum.commands.run import CurriculumCLI
 from lit_curriculum.difficulty.engine import ScoringEngine
-from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import InstructionFollowingDifficulty, LossRatioIFD, NegativeLogLikelihood
 from lit_curriculum.report import figures
 from lit_curriculum.utils.eval_mode import evaluation_mode
 

@@ -16,9 +16,8 @@ from experiments.true_difficulty import tables
 from experiments.true_difficulty.figure import draw
 from experiments.true_difficulty.sources import FILES, TWO_SIDED, TrueRow
 from lit_curriculum.difficulty.base import TextMetric
-from lit_curriculum.difficulty.compression import CompressionRatio
-from lit_curriculum.difficulty.length import Length
 from lit_curriculum.difficulty.mtld import MTLD
+from lit_curriculum.difficulty.text_metrics import CompressionRatio, Length
 from lit_curriculum.types import Example, FloatArray, Message
 
 METRICS: Mapping[str, TextMetric] = {

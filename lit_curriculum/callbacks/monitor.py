@@ -9,14 +9,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 from typing_extensions import override
 
 from lit_curriculum.callbacks import loggers
-from lit_curriculum.callbacks.cost_meter import CostMeter
 from lit_curriculum.callbacks.loggers import Layout, Options
 from lit_curriculum.callbacks.stage_history import StageHistory, example_rows, figures_of
 from lit_curriculum.difficulty.base import DifficultyMetric
@@ -24,9 +25,14 @@ from lit_curriculum.loop.callback import CurriculumCallback, find_curriculum
 from lit_curriculum.loop.checks import curriculum_data
 from lit_curriculum.loop.hooks import CurriculumObserver
 from lit_curriculum.loop.planner import StageReport
+from lit_curriculum.models.causal_lm import CausalLMModule
+from lit_curriculum.models.footprint import Footprint, footprint
 from lit_curriculum.types import CONDITIONED
 from lit_curriculum.utils.options import check_range, flat_options
 
+_SIDES = (512, 1024, 2048, 4096)  # of the matrices whose product is timed
+_LONG_ENOUGH = 0.001  # seconds that a product takes to be timed well
+_REPEATS = 3
 _FINAL_VALUES = ("train/loss", "val/loss", "val/accuracy")
 _FIGURE_SHARE = 0.005  # of the run's time so far that figures may take, with those at its end
 _FIRST_DRAWING = 0.5  # seconds, as long as no figures have been drawn
@@ -51,82 +57,6 @@ LAYOUT: Layout = {
     },
 }
 """Category -> chart -> kind and tags, which are regular expressions."""
-
-
-def layout_of(metrics: Iterable[str], tags: Set[str]) -> Layout:
-    """:data:`LAYOUT` and the charts of every metric, without charts that none of ``tags`` fills."""
-    everything = {**LAYOUT, **_difficulty_layout(metrics)}
-    found = {
-        category: {
-            name: chart for name, chart in charts.items() if any(re.fullmatch(p, t) for p in chart[1] for t in tags)
-        }
-        for category, charts in everything.items()
-    }
-    return {category: charts for category, charts in found.items() if charts}
-
-
-def _difficulty_layout(metrics: Iterable[str]) -> Layout:
-    """Charts of quartiles by stage, difficulty of the batches, and agreement."""
-    charts: dict[str, tuple[str, list[str]]] = {
-        f"{m}: median and quartiles": ("Margin", [f"drift/{m}/{q}" for q in ("median", "lower", "upper")])
-        for m in metrics
-    }
-    charts["of the batches trained on"] = ("Multiline", ["training/difficulty/.*"])
-    charts["rank correlation with earlier stages"] = ("Multiline", ["drift/.*/with_.*"])
-    charts["rank correlation of views"] = ("Multiline", ["views/.*"])
-    return {"Difficulty": charts}
-
-
-def plan_scalars(report: StageReport, history: StageHistory) -> dict[str, float]:
-    """All scalars of a decision by tag; undefined ones are left out."""
-    learning = report.learning
-    found = {
-        **report.scalars,
-        "stage": float(report.stage),
-        "selected": float(len(report.plan)),
-        "candidates": float(len(report.candidates)),
-        "scored_tokens": float(report.scored_tokens),
-        "scoring_seconds": report.scoring_seconds,
-        "selecting_seconds": report.selecting_seconds,
-        "refresh_seconds": report.refresh_seconds,
-        "overlap": report.overlap,
-    }
-    if learning.seconds:
-        found["learning_seconds"] = learning.seconds
-        found["learning_forward_tokens"] = float(learning.forward_tokens)
-        found["generated_tokens"] = float(learning.generated_tokens)
-    found = {f"curriculum/{name}": float(value) for name, value in found.items()}
-    found["turnover/new"] = history.new_share()
-    found |= {f"views/{pair}": value for pair, value in history.views().items()}
-    for metric, scores in report.table.scores.items():
-        known, chosen = scores[np.isfinite(scores)], scores[report.distinct]
-        if len(known):
-            points = np.quantile(known, [0.25, 0.5, 0.75]).tolist()
-            found |= {f"drift/{metric}/{q}": v for q, v in zip(("lower", "median", "upper"), points, strict=True)}
-        if np.isfinite(chosen).any():
-            found[f"drift/{metric}/selected_median"] = float(np.nanmedian(chosen))
-        last, first = history.drift(metric)
-        found |= {f"drift/{metric}/with_last": last, f"drift/{metric}/with_first": first}
-        harder = report.metrics[metric].higher_is_harder
-        found[f"turnover/newly_hard/{metric}"] = history.newly_hard(metric, harder)[1]
-    return {tag: value for tag, value in found.items() if np.isfinite(value)}
-
-
-def options_of_run(trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> Options:
-    """Options of policy, metrics, trainer, data and model, under their names in yaml."""
-    data, policy = curriculum_data(trainer), curriculum.policy
-    given = flat_options("curriculum.policy", policy)
-    for name, metric in curriculum.metrics.items():
-        given |= flat_options(f"curriculum.metrics.{name}", metric)
-    return {
-        **{k: v if isinstance(v, (str, int, float)) else str(v) for k, v in given.items() if v is not None},
-        **{f"curriculum.metrics.{name}": m.formula for name, m in curriculum.metrics.items()},
-        "curriculum.seed": curriculum.seed, "data.batch_size": data.sampler.batch_size,
-        "data.examples": len(data.train_store), "trainer.max_epochs": trainer.max_epochs or 0,
-        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
-        "model.source": str(getattr(module, "source", None) or type(module).__name__),
-        "model.parameters": sum(p.numel() for p in module.parameters()),
-    }  # fmt: skip
 
 
 class CurriculumMonitor(Callback, CurriculumObserver):
@@ -284,3 +214,153 @@ def _figure(draw: Callable[[Axes], None]) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     draw(figure.subplots())
     return figure
+
+
+def layout_of(metrics: Iterable[str], tags: Set[str]) -> Layout:
+    """:data:`LAYOUT` and the charts of every metric, without charts that none of ``tags`` fills."""
+    everything = {**LAYOUT, **_difficulty_layout(metrics)}
+    found = {
+        category: {
+            name: chart for name, chart in charts.items() if any(re.fullmatch(p, t) for p in chart[1] for t in tags)
+        }
+        for category, charts in everything.items()
+    }
+    return {category: charts for category, charts in found.items() if charts}
+
+
+def _difficulty_layout(metrics: Iterable[str]) -> Layout:
+    """Charts of quartiles by stage, difficulty of the batches, and agreement."""
+    charts: dict[str, tuple[str, list[str]]] = {
+        f"{m}: median and quartiles": ("Margin", [f"drift/{m}/{q}" for q in ("median", "lower", "upper")])
+        for m in metrics
+    }
+    charts["of the batches trained on"] = ("Multiline", ["training/difficulty/.*"])
+    charts["rank correlation with earlier stages"] = ("Multiline", ["drift/.*/with_.*"])
+    charts["rank correlation of views"] = ("Multiline", ["views/.*"])
+    return {"Difficulty": charts}
+
+
+def plan_scalars(report: StageReport, history: StageHistory) -> dict[str, float]:
+    """All scalars of a decision by tag; undefined ones are left out."""
+    learning = report.learning
+    found = {
+        **report.scalars,
+        "stage": float(report.stage),
+        "selected": float(len(report.plan)),
+        "candidates": float(len(report.candidates)),
+        "scored_tokens": float(report.scored_tokens),
+        "scoring_seconds": report.scoring_seconds,
+        "selecting_seconds": report.selecting_seconds,
+        "refresh_seconds": report.refresh_seconds,
+        "overlap": report.overlap,
+    }
+    if learning.seconds:
+        found["learning_seconds"] = learning.seconds
+        found["learning_forward_tokens"] = float(learning.forward_tokens)
+        found["generated_tokens"] = float(learning.generated_tokens)
+    found = {f"curriculum/{name}": float(value) for name, value in found.items()}
+    found["turnover/new"] = history.new_share()
+    found |= {f"views/{pair}": value for pair, value in history.views().items()}
+    for metric, scores in report.table.scores.items():
+        known, chosen = scores[np.isfinite(scores)], scores[report.distinct]
+        if len(known):
+            points = np.quantile(known, [0.25, 0.5, 0.75]).tolist()
+            found |= {f"drift/{metric}/{q}": v for q, v in zip(("lower", "median", "upper"), points, strict=True)}
+        if np.isfinite(chosen).any():
+            found[f"drift/{metric}/selected_median"] = float(np.nanmedian(chosen))
+        last, first = history.drift(metric)
+        found |= {f"drift/{metric}/with_last": last, f"drift/{metric}/with_first": first}
+        harder = report.metrics[metric].higher_is_harder
+        found[f"turnover/newly_hard/{metric}"] = history.newly_hard(metric, harder)[1]
+    return {tag: value for tag, value in found.items() if np.isfinite(value)}
+
+
+def options_of_run(trainer: Trainer, module: LightningModule, curriculum: CurriculumCallback) -> Options:
+    """Options of policy, metrics, trainer, data and model, under their names in yaml."""
+    data, policy = curriculum_data(trainer), curriculum.policy
+    given = flat_options("curriculum.policy", policy)
+    for name, metric in curriculum.metrics.items():
+        given |= flat_options(f"curriculum.metrics.{name}", metric)
+    return {
+        **{k: v if isinstance(v, (str, int, float)) else str(v) for k, v in given.items() if v is not None},
+        **{f"curriculum.metrics.{name}": m.formula for name, m in curriculum.metrics.items()},
+        "curriculum.seed": curriculum.seed, "data.batch_size": data.sampler.batch_size,
+        "data.examples": len(data.train_store), "trainer.max_epochs": trainer.max_epochs or 0,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "model.source": str(getattr(module, "source", None) or type(module).__name__),
+        "model.parameters": sum(p.numel() for p in module.parameters()),
+    }  # fmt: skip
+
+
+class CostMeter:
+    """Sums of seconds and tokens of training and refreshes; kept in checkpoints.
+
+    The machine's limit is the rate of a product of square matrices in the data type of the weights, timed once on the
+    model's device. Operations are counted as ``lit-curriculum plan`` counts them, so padding counts as idle time.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = {"training": 0.0, "scoring": 0.0, "refresh": 0.0}
+        self.tokens = {"training": 0, "training_response": 0, "scoring": 0}
+        self._limit = 0.0
+        self._footprint: Footprint | None = None
+        self._ranks = 1
+
+    def measure(self, module: LightningModule, ranks: int) -> None:
+        """Time the machine and count the model's parameters, once."""
+        self._ranks = ranks
+        weights = next(iter(module.parameters()), None)
+        if weights is not None and isinstance(module, CausalLMModule) and not module.trust_remote_code:
+            self._limit = machine_limit(module.device, weights.dtype)
+            self._footprint = footprint(module)
+
+    def scalars(self) -> dict[str, float]:
+        """Totals, rates and shares so far, under the tags of the log."""
+        seconds, tokens = self.seconds, self.tokens
+        found = {f"cost/{name}_seconds": value for name, value in seconds.items()}
+        found |= {f"cost/{name}_tokens": float(value) for name, value in tokens.items()}
+        spent = seconds["training"] + seconds["refresh"]
+        if spent:
+            found["cost/refresh_share"] = seconds["refresh"] / spent
+        for name in ("training", "scoring"):
+            if seconds[name] and tokens[name]:
+                found[f"cost/{name}_tokens_per_second"] = tokens[name] / seconds[name]
+        if self._footprint is not None and self._limit:
+            work = self._footprint.training_flops(tokens["training"], tokens["training_response"])
+            if seconds["training"] and tokens["training"]:
+                found["machine/training_share_of_limit"] = work / seconds["training"] / self._ranks / self._limit
+            if seconds["scoring"] and tokens["scoring"]:
+                # Without the output head, since the number of scored positions is not known here.
+                scored = self._footprint.forward_flops(tokens["scoring"], 0)
+                found["machine/scoring_share_of_limit"] = scored / seconds["scoring"] / self._ranks / self._limit
+            found["machine/limit_flops"] = self._limit
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seconds and tokens."""
+        return {"seconds": dict(self.seconds), "tokens": dict(self.tokens)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self.seconds, self.tokens = dict(state["seconds"]), dict(state["tokens"])
+
+
+def machine_limit(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of a matrix product, the best of a few; larger matrices on faster machines."""
+    generator = torch.Generator().manual_seed(0)
+    rate = 0.0
+    for side in _SIDES:
+        one = torch.rand(side, side, generator=generator).to(device, dtype)
+        best = min(_seconds(one) for _ in range(_REPEATS + 1))  # the first one warms up
+        rate = 2.0 * side**3 / best
+        if best >= _LONG_ENOUGH:
+            break
+    return rate
+
+
+def _seconds(one: Tensor) -> float:
+    """Time one product."""
+    started = time.perf_counter()
+    product = one @ one
+    product[0, 0].item()  # waits for the device
+    return time.perf_counter() - started

@@ -12,7 +12,7 @@ from lit_curriculum import (
     OrderedPolicy,
 )
 from lit_curriculum.curriculum.base import CurriculumPolicy
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import NegativeLogLikelihood
 
 
 class KillAt(Callback):

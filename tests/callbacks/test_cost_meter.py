@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lit_curriculum.callbacks import cost_meter as monitor_cost
-from lit_curriculum.callbacks.cost_meter import machine_limit
+from lit_curriculum.callbacks import monitor as monitor_cost
+from lit_curriculum.callbacks.monitor import machine_limit
 
 
 @pytest.mark.parametrize(("seconds", "side"), [(0.004, 512), (0.0004, 1024), (0.0, 4096)])

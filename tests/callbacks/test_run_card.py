@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_curriculum import CurriculumCallback, RunCard, UniformPolicy
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import NegativeLogLikelihood
 from lit_curriculum.types import Example
 from tests.toy import ToyData, ToyModule, toy_trainer
 

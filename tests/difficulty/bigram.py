@@ -7,8 +7,12 @@ import torch
 from torch import nn
 
 from lit_curriculum.difficulty.base import ModelMetric
-from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
+from lit_curriculum.difficulty.loss_metrics import (
+    InstructionFollowingDifficulty,
+    LossRatioIFD,
+    NegativeLogLikelihood,
+    Perplexity,
+)
 from lit_curriculum.types import Batch, EncodedView, TokenNLL
 
 

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from lit_curriculum.difficulty.compression import CompressionRatio
+from lit_curriculum.difficulty.text_metrics import CompressionRatio
 from tests.conftest import ListStore, make_example
 
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from lit_curriculum.difficulty.base import sum_and_count
 from lit_curriculum.difficulty.batching import pack_rows
 from lit_curriculum.difficulty.engine import ScoringEngine, pack_by_tokens
-from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import InstructionFollowingDifficulty, LossRatioIFD, NegativeLogLikelihood
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Batch, EncodedView, Example, TokenNLL
 from lit_curriculum.utils.eval_mode import evaluation_mode
 from tests.conftest import ListStore, make_example

@@ -18,7 +18,7 @@ from torch.distributed.tensor import Shard, distribute_tensor
 
 from lit_curriculum.difficulty.batching import UniqueSequences
 from lit_curriculum.difficulty.engine import ScoringEngine
-from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty
+from lit_curriculum.difficulty.loss_metrics import InstructionFollowingDifficulty
 from lit_curriculum.difficulty.runner import BatchRunner
 from lit_curriculum.types import Batch, TokenNLL
 from tests.conftest import ListStore, make_example

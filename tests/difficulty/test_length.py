@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lit_curriculum.difficulty.length import Length
+from lit_curriculum.difficulty.text_metrics import Length
 from tests.conftest import ListStore, make_example
 
 

@@ -15,7 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from lit_curriculum.difficulty import training_losses as free
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
+from lit_curriculum.difficulty.loss_metrics import NegativeLogLikelihood, Perplexity
 from lit_curriculum.difficulty.table import NEVER, DifficultyTable
 from lit_curriculum.difficulty.training_losses import TrainingLossCollector, check_training_loss_metric
 

@@ -86,10 +86,10 @@ def test_what_pages_refer_to_exists() -> None:
 
 
 def test_a_name_that_is_nothing_is_missing() -> None:
-    assert find("Length", "lit_curriculum.difficulty.length", None) is not MISSING
+    assert find("Length", "lit_curriculum.difficulty.text_metrics", None) is not MISSING
     assert find("train_store", "lit_curriculum.data.datamodule", "InstructionDataModule") is not MISSING
     assert find("IntArray", None, None) is not MISSING
-    assert find("Lenght", "lit_curriculum.difficulty.length", None) is MISSING
+    assert find("Lenght", "lit_curriculum.difficulty.text_metrics", None) is MISSING
     assert find("lit_curriculum.difficulty.NoSuchMetric", None, None) is MISSING
 
 

@@ -16,7 +16,7 @@ from lit_curriculum import CurriculumCallback, CurriculumObserver, StageReport
 from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.difficulty.base import TextMetric
 from lit_curriculum.difficulty.engine import ScoringEngine
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import NegativeLogLikelihood
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import Example, ExampleStore, FloatArray, IntArray, Plan
 from lit_curriculum.utils.eval_mode import evaluation_mode

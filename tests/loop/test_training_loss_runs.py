@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_curriculum import CurriculumCallback, OrderedPolicy
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood, Perplexity
+from lit_curriculum.difficulty.loss_metrics import NegativeLogLikelihood, Perplexity
 from lit_curriculum.types import Example
 from tests.loop.loss_runs import LossModule, StopAt, Watch
 from tests.toy import ToyData, ToyModule, toy_trainer

@@ -28,8 +28,7 @@ from lit_curriculum import (
     SelectionLog,
 )
 from lit_curriculum.data.tiny_tokenizer import TINY_VOCAB_SIZE
-from lit_curriculum.difficulty.ifd import InstructionFollowingDifficulty, LossRatioIFD
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import InstructionFollowingDifficulty, LossRatioIFD, NegativeLogLikelihood
 from lit_curriculum.types import Batch
 from tests.conftest import ListStore, make_example
 from tests.models.tiny_lms import CONFIGS, make_batch

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from lit_curriculum import CurriculumCallback, LedgerWriter, Length, OrderedPolicy, RunCard, UniformPolicy
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import NegativeLogLikelihood
 from lit_curriculum.report import ledger_views as views
 from lit_curriculum.report.ledger import Ledger, StageState
 from lit_curriculum.report.page import write_page

@@ -25,7 +25,7 @@ from lit_curriculum import CausalLMModule, CurriculumCallback, OrderedPolicy
 from lit_curriculum.callbacks import progress_bar
 from lit_curriculum.callbacks.progress_bar import StageProgressBar
 from lit_curriculum.commands.run import CurriculumCLI
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import NegativeLogLikelihood
 from lit_curriculum.loop.scoring import scoring_bar
 from lit_curriculum.types import Batch, Example
 from lit_curriculum.utils import progress

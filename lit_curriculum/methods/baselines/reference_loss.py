@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from lit_curriculum.difficulty.engine import ScoringEngine
 from lit_curriculum.difficulty.learned import LearnedMetric, UpdateContext, UpdateCost
-from lit_curriculum.difficulty.nll import NegativeLogLikelihood
+from lit_curriculum.difficulty.loss_metrics import NegativeLogLikelihood
 from lit_curriculum.types import CONDITIONED, Batch, ExampleStore, FloatArray, IntArray
 from lit_curriculum.utils.options import check_range
 

@@ -21,10 +21,7 @@ from lit_curriculum import (
     TfidfVectors,
 )
 from lit_curriculum.methods.baselines.diversity.base import Pool
-from lit_curriculum.methods.baselines.diversity.clusters import draw
-from lit_curriculum.methods.baselines.diversity.facility import lazy_greedy
-from lit_curriculum.methods.baselines.diversity.kcenter import furthest_first
-from lit_curriculum.methods.baselines.diversity.neighbours import far_apart
+from lit_curriculum.methods.baselines.diversity.vector_rules import draw, far_apart, furthest_first, lazy_greedy
 from lit_curriculum.types import ExampleStore, IntArray
 from tests.conftest import ListStore, make_example
 
@@ -96,7 +93,7 @@ def test_facility_location_is_the_same_in_small_blocks(monkeypatch: pytest.Monke
     vectors = unit_rows(300, 8)
     whole = lazy_greedy(vectors, 40).tolist()
     for name, value in (("_BLOCK", 7), ("_AT_ONCE", 3)):
-        monkeypatch.setattr(f"lit_curriculum.methods.baselines.diversity.facility.{name}", value)
+        monkeypatch.setattr(f"lit_curriculum.methods.baselines.diversity.vector_rules.{name}", value)
     assert lazy_greedy(vectors, 40).tolist() == whole
 
 
@@ -187,7 +184,7 @@ def _reference_filter(vectors: Matrix, order: list[int], threshold: float, size:
 
 @pytest.mark.parametrize("threshold", [0.3, 0.8, 1.0])
 def test_the_filter_in_blocks_is_the_filter_one_by_one(monkeypatch: pytest.MonkeyPatch, threshold: float) -> None:
-    monkeypatch.setattr("lit_curriculum.methods.baselines.diversity.neighbours._BLOCK", 7)
+    monkeypatch.setattr("lit_curriculum.methods.baselines.diversity.vector_rules._BLOCK", 7)
     vectors = np.concatenate([unit_rows(40, 4), unit_rows(20, 4)])
     order = np.random.default_rng(1).permutation(60)
     for size in (5, 60):

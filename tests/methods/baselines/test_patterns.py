@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from lit_curriculum.difficulty.table import DifficultyTable
-from lit_curriculum.methods.baselines.interleaved import InterleavedPolicy
+from lit_curriculum.methods.baselines.ordered import InterleavedPolicy, WindowPolicy
 from lit_curriculum.methods.baselines.patterns import PatternPolicy, fold, jittered, segments, transitions, zigzag
-from lit_curriculum.methods.baselines.window import WindowPolicy
 from lit_curriculum.types import make_generator
 from tests.conftest import ListStore, make_example
 
