@@ -1,4 +1,5 @@
 # make demo   sets up a virtual environment and trains a tiny model with a curriculum (METHOD=iterit by default)
+# make check  sets it up and runs lint, types and the unit tests: what to run before a commit
 # make test   sets it up and runs lint, types and all tests
 # make docs   sets it up and builds the documentation in site/; a warning is an error
 PYTHON ?= python3
@@ -8,7 +9,9 @@ OUT ?= runs/demo/$(METHOD)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test docs lint types install clean
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo check test docs lint types install clean
 
 install: $(STAMP)
 
@@ -33,8 +36,11 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+check: lint types
+	$(PYTEST) -m "not slow"
+
 test: lint types $(VENV)/.weights
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 # A minute or so, nearly all of it for the pages of docstrings: too long for every run of the tests.
 docs: $(STAMP)

@@ -123,11 +123,11 @@ class BatchRunner:
 
     def _forward(self, items: IntArray) -> dict[str, Tensor]:
         rows = [(int(self.work.examples[i]), 1.0, self.work.view(self.store, int(i))) for i in items]
-        host = Batch.from_views(rows)
+        cpu_copy = Batch.from_views(rows)
         if self.device.type == "cuda":
-            host = host.pin_memory()
-        batch = host.to(self.device, non_blocking=True)
-        batch.host = None if self.device.type == "cpu" else host
+            cpu_copy = cpu_copy.pin_memory()
+        batch = cpu_copy.to(self.device, non_blocking=True)
+        batch.cpu_copy = None if self.device.type == "cpu" else cpu_copy
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast == "bfloat16"):
             tokens = self.model.token_nll(batch)
         return {name: metric.summarise(tokens, len(items)) for name, metric in self.summaries.items()}

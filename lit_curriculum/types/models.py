@@ -28,13 +28,13 @@ class Batch:
     """[B] int64, the examples' indices."""
     weight: Tensor
     """[B] float32, weight of each example in the loss."""
-    host: Batch | None = None
+    cpu_copy: Batch | None = None
     """The same rows on the CPU, set only where neither copy ever changes; reading it does not wait for the device."""
 
     @property
-    def cpu_copy(self) -> Batch:
-        """The rows to read values from: :attr:`host`, else the batch itself."""
-        return self if self.host is None else self.host
+    def on_cpu(self) -> Batch:
+        """The rows to read values from: :attr:`cpu_copy`, else the batch itself."""
+        return self if self.cpu_copy is None else self.cpu_copy
 
     @classmethod
     def from_views(cls, items: Sequence[tuple[int, float, EncodedView]]) -> Batch:

@@ -132,7 +132,7 @@ def shared_prefix(batch: Batch) -> int:
 
     The hidden state that predicts a row's first scored token is never part of it.
     """
-    batch = batch.cpu_copy
+    batch = batch.on_cpu
     same = (batch.input_ids == batch.input_ids[:1]).all(dim=0) & ~batch.scored.any(dim=0)
     same &= batch.attention_mask.all(dim=0).bool()
     # Of the leading run of such columns the last one may predict a scored token.

@@ -235,10 +235,10 @@ def _hidden_states_and_head(
 
 def _predicting_positions(batch: Batch) -> tuple[Tensor, Tensor]:
     """Row and column [S] of the position before every scored token, row by row and left to right."""
-    scored = batch.cpu_copy.scored
+    scored = batch.on_cpu.scored
     assert not scored[:, 0].any(), "the first token of a row has no context and cannot be scored"
     places = scored[:, 1:].nonzero()
-    if batch.host is not None:
+    if batch.cpu_copy is not None:
         if batch.input_ids.is_cuda:
             places = places.pin_memory()  # else the copy waits its turn behind all that the device has to do
         places = places.to(batch.input_ids.device, non_blocking=True)
