@@ -87,11 +87,24 @@ def shared_data() -> Path:
     return folder
 
 
-LONG_FILES = ("test_ranks.py", "test_configs.py", "test_score_select.py", "test_resume.py", "test_growth_ranks.py")
-"""Files of a minute or more, the longest first: begun last, one of them would keep a single process busy at the end."""
+LONG_FILES = (
+    "test_ranks.py", "test_configs.py", "test_score_select.py", "test_resume.py", "test_growth_ranks.py",
+    "test_real_server.py", "test_compiled.py", "test_reproduce.py", "test_guides.py", "test_causal_lm_cli.py",
+    "test_real_data.py", "test_fake_accelerator.py", "test_reference_ifd.py", "test_engine_ranks.py",
+    "test_default_callbacks_ranks.py", "test_exactness.py", "test_callback_rounds.py", "test_callback_server.py",
+    "test_examples.py", "test_scoring_benchmark.py", "test_growth_command.py", "test_datamodule_lightning.py",
+    "test_hub.py", "test_cli.py", "test_learned_metrics_refresh.py", "test_learned_refresh.py",
+    "test_report_page.py", "test_imports_of_commands.py", "test_tapir_configs.py", "test_engine_reuse.py",
+    "test_trainer_settings.py", "test_trace.py", "test_true_difficulty.py", "test_config_plans.py", "test_plan.py",
+    "test_campus_overrides.py", "test_sandbox.py", "test_planted_truths.py",
+)  # fmt: skip
+"""Files of ten seconds or more, marked slow; the first five take a minute and are begun first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first; all others stay in their order."""
+    """Mark long files slow and begin the longest first: last, one would keep a single process busy at the end."""
     places = {name: place for place, name in enumerate(LONG_FILES)}
-    items.sort(key=lambda item: places.get(item.path.name, len(LONG_FILES)))
+    for item in items:
+        if item.path.name in places:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: min(places.get(item.path.name, 5), 5))

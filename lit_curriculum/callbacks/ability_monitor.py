@@ -96,7 +96,8 @@ class AbilityMeter(Callback):
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._rows.to(pl_module.device).reset()
+        self._rows.reset()  # before the move: a device without float64 cannot hold the rows of the last validation
+        self._rows.to(pl_module.device)
         # A rank without items takes part in the gathering all the same.
         self._rows.update(*[torch.zeros(0, device=pl_module.device) for _ in COLUMNS])
         if not trainer.sanity_checking:

@@ -19,7 +19,7 @@ _RUN_EPILOG = (
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the nearest of ``known`` ("did you mean NAME?", to continue a sentence); a semicolon where none is near."""
+    """Continue a sentence with the nearest of ``known``, or with a semicolon if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}? " if near else "; "
 
