@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from lit_curriculum import AbilityDataModule, AbilityGrowthTracker, CausalLMModule, CurriculumCallback, UniformPolicy
 from lit_curriculum.data.problems import ProblemReport
-from lit_curriculum.data.read_examples import Split
+from lit_curriculum.data.records import Split
 from lit_curriculum.types import Example
 from tests.rank_run import CONFIG
 

@@ -32,7 +32,7 @@ from lit_curriculum.curriculum.base import CurriculumPolicy
 from lit_curriculum.data.cache import build_store
 from lit_curriculum.data.encode import EncodeOptions, Encoder
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
-from lit_curriculum.data.read_examples import read_examples
+from lit_curriculum.data.records import read_examples
 from lit_curriculum.data.sampler import CurriculumSampler
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.data.template import resolve_template

@@ -125,6 +125,19 @@ def check_size(*, fraction: float | None, count: int | None) -> None:
     check_range(OWNER, "[1, inf)", count=count)
 
 
+def check_same_data(what: str, saved: object, now: object) -> None:
+    """Refuse the state of a policy that was made with other data.
+
+    Raises:
+        ValueError: the two differ; names both.
+    """
+    if saved != now:
+        raise ValueError(
+            f"the checkpoint's {what} is of {saved}, the data have {now}; resume with the data that the run was "
+            "started with."
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StageReasons:
     """One reason for each example, chosen or not."""

@@ -11,7 +11,7 @@ from typing_extensions import override
 from lit_curriculum.data.abilities import VERSION, check_options, generate
 from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.data.problems import ProblemReport
-from lit_curriculum.data.read_examples import Split
+from lit_curriculum.data.records import Split
 from lit_curriculum.data.tiny_tokenizer import build_tiny_tokenizer
 from lit_curriculum.types import Example
 

@@ -22,8 +22,7 @@ from lit_curriculum.data.encode import (
 )
 from lit_curriculum.data.formats import name_ability
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
-from lit_curriculum.data.read_examples import Split, read_examples
-from lit_curriculum.data.records import identify
+from lit_curriculum.data.records import Split, identify, read_examples
 from lit_curriculum.data.store import EncodedStore
 from lit_curriculum.data.template import resolve_template, template_key
 from lit_curriculum.data.tokenize import Boundary, Tokenizer

@@ -17,6 +17,7 @@ from lit_curriculum.types.examples import (
     IntArray,
     Message,
     Role,
+    Subset,
     ability_names,
     join_turns,
 )
@@ -32,7 +33,6 @@ from lit_curriculum.types.plans import (
     Plan,
     make_generator,
 )
-from lit_curriculum.types.subset import Subset
 
 __all__ = [
     "CONDITIONED",

@@ -14,7 +14,7 @@ from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.data.encode import Encoder
 from lit_curriculum.data.formats import to_example
 from lit_curriculum.data.problems import ProblemReport
-from lit_curriculum.data.read_examples import Split
+from lit_curriculum.data.records import Split
 from lit_curriculum.data.sampler import CurriculumSampler
 from lit_curriculum.types import CONDITIONED, Example
 from tests.data.toy_files import opened, write_records

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lit_curriculum.data.problems import ProblemKind, ProblemPolicy, ProblemReport
-from lit_curriculum.data.read_examples import is_validation, read_examples
+from lit_curriculum.data.records import is_validation, read_examples
 
 LINES = [
     '{"id": "good", "instruction": "Q", "output": "A"}',

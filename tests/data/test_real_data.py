@@ -15,7 +15,7 @@ from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.data.encode import EncodeOptions, Encoder
 from lit_curriculum.data.formats import to_example
 from lit_curriculum.data.problems import ProblemPolicy, ProblemReport
-from lit_curriculum.data.read_examples import read_examples
+from lit_curriculum.data.records import read_examples
 from lit_curriculum.data.template import resolve_template
 from lit_curriculum.types import CONDITIONED, UNCONDITIONED, Example
 

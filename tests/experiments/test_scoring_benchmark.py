@@ -27,7 +27,7 @@ from experiments.benchmarks.scoring_contenders import (
 )
 from experiments.benchmarks.scoring_data import QUICK, choose_rows, encode, load
 from experiments.benchmarks.scoring_report import report
-from lit_curriculum.models.execution import compiled
+from lit_curriculum.models.execution import attention
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_the_compiled_decoder_takes_turns_with_the_plain_one(setting: Setting, m
 
     def hidden(decoder: torch.nn.Module, **inputs: Any) -> torch.Tensor:
         calls.append(len(inputs["input_ids"]))
-        return compiled._hidden(decoder, **inputs)
+        return attention._hidden(decoder, **inputs)
 
-    monkeypatch.setattr(compiled, "_compiled", lambda: hidden)
+    monkeypatch.setattr(attention, "_compiled", lambda: hidden)
     setting.compiled = True
     runs = contenders(setting)
     found = runs[COMPILED]()

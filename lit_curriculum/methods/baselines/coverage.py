@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_same_data
 from lit_curriculum.curriculum.ordering import StageSize, content_ranks, highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.diversity.base import Diversity, Pool
@@ -117,9 +117,5 @@ class CoveragePolicy(CurriculumPolicy):
         return {"num_examples": len(self._tie_rank), "chosen": torch.from_numpy(self._chosen.copy())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if state["num_examples"] != len(self._tie_rank):
-            raise ValueError(
-                f"the checkpoint's selection is of {state['num_examples']} examples, the data have "
-                f"{len(self._tie_rank)}; resume with the data that the run was started with."
-            )
+        check_same_data("selection", f"{state['num_examples']} examples", f"{len(self._tie_rank)} examples")
         self._chosen = state["chosen"].numpy().copy()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import OWNER
+from lit_curriculum.curriculum.base import OWNER, check_same_data
 from lit_curriculum.curriculum.quotas import split_probes
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.methods.baselines.source_mixture import (
@@ -145,10 +145,6 @@ class OnlineMixturePolicy(SourceMixturePolicy):
         return {"sources": list(self.sources), "mixes": self._mixes, "losses": self._losses}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if state["sources"] != self.sources:
-            raise ValueError(
-                f"the checkpoint's mixture is of {', '.join(state['sources'])}, the data have "
-                f"{', '.join(self.sources)}; resume with the data that the run was started with."
-            )
+        check_same_data("mixture", ", ".join(state["sources"]), ", ".join(self.sources))
         self._mixes = [list(mix) for mix in state["mixes"]]
         self._losses = [list(row) for row in state["losses"]]

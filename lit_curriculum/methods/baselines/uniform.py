@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from lit_curriculum.curriculum.base import CurriculumPolicy
+from lit_curriculum.curriculum.base import CurriculumPolicy, check_same_data
 from lit_curriculum.curriculum.ordering import StageSize
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import ExampleStore, IntArray, Plan
@@ -63,9 +63,5 @@ class UniformPolicy(CurriculumPolicy):
         return {"num_examples": self._num_examples, "subset": torch.from_numpy(self._subset.copy())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if state["num_examples"] != self._num_examples:
-            raise ValueError(
-                f"the checkpoint's random subset is of {state['num_examples']} examples, the data have "
-                f"{self._num_examples}; resume with the data that the run was started with."
-            )
+        check_same_data("random subset", f"{state['num_examples']} examples", f"{self._num_examples} examples")
         self._subset = state["subset"].numpy().copy()

@@ -13,8 +13,7 @@ from typing_extensions import override
 from lit_curriculum.data.datamodule import InstructionDataModule
 from lit_curriculum.data.formats import MalformedRecordError
 from lit_curriculum.data.problems import ProblemReport
-from lit_curriculum.data.read_examples import Split, read_examples
-from lit_curriculum.data.records import identify
+from lit_curriculum.data.records import Split, identify, read_examples
 from lit_curriculum.types import Example
 
 SYNTHETIC = "synthetic"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_same_data, check_size, resolve_count
 from lit_curriculum.curriculum.quotas import count_abilities, split_probes, water_fill
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan
@@ -159,11 +159,7 @@ class GrowthPacePolicy(CurriculumPolicy):
         return {"seen": dict(self._seen), "shares": dict(self._shares), "points": points}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if set(state["seen"]) != set(self._pool):
-            raise ValueError(
-                f"the checkpoint's growth curves are of {', '.join(sorted(state['seen']))}, the data have "
-                f"{', '.join(sorted(self._pool))}; resume with the data that the run was started with."
-            )
+        check_same_data("set of growth curves", ", ".join(sorted(state["seen"])), ", ".join(sorted(self._pool)))
         self._seen, self._shares = dict(state["seen"]), dict(state["shares"])
         self._points = {a: [(int(n), float(v)) for n, v in points] for a, points in state["points"].items()}
 

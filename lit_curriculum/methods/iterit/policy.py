@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_size, resolve_count
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_same_data, check_size, resolve_count
 from lit_curriculum.curriculum.ordering import content_ranks, highest_first
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.difficulty.words import CJKWords, TextField, field_text
@@ -233,11 +233,7 @@ class IterITPolicy(CurriculumPolicy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if state["version"] != _VERSION:
             raise ValueError(f"policy state of version {state['version']} cannot be read; expected {_VERSION}.")
-        if len(state["order"]) != len(self._order):
-            raise ValueError(
-                f"the checkpoint's order has {len(state['order'])} examples, the data have {len(self._order)}; "
-                "resume with the data that the run was started with."
-            )
+        check_same_data("order", f"{len(state['order'])} examples", f"{len(self._order)} examples")
         self._order = state["order"].numpy().copy()
         self._selection = state["selection"].numpy().copy()
         self._selected_before = state["selected_before"].numpy().copy()

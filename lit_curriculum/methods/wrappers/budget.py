@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_same_data
 from lit_curriculum.difficulty.table import NEVER, DifficultyTable
 from lit_curriculum.methods.wrappers.drift import AuditSample, Bounds, DriftModel, kth_highest
 from lit_curriculum.methods.wrappers.wrapper import PolicyWrapper, check_read
@@ -229,11 +229,7 @@ class BudgetedRefresh(PolicyWrapper):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if state["version"] != _VERSION:
             raise ValueError(f"policy state of version {state['version']} cannot be read; expected {_VERSION}.")
-        if len(state["last"]) != len(self._last):
-            raise ValueError(
-                f"the checkpoint's refresh is of {len(state['last'])} examples, the data have {len(self._last)}; "
-                "resume with the data that the run was started with."
-            )
+        check_same_data("refresh", f"{len(state['last'])} examples", f"{len(self._last)} examples")
         self.policy.load_state_dict(state["policy"])
         self._last, self._last_at = state["last"].numpy().copy(), state["last_at"].numpy().copy()
         self._trainings, self._drift = state["trainings"].numpy().copy(), DriftModel.from_state(state["drift"])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy
+from lit_curriculum.curriculum.base import OWNER, CurriculumPolicy, check_same_data
 from lit_curriculum.difficulty.table import DifficultyTable
 from lit_curriculum.types import BoolArray, ExampleStore, IntArray, Plan, Subset
 
@@ -104,11 +104,7 @@ class WithinAbilitiesPolicy(CurriculumPolicy):
         return {name: group.policy.state_dict() for name, group in self._groups.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if set(state) != set(self._groups):
-            raise ValueError(
-                f"the checkpoint's policy chose among the abilities {sorted(state)}, the data have "
-                f"{sorted(self._groups)}; resume with the data that the run was started with."
-            )
+        check_same_data("choice", ", ".join(sorted(state)), ", ".join(sorted(self._groups)))
         for name, group in self._groups.items():
             group.policy.load_state_dict(state[name])
 

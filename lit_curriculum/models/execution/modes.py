@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from lit_curriculum.models.execution.compiled import check_compiled
+from lit_curriculum.models.execution.attention import check_compiled
 from lit_curriculum.models.execution.rows import rows_are_exact
 from lit_curriculum.models.execution.token_nll import (
     Layout,

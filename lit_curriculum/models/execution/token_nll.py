@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lit_curriculum.models.execution.attention import run_padded_rows
-from lit_curriculum.models.execution.compiled import hidden_compiled
+from lit_curriculum.models.execution.attention import hidden_compiled, run_padded_rows
 from lit_curriculum.models.execution.head_nll import (
     TILE_POSITIONS,
     can_be_tiled,

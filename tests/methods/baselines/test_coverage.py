@@ -101,7 +101,7 @@ def test_state_continues_a_choice(toy_store: ListStore) -> None:
     assert plans[0] == plans[1]
     smaller = CoveragePolicy(ClusterDraw(4), fraction=0.2)
     smaller.setup(ListStore(toy_store.examples[:30]), 3)
-    with pytest.raises(ValueError, match="selection is of 40 examples, the data have 30; resume with"):
+    with pytest.raises(ValueError, match="selection is of 40 examples, the data have 30 examples; resume with"):
         smaller.load_state_dict(policy.state_dict())
 
 

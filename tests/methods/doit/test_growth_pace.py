@@ -91,7 +91,7 @@ def test_a_restored_policy_goes_on_as_the_one_that_was_not_stopped(store: ListSt
     resumed.load_state_dict(state)
     for a, b in zip(run(straight, store, range(4, 6)), run(resumed, store, range(4, 6)), strict=True):
         assert a.indices.tolist() == b.indices.tolist()
-    with pytest.raises(ValueError, match="growth curves are of x"):
+    with pytest.raises(ValueError, match="set of growth curves is of x, the data have fast"):
         policy(store).load_state_dict({"seen": {"x": 1}})
 
 

@@ -112,7 +112,7 @@ def test_foreign_state_is_refused() -> None:
     policy, table = random_run()
     step(policy, table, 0)
     smaller, _ = random_run(num=30)
-    with pytest.raises(ValueError, match="the checkpoint's order has 40 examples, the data have 30"):
+    with pytest.raises(ValueError, match="the checkpoint's order is of 40 examples, the data have 30"):
         smaller.load_state_dict(policy.state_dict())
     with pytest.raises(ValueError, match="policy state of version 99 cannot be read"):
         policy.load_state_dict(policy.state_dict() | {"version": 99})

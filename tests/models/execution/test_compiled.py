@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lit_curriculum import CausalLMModule
-from lit_curriculum.models.execution import compiled
+from lit_curriculum.models.execution import attention
 from lit_curriculum.models.execution.modes import ExecutionOptions
 from lit_curriculum.models.execution.token_nll import full_logits_nll
 from tests.models.tiny_lms import SMALL, make_batch
@@ -36,8 +36,8 @@ def _forget_graphs() -> Iterator[None]:
 @pytest.fixture
 def _no_code_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """The graph is captured and differentiated as ever, and then run as it is: compiling it takes half a minute."""
-    graph = torch.compile(compiled._hidden, dynamic=True, backend="aot_eager")
-    monkeypatch.setattr(compiled, "_compiled", lambda: graph)
+    graph = torch.compile(attention._hidden, dynamic=True, backend="aot_eager")
+    monkeypatch.setattr(attention, "_compiled", lambda: graph)
 
 
 def module_with(**options: Any) -> CausalLMModule:

@@ -50,9 +50,9 @@ class Findings:
         """Plain values without the curves, which have a separate file."""
         transfer = None if self.transfer is None else asdict(self.transfer)
         return {
-            "sizes": [s.to_json() for s in self.sizes],
+            "sizes": [asdict(s) for s in self.sizes],
             "method": {a: asdict(v) for a, v in self.method.items()},
-            "crossovers": [c.to_json() for c in self.crossovers],
+            "crossovers": [asdict(c) for c in self.crossovers],
             "transfer": transfer,
             "transference": {a: asdict(v) for a, v in self.transference.items()},
             "complexity": dict(self.complexity),
