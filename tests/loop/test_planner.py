@@ -243,6 +243,7 @@ def test_missing_metrics_are_named() -> None:
         StagePlanner(OrderedPolicy("learned"), {"learned": LearnedScorer()})
 
 
+@pytest.mark.slow
 def test_the_planner_imports_neither_lightning_nor_transformers() -> None:
     code = "import sys, lit_curriculum.loop.planner; print({'lightning', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

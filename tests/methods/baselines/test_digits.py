@@ -48,6 +48,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "summaries"
 
 
+@pytest.mark.slow
 def test_ratings_equal_one_prompt_at_a_time(tmp_path: Path, prompt: str, toy_store: ListStore) -> None:
     source = save_scorer(tmp_path / "scorer")
     chat = DigitExpectation(source, prompt).score(toy_store)

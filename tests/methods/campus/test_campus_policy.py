@@ -17,6 +17,7 @@ FOUR = ["length", "mtld", "loss", "scorer"]
 THREE = ["length", "mtld", "loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exclude_seen", [False, True])
 @pytest.mark.parametrize("scope", ["all", "remaining"])
 @pytest.mark.parametrize(

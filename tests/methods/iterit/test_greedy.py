@@ -171,7 +171,8 @@ def test_scores_that_could_rise_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_large_choice_is_fast_and_starts_like_the_plain_one() -> None:
+@pytest.mark.slow
+def test_large_choice_starts_like_the_plain_one() -> None:
     generator = np.random.default_rng(11)
     texts = corpus(generator, 20_000, 30_000, 90)
     weights = ngram_weights(texts)

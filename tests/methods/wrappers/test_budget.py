@@ -30,6 +30,7 @@ def test_the_choice_is_that_of_a_full_refresh_while_no_score_strays_further_than
     assert exact > 0, "the claim was never put to the test"
 
 
+@pytest.mark.slow
 def test_measured_error_and_saving_of_iterit_beside_a_full_refresh() -> None:
     seen = drive(BudgetedRefresh(iterit("complexity"), "ifd", confidence=0.9), 4000, 7, 0.01)[2:]
     stated = [s.plan.scalars["refresh_errors_at_most"] for s in seen]
@@ -53,6 +54,7 @@ def test_what_is_beyond_the_limit_takes_no_place_near_the_cut() -> None:
     assert max(s.rank_error for s in seen) <= 0.01
 
 
+@pytest.mark.slow
 def test_iterit_with_novelty_stays_near_its_full_refresh() -> None:
     seen = drive(BudgetedRefresh(iterit("both"), "ifd"), 3000, 5, 0.005)
     assert [s.rank_error for s in seen[:2]] == [0.0, 0.0]
