@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.imports import PACKAGE, graph, imported, modules
+from tests.imports import graph, imported, modules
 
 # Each row may import the rows before it, and modules of its own folder.
 LAYERS = (
@@ -88,9 +88,3 @@ def test_there_is_no_circle() -> None:
 def test_files_name_no_machine() -> None:
     found = [module for module, path in modules().items() if "../shared" in path.read_text(encoding="utf-8")]
     assert found == []
-
-
-def test_a_file_is_read_whole() -> None:
-    """400 lines is where to ask whether a file has one reason."""
-    long = {module: n for module, path in modules().items() if (n := path.read_text().count("\n")) > 450}
-    assert long == {}, f"files of {PACKAGE} above 450 lines"
